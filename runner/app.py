@@ -1,0 +1,537 @@
+"""Wiring: the only module that knows all the concrete parts.
+
+`prepare` reads what the user wrote and looks the input over; `start` and `resume` run it; `plan` says what a run
+would do. Nothing here decides anything about a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import platform
+import resource
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+import polars as pl
+
+from runner import plan as planning
+from runner.core.catalog import Catalogue, Model
+from runner.core.errors import GatewayUnavailable, InputRejected, RunnerError, StorageFailed, UsageError
+from runner.core.events import Event
+from runner.core.job import Job
+from runner.core.limits import Budget, Limits, from_table
+from runner.core.prompt import Prompt, RowError
+from runner.core.schedule import Scheduler
+from runner.core.tasks import NeverFits, Survey, TaskMaker, selected
+from runner.core.values import Request, Status
+from runner.engines.local import Engine
+from runner.gateway import environment
+from runner.gateway.asking import Asking, capped
+from runner.gateway.client import Client
+from runner.gateway.dialects import DIALECTS, by_url, choose
+from runner.gateway.images import pixels
+from runner.gateway.secret import Secret
+from runner.gateway.tokens import counter
+from runner.ledgers.memory import MemoryLedger
+from runner.report import summary as summaries
+from runner.run import Ending, make_scheduler, run, tasks_of
+from runner.storage import history as histories
+from runner.storage import journal as journals
+from runner.storage.history import History
+from runner.storage.recorder import Recorder
+from runner.storage.results import COLUMN_TYPES, Tables
+from runner.storage.rows import BadRow, Record, Row, Source
+from runner.storage.rundir import RunDirectory
+from runner.storage.specs import load_catalogue, load_limits
+from runner.storage.templates import Template
+
+GUARD = 1 / 60
+"""Of a window: how much longer than the window spending is kept, for the time a request needs to be counted."""
+DRAIN_SECONDS = 60.0
+"""How long an interrupted run waits for what is in flight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a user asked for, beside the job itself."""
+
+    gateway: str | None = None
+    """A URL, "local" (with options: "local?latency=0.1"), or None for the environment's."""
+    limits: Path | None = None
+    """A limits file."""
+    no_limits: bool = False
+    catalogs: tuple[Path, ...] = ()
+    """Catalogue files of the user's own."""
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A job that can be run: everything read, and the input looked over."""
+
+    job: Job
+    setup: Setup
+    catalogue: Catalogue
+    limits: Limits
+    source: Source
+    maker: TaskMaker
+    survey: Survey
+    chosen: frozenset[int] | None
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """Every model that some row may go to."""
+        return {name: self.catalogue.find(name) for name in self.survey.models}
+
+    @property
+    def budgets(self) -> dict[str, Budget]:
+        """Their budgets."""
+        return self.limits.budgets(self.models.values())
+
+    def records(self) -> Iterator[Record]:
+        """The rows that the job selects, from the first."""
+        return selected(iter(self.source), self.job, self.chosen)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The input's columns and their types in tables."""
+        stated = self.source.schema()
+        if stated is not None:
+            return {name: kind if _is_plain(kind) else pl.String for name, kind in stated.items()}
+        return {name: COLUMN_TYPES[kind] for name, kind in self.survey.kinds.items()}
+
+
+def _is_plain(kind: pl.DataType) -> bool:
+    return not (kind.is_nested() or kind in (pl.Binary, pl.Object))
+
+
+def prepare(job: Job, setup: Setup) -> Prepared:
+    """Read what the job names, and look at every row of the input once, before anything is sent.
+
+    Raises UsageError for what the user wrote, and InputRejected for the input, naming the first bad rows.
+    """
+    catalogue = load_catalogue(setup.catalogs)
+    limits = Limits() if setup.no_limits else load_limits(catalogue, setup.limits)
+    return _prepare(job, setup, catalogue, limits)
+
+
+def _prepare(job: Job, setup: Setup, catalogue: Catalogue, limits: Limits) -> Prepared:
+    prompt = Prompt(
+        template=None if job.prompt is None else Template(job.prompt, "--prompt"),
+        system=None if job.system is None else Template(job.system, "--system"),
+        settings=job.settings,
+        row_settings=job.row_settings,
+        by_url=by_url,
+    )
+    budgets: dict[str, Budget] = {}
+
+    def budget(model: Model) -> Budget:
+        if model.short not in budgets:
+            budgets.update(limits.budgets([model]))
+        return budgets[model.short]
+
+    maker = TaskMaker(job, catalogue, prompt, budget, choose, pixels)
+    source = Source(Path(job.input))
+    prepared = Prepared(job, setup, catalogue, limits, source, maker, Survey(), _draw(job, source))
+    _look_over(prepared)
+    return prepared
+
+
+def _draw(job: Job, source: Source) -> frozenset[int] | None:
+    """Which rows --sample chose: the same for the same seed and number of rows."""
+    if job.sample is None:
+        return None
+    total = sum(1 for record in source if job.limit is None or record.index < job.limit)
+    return frozenset(Random(job.seed).sample(range(total), min(job.sample, total)))
+
+
+def _look_over(prepared: Prepared) -> None:
+    survey, maker, job = prepared.survey, prepared.maker, prepared.job
+    exact = counter("o200k_base")
+    encoded: set[tuple[Any, ...]] = set()
+    for record in prepared.records():
+        survey.selected += 1
+        if isinstance(record, BadRow):
+            survey.note_bad(record.where, record.reason)
+            continue
+        survey.note_columns(record.columns)
+        try:
+            try:
+                # No tokenizer makes more tokens than there are bytes: most rows need no exact count to be let through.
+                tasks = maker.tasks(record.index, record.columns, record.digest, _bytes)
+            except NeverFits:
+                tasks = maker.tasks(record.index, record.columns, record.digest, exact)
+        except RowError as error:
+            survey.note_bad(record.where, str(error))
+            continue
+        for task in tasks:
+            survey.note_task(task)
+            _note_parameters(prepared, task.request, task.dialects, task.caps, encoded)
+    if survey.bad and (job.bad_rows == "stop" or survey.bad == survey.selected):
+        raise InputRejected(_bad_rows(prepared))
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
+def _bad_rows(prepared: Prepared) -> str:
+    survey = prepared.survey
+    lines = [f"{prepared.source.path}: {survey.bad:,} of {survey.selected:,} rows cannot be asked; nothing was sent."]
+    lines += [f"  {problem}" for problem in survey.problems]
+    if survey.bad > len(survey.problems):
+        lines.append(f"  ... and {survey.bad - len(survey.problems):,} more")
+    if survey.bad < survey.selected:
+        lines.append("Mend them, or give --bad-rows record to have them as errored rows beside the others.")
+    return "\n".join(lines)
+
+
+def _note_parameters(
+    prepared: Prepared,
+    request: Request,
+    dialects: Mapping[str, str],
+    caps: Mapping[str, int],
+    encoded: set[tuple[Any, ...]],
+) -> None:
+    """Find out, once for each kind of request, which parameters a model will not be sent."""
+    settings = request.settings
+    shape = (settings.temperature, settings.effort, request.body is None)
+    for name, dialect in dialects.items():
+        if (name, dialect, *shape) in encoded or request.body is not None:
+            continue
+        encoded.add((name, dialect, *shape))
+        wire = DIALECTS[dialect].encode(capped(request, caps[name]), prepared.catalogue.find(name))
+        for notice in wire.dropped:
+            if prepared.job.strict_params:
+                raise UsageError(f"{notice} (--strict-params)")
+            if notice not in prepared.notices:
+                prepared.notices.append(notice)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a run looks like to those who watch it while it goes."""
+
+    prepared: Prepared
+    directory: RunDirectory
+    scheduler: Scheduler
+    ledger: MemoryLedger
+    history: History
+    gateway: str
+    local: bool
+    started: float
+    """On the loop's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What is left when a run has ended."""
+
+    directory: Path
+    ending: Ending
+    summary: dict[str, Any]
+
+
+Attend = Callable[[Session], contextlib.AbstractContextManager[Callable[[Event], None]]]
+"""Opens whatever shows a session to a person, and gives the observer of its events."""
+
+
+@contextlib.contextmanager
+def unattended(_session: Session) -> Iterator[Callable[[Event], None]]:
+    """Shows nothing."""
+    yield lambda _event: None
+
+
+def start(prepared: Prepared, out: Path | None, attend: Attend = unattended) -> Finish:
+    """Run a job in a new run directory."""
+    gateway = environment.resolve(prepared.setup.gateway)
+    directory = RunDirectory.create(out, prepared.job.name)
+    directory.lock()
+    try:
+        directory.write_json(directory.manifest_path, _manifest(prepared, directory, gateway))
+        history = History(prepared.maker.slots)
+        return _in_loop(_session(prepared, directory, gateway, history, attend))
+    finally:
+        directory.unlock()
+
+
+def resume(path: Path, attend: Attend = unattended, gateway: str | None = None) -> Finish:
+    """Go on with a run; what has an outcome is not asked again."""
+    directory = RunDirectory.open(path)
+    directory.lock()
+    try:
+        manifest = directory.read_json(directory.manifest_path)
+        prepared = reopen(directory, manifest)
+        chosen = environment.resolve_again(manifest["gateway"], gateway)
+        history = histories.read_history(directory.journal_path, prepared.maker.slots)
+        cut = journals.cut_torn_tail(directory.journal_path, history.end) if directory.journal_path.exists() else 0
+        if cut:
+            prepared.notices.append(f"The journal ended in the middle of a frame: {cut} bytes were cut off.")
+        return _in_loop(_session(prepared, directory, chosen, history, attend))
+    finally:
+        directory.unlock()
+
+
+def reopen(directory: RunDirectory, manifest: Mapping[str, Any]) -> Prepared:
+    """A run's job as it was declared; raises InputRejected if the input is not what it was."""
+    job = Job.from_json(manifest["job"])
+    setup = Setup(gateway=None, catalogs=tuple(Path(name) for name in manifest["catalogs"]))
+    source = Source(Path(job.input))
+    if source.digest() != manifest["input"]["digest"]:
+        raise InputRejected(f"{job.input} has changed since the run in {directory.path} began; start a new run for it.")
+    return _prepare(job, setup, load_catalogue(setup.catalogs), from_table(manifest["limits"], "manifest.json"))
+
+
+def _in_loop(coroutine: Any) -> Finish:
+    factory = None
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: PLC0415 - an accelerator that not every platform has
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        finish: Finish = runner.run(coroutine)
+        return finish
+
+
+def _manifest(prepared: Prepared, directory: RunDirectory, gateway: environment.Gateway) -> dict[str, Any]:
+    job, source = prepared.job, prepared.source
+    return {
+        "version": 1,
+        "run": directory.path.name,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "runner": version(),
+        "python": platform.python_version(),
+        "job": job.to_json(),
+        "input": {
+            "path": str(source.path),
+            "digest": source.digest(),
+            "bytes": source.path.stat().st_size,
+            "format": source.format,
+            "rows": prepared.survey.selected,
+            "tasks": prepared.survey.tasks + prepared.survey.bad,
+        },
+        "models": {name: model.id for name, model in prepared.models.items()},
+        "limits": prepared.limits.to_table(),
+        "catalogs": [str(path.resolve()) for path in prepared.setup.catalogs],
+        "gateway": gateway.manifest(),
+    }
+
+
+def version() -> str:
+    """The installed version."""
+    try:
+        return importlib.metadata.version("runner")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+async def _session(
+    prepared: Prepared,
+    directory: RunDirectory,
+    gateway: environment.Gateway,
+    history: History,
+    attend: Attend,
+) -> Finish:
+    loop = asyncio.get_running_loop()
+    journal = journals.Journal(directory.journal_path)
+    ending = Ending(70, "the runner stopped without a reason")
+    started = loop.time()
+    session: Session | None = None
+    try:
+        async with environment.opened(gateway, prepared.limits) as (url, token):
+            recorder = Recorder(journal, history, prepared.models, token.redact)
+            recorder.begin(directory.path.name)
+            ledger = MemoryLedger(prepared.budgets, GUARD)
+            scheduler, estimator, spending = make_scheduler(
+                prepared.job,
+                prepared.models,
+                prepared.budgets,
+                ledger,
+                prepared.survey,
+                window=prepared.limits.window_seconds,
+                now=started,
+                most_in_flight=_connections(),
+            )
+            spending.add(history.tally.total("input_tokens") + history.tally.total("output_tokens"), history.tally.total("cost"))
+            session = Session(prepared, directory, scheduler, ledger, history, url, gateway.local, started)
+            tasks = tasks_of(prepared.records(), prepared.maker, counter("o200k_base"), history.has_ended)
+            async with _client(url, token, prepared) as client:
+                with attend(session) as observer, _interruptible() as interruptions:
+                    ending = await _run_to_end(
+                        partial(
+                            run,
+                            scheduler,
+                            estimator,
+                            tasks,
+                            Asking(client, prepared.models),
+                            _both(recorder, observer),
+                            flush=journal.write,
+                            patience=prepared.job.patience,
+                        ),
+                        interruptions,
+                    )
+            recorder.end(loop.time() - started, ending.reason)
+    finally:
+        journal.close()
+    return _finish(session, ending, estimator.ratios())
+
+
+def _client(url: str, token: Secret, prepared: Prepared) -> Client:
+    rates = [
+        limit.amount for budget in prepared.budgets.values() for limit in budget if limit.measure == "requests"
+    ]
+    return Client(
+        url,
+        token,
+        timeout=prepared.job.timeout,
+        connections=_connections(),
+        requests_per_second=max(rates, default=None),
+        user_agent=f"runner/{version()}",
+    )
+
+
+def _both(recorder: Recorder, observer: Callable[[Event], None]) -> Callable[[Event], None]:
+    def watch(event: Event) -> None:
+        recorder(event)
+        observer(event)
+
+    return watch
+
+
+def _connections() -> int:
+    """How many requests may be in flight: what the file descriptors allow, less some for everything else."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return max(8, min(4000, soft - 64))
+
+
+class _Interruptions:
+    """Signals, as wishes to stop: the first lets what is in flight land, the second does not."""
+
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+        self.signal: signal.Signals | None = None
+
+    def __call__(self, received: signal.Signals) -> None:
+        again = self.signal is not None
+        self.signal = received
+        if self.engine is None:
+            return
+        if again:
+            self.engine.abandon()
+        else:
+            self.engine.stop(f"{received.name}")
+            asyncio.get_running_loop().call_later(DRAIN_SECONDS, self.engine.abandon)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[_Interruptions]:
+    interruptions = _Interruptions()
+    loop = asyncio.get_running_loop()
+    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    installed = []
+    for number in caught:
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not in the main thread
+            loop.add_signal_handler(number, interruptions, number)
+            installed.append(number)
+    try:
+        yield interruptions
+    finally:
+        for number in installed:
+            loop.remove_signal_handler(number)
+
+
+async def _run_to_end(verb: Callable[..., Any], interruptions: _Interruptions) -> Ending:
+    def begun(engine: Engine) -> None:
+        interruptions.engine = engine
+
+    try:
+        ending: Ending = await verb(begun=begun)
+    except GatewayUnavailable as error:
+        return Ending(error.exit_code, str(error))
+    if interruptions.signal is not None and ending.exit_code == 4:
+        code = 130 if interruptions.signal is signal.SIGINT else 143
+        return Ending(code, f"stopped by {interruptions.signal.name}")
+    return ending
+
+
+def _finish(session: Session, ending: Ending, ratios: Mapping[str, float]) -> Finish:
+    directory, history = session.directory, session.history
+    write_tables(session.prepared, directory, history, _open_status(ending))
+    if ending.exit_code == 0 and history.tally.statuses[Status.ERRORED]:
+        ending = Ending(3)
+    summary = summaries.summarise(
+        tally=history.tally,
+        tasks=session.prepared.survey.tasks + session.prepared.survey.bad,
+        limits=[limit for budget in session.prepared.budgets.values() for limit in budget],
+        ratios=ratios,
+        exit_code=ending.exit_code,
+        reason=ending.reason,
+        notices=session.prepared.notices,
+        gateway=session.gateway,
+        local=session.local,
+    )
+    directory.write_json(directory.summary_path, summary)
+    return Finish(directory.path, ending, summary)
+
+
+def _open_status(ending: Ending) -> Status:
+    deadline = ending.reason is not None and ending.reason.startswith("--deadline")
+    return Status.EXPIRED if deadline else Status.CANCELED
+
+
+def write_tables(prepared: Prepared, directory: RunDirectory, history: History, open_status: Status) -> None:
+    """Fold the journal and the input into the run's tables."""
+
+    def tasks(row: Row) -> list[tuple[int, str, str]]:
+        try:
+            made = prepared.maker.tasks(row.index, row.columns, row.digest, _nothing)
+        except RowError:
+            return [(0, str(row.index), "")]
+        return [(task.slot, task.id, task.models[0] if len(task.models) == 1 else "") for task in made]
+
+    tables = Tables(
+        prepared.records, tasks, history, directory.journal_path, prepared.columns, open_status
+    )
+    tables.write_results(directory.results_path)
+    tables.write_errors(directory.results_path, directory.errors_path)
+    tables.write_attempts(directory.attempts_path)
+
+
+def _nothing(_text: str) -> int:
+    return 0
+
+
+def plan(prepared: Prepared, latency: float, tokens_per_second: float) -> planning.Plan:
+    """What a run would take and cost, by the same scheduler in virtual time. Sends nothing."""
+    budgets, models = prepared.budgets, prepared.models
+    scheduler, _estimator, _spending = make_scheduler(
+        prepared.job,
+        models,
+        budgets,
+        MemoryLedger(budgets, GUARD),
+        prepared.survey,
+        window=prepared.limits.window_seconds,
+        now=0.0,
+        most_in_flight=_connections(),
+    )
+    tasks = tasks_of(prepared.records(), prepared.maker, counter("o200k_base"), lambda _row, _slot: False)
+    return planning.simulate(scheduler, tasks, models, budgets, prepared.limits, latency, tokens_per_second)
+
+
+__all__ = ["Finish", "Prepared", "RunnerError", "Session", "Setup", "plan", "prepare", "resume", "start"]
+_ = (AsyncIterator, orjson, sys, StorageFailed)

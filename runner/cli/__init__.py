@@ -1,0 +1,1 @@
+"""The command line: it reads words, builds values, calls the verb, and prints."""

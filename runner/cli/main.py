@@ -1,0 +1,95 @@
+"""The group of commands. Each command's module is imported when it is called, so that --help is quick."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from runner.core.errors import RunnerError
+
+COMMANDS = {
+    "run": ("runner.cli.running", "Ask models about every row of a file, within the budgets."),
+    "resume": ("runner.cli.running", "Go on with a run; what succeeded is not asked again."),
+    "plan": ("runner.cli.planning", "Say what a run would take and cost. Sends nothing."),
+    "status": ("runner.cli.looking", "Say how far a run has come."),
+    "results": ("runner.cli.looking", "Write a run's results as CSV, JSONL, Parquet or OpenAI's batch output."),
+    "models": ("runner.cli.models", "Show the models that can be asked, and what is known of them."),
+    "doctor": ("runner.cli.doctor", "Check token, gateway, clock, directories and models, with one tiny request a model."),
+    "simulate": ("runner.cli.simulating", "Serve a local gateway to try things out; it is no model."),
+    "completion": ("runner.cli.completion", "Print the lines that teach your shell to complete this command."),
+}
+"""By name: the module that holds the command, and its line in --help."""
+
+
+class Commands(click.Group):
+    """A group that knows its commands' names and lines without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, line = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), cmd_name)
+        command.short_help = line
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find a command; for one that does not exist, say what it might be."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if args and os.path.exists(args[0]):  # noqa: PTH110 - any path-like word
+                error.message += f" To run a file or a job: runner run {args[0]}"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="runner", prog_name="runner", message="%(prog)s %(version)s")
+@click.pass_context
+def runner(ctx: click.Context) -> None:
+    """Finish batches of LLM requests as fast as the gateway's token budgets allow, and lose nothing on the way.
+
+    \b
+    Try it:   runner run samples/packages.jsonl --prompt @samples/section.jinja -m pick:cheap --gateway local
+    """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def main() -> None:
+    """Run the command line, and end with the exit code that docs/exit-codes.md lists."""
+    try:
+        code = runner.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except RunnerError as error:
+        click.echo(f"runner: {error}", err=True)
+        code = error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 141
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:  # the last net: a bug of ours is one sentence too, and says what to send us
+        click.echo(f"runner: internal error: {type(error).__name__}: {error}", err=True)
+        if os.environ.get("RUNNER_DEBUG"):
+            raise
+        click.echo("This is a bug in runner; RUNNER_DEBUG=1 shows where. The run directory can be resumed.", err=True)
+        code = 70
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,132 @@
+"""The options that several commands share, and the words they make."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from runner.app import Setup
+    from runner.core.job import Job
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def _apply(function: F, decorators: list[Callable[[Any], Any]]) -> F:
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def job_options(function: F) -> F:
+    """What to ask, of which models, about which rows."""
+    return _apply(
+        function,
+        [
+            click.argument("source", metavar="JOB-OR-FILE"),
+            click.option(
+                "-m",
+                "--model",
+                "models",
+                multiple=True,
+                metavar="MODEL,...",
+                help="Models; repeat, or use commas. A pool, any of which may answer a row; pick:TASK takes the page's choice.",
+                shell_complete=_complete_models,
+            ),
+            click.option("--each", is_flag=True, default=None, help="Ask every model about every row."),
+            click.option(
+                "-p", "--prompt", metavar="TEXT|@FILE", help="Jinja template over the columns, e.g. 'Sum up: {{ text }}'."
+            ),
+            click.option("--system", metavar="TEXT|@FILE", help="Template of the system prompt."),
+            click.option("--max-tokens", type=int, metavar="N", help="Cap on output tokens. It is reserved: keep it close."),
+            click.option("--temperature", type=float, metavar="X"),
+            click.option("--stop", multiple=True, metavar="TEXT", help="Text at which to stop; repeat for more."),
+            click.option("--effort", metavar="LEVEL", help="Reasoning effort: none, minimal, low, medium, high, xhigh, max."),
+            click.option("--schema", metavar="FILE", help="JSON schema that the answers must satisfy."),
+            click.option("--endpoint", metavar="NAME", help="chat, messages, responses or gemini, where the model has it."),
+            click.option("--strict-params", is_flag=True, default=None, help="Refuse parameters that a model rejects."),
+            click.option("--id-column", metavar="NAME", help="Column that names a row in the results."),
+            click.option(
+                "--no-row-settings",
+                "row_settings",
+                flag_value=False,
+                default=None,
+                help="Do not take model, system, max_tokens and temperature from columns of these names.",
+            ),
+            click.option("--limit", type=int, metavar="N", help="Only the first N rows."),
+            click.option("--sample", type=int, metavar="N", help="Only N rows, drawn at random."),
+            click.option("--seed", type=int, metavar="N", help="Seed of that drawing."),
+            click.option(
+                "--bad-rows", type=click.Choice(["stop", "record"]), help="Stop before sending, or record as errored rows."
+            ),
+            click.option("--max-cost", type=float, metavar="USD", help="Stop before more than this is spent."),
+            click.option("--max-total-tokens", type=int, metavar="N", help="Stop before more tokens than this are used."),
+            click.option("--deadline", metavar="TIME", help="Stop sending after so long: 90, 45m, 8h."),
+            click.option("--limits", type=FILE, metavar="FILE", help="TOML file with the account's limits."),
+            click.option("--no-limits", is_flag=True, default=None, help="Keep no budgets at all."),
+            click.option("--catalog", "catalogs", type=FILE, multiple=True, metavar="FILE", help="TOML file with models of your own."),
+        ],
+    )
+
+
+def run_options(function: F) -> F:
+    """How to run."""
+    return _apply(
+        function,
+        [
+            click.option("--gateway", metavar="URL|local", help="The gateway; 'local' starts one on this machine for the run."),
+            click.option("--attempts", type=int, metavar="N", help="Attempts for a row that fails (5)."),
+            click.option("--timeout", metavar="TIME", help="For one request (600)."),
+            click.option("--patience", metavar="TIME", help="How long the gateway may fail before the run stops (600)."),
+        ],
+    )
+
+
+def show_options(function: F) -> F:
+    """How to show it."""
+    return _apply(
+        function,
+        [
+            click.option("-q", "--quiet", is_flag=True, help="No progress, and no summary but the exit code."),
+            click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output."),
+        ],
+    )
+
+
+def _complete_models(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    from runner.storage.specs import load_catalogue
+
+    head, comma, last = incomplete.rpartition(",")
+    return [f"{head}{comma}{name}" for name in load_catalogue().models if name.startswith(last)]
+
+
+SETUP = ("gateway", "limits", "no_limits", "catalogs")
+
+
+def declared(source: str, words: dict[str, Any], spool_in: Path | None = None) -> tuple[Job, Setup]:
+    """A job and its setup, from a job file's words with the command line's over them."""
+    import tempfile
+
+    from runner.app import Setup
+    from runner.storage.jobs import declare, read_words
+    from runner.storage.rows import STDIN, spool
+
+    given = {name: value for name, value in words.items() if value not in (None, (), [])}
+    said = {**({"input": STDIN, "name": "stdin"} if source == STDIN else read_words(Path(source))), **given}
+    setup = Setup(
+        gateway=said.pop("gateway", None),
+        limits=Path(said.pop("limits")) if "limits" in said else None,
+        no_limits=said.pop("no_limits", False),
+        catalogs=tuple(Path(name) for name in said.pop("catalogs", ())),
+    )
+    if said.get("input") == STDIN:
+        place = spool_in or Path(tempfile.mkdtemp(prefix="runner-"))
+        said["input"] = str(spool(sys.stdin.buffer, place / "stdin.jsonl"))
+    said["input"] = str(Path(said["input"]).absolute()) if "input" in said else said.get("input")
+    return declare(said, source), setup

@@ -1,0 +1,188 @@
+"""What a request will cost, before it is sent; corrected by what the requests before it did cost.
+
+A request is measured once (`measure`): tokens of its text in one encoding, and the pixels of its images. Each model's
+family turns that into tokens of its own by a multiplier and a formula for images; each model's replies then correct
+the multiplier. Until a model has answered, `MARGIN` is added on top; the addition shrinks with every reply.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from runner.core.catalog import Model
+from runner.core.ports import TokenCounter
+from runner.core.values import Charge, Image, Json, Request, Text, Usage
+
+PER_MESSAGE = 3
+PER_REPLY = 3
+"""Tokens of chat overhead for each message, and for the reply's opening (OpenAI Cookbook, "How to count tokens")."""
+
+MARGIN = 0.10
+"""Added to estimates for a model that has not answered yet, as a fraction."""
+MARGIN_HALVES_AFTER = 5
+"""Replies after which that addition is half of what it was."""
+MEMORY = 500
+"""Replies over which the correction of a model's multiplier is averaged."""
+
+UNKNOWN_PIXELS = (1024, 1024)
+"""Taken for an image whose size cannot be seen: an https URL is never fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a request measures, before any model's way of counting."""
+
+    text: int
+    """Tokens of the text and of the chat around it, in the common encoding."""
+    images: tuple[tuple[int, int], ...] = ()
+    """Width and height of each image, in pixels."""
+
+
+def _scaled(width: int, height: int, longest: int) -> tuple[float, float]:
+    factor = min(1.0, longest / max(width, height, 1))
+    return width * factor, height * factor
+
+
+def _patches_28(width: int, height: int, longest: int, most: int) -> int:
+    w, h = _scaled(width, height, longest)
+    return min(most, math.ceil(w / 28) * math.ceil(h / 28)) + 70
+
+
+def _patches_32(width: int, height: int) -> int:
+    return math.ceil(1.2 * min(1536, math.ceil(width / 32) * math.ceil(height / 32)))
+
+
+def _tiles_768(width: int, height: int) -> int:
+    if width <= 384 and height <= 384:
+        return 258
+    return 258 * math.ceil(width / 768) * math.ceil(height / 768)
+
+
+IMAGE_TOKENS: Mapping[str, Callable[[int, int], int]] = {
+    # Measured for Claude: ceil(w/28)*ceil(h/28) and some 70 tokens around it, after the long edge is scaled down.
+    "patches-28": lambda w, h: _patches_28(w, h, 1568, 1600),
+    "patches-28-large": lambda w, h: _patches_28(w, h, 2576, 4784),
+    # Measured for GPT: 1.2 tokens for each patch of 32 pixels.
+    "patches-32": _patches_32,
+    # Google's documentation for Gemini 2: 258 for a small image, else 258 for each tile of 768 pixels.
+    "tiles-768": _tiles_768,
+    # Measured for Gemini 3: 1,065 to 1,101 whatever the size.
+    "flat-1100": lambda _w, _h: 1100,
+    "none": lambda _w, _h: 0,
+}
+"""Tokens of an image of so many pixels, by the name that a family's `images` gives."""
+
+
+def measure(request: Request, count: TokenCounter, pixels: Callable[[str], tuple[int, int]]) -> Size:
+    """Measure a request: `count` counts text, `pixels` gives the size of the image behind a URL."""
+    if request.body is not None:
+        return _measure_body(request.body, count, pixels)
+    tokens = PER_REPLY
+    images: list[tuple[int, int]] = []
+    for message in request.messages:
+        tokens += PER_MESSAGE
+        if isinstance(message.content, str):
+            tokens += count(message.content)
+        else:
+            for part in message.content:
+                if isinstance(part, Text):
+                    tokens += count(part.text)
+                elif isinstance(part, Image):
+                    images.append(pixels(part.url))
+        if message.tool_calls:
+            tokens += count(json.dumps(message.tool_calls))
+    settings = request.settings
+    for attached in (settings.tools, settings.schema):
+        if attached:
+            tokens += count(json.dumps(attached))
+    return Size(tokens, tuple(images))
+
+
+NOT_READ = frozenset({"model", "metadata", "user", "stream", "store", "stop", "temperature", "top_p"})
+"""Keys of a batch line's body that no model reads as text."""
+
+
+def _measure_body(body: Mapping[str, Json], count: TokenCounter, pixels: Callable[[str], tuple[int, int]]) -> Size:
+    tokens = PER_REPLY
+    images: list[tuple[int, int]] = []
+    stack: list[tuple[str, Json]] = [(key, value) for key, value in body.items() if key not in NOT_READ]
+    while stack:
+        key, value = stack.pop()
+        if isinstance(value, str):
+            if value.startswith("data:") or (key in ("url", "image_url", "fileUri") and value.startswith("https:")):
+                images.append(pixels(value))
+            elif key != "type":
+                tokens += count(value)
+        elif isinstance(value, Mapping):
+            tokens += PER_MESSAGE if "role" in value else 0
+            stack.extend(value.items())
+        elif isinstance(value, list):
+            stack.extend((key, item) for item in value)
+    return Size(tokens, tuple(images))
+
+
+class _Correction:
+    """How far one model's truth lies from the estimates, as a ratio over the last replies."""
+
+    __slots__ = ("guessed", "replies", "true")
+
+    def __init__(self) -> None:
+        self.guessed = 0.0
+        self.true = 0.0
+        self.replies = 0
+
+    def learn(self, guess: int, truth: int) -> None:
+        keep = 1 - 1 / MEMORY
+        self.guessed = self.guessed * keep + guess
+        self.true = self.true * keep + truth
+        self.replies += 1
+
+    @property
+    def ratio(self) -> float:
+        return self.true / self.guessed if self.guessed else 1.0
+
+    @property
+    def margin(self) -> float:
+        return MARGIN / (1 + self.replies / MARGIN_HALVES_AFTER)
+
+
+class Estimator:
+    """Charges of requests to models, learned from replies."""
+
+    def __init__(self, models: Iterable[Model]) -> None:
+        self._models = {model.short: model for model in models}
+        self._corrections = {name: _Correction() for name in self._models}
+
+    def guess(self, size: Size, model: str) -> int:
+        """Input tokens by the family's multiplier alone, uncorrected."""
+        family = self._models[model].family
+        tokens = size.text * family.multiplier
+        if size.images:
+            formula = IMAGE_TOKENS[family.images]
+            tokens += sum(formula(width, height) for width, height in size.images)
+        return math.ceil(tokens)
+
+    def input_tokens(self, size: Size, model: str) -> int:
+        """Input tokens as they are expected now, margin included."""
+        correction = self._corrections[model]
+        return math.ceil(self.guess(size, model) * correction.ratio * (1 + correction.margin))
+
+    def charge(self, size: Size, model: str, cap: int) -> Charge:
+        """What to reserve: the expected input, and the whole cap of output."""
+        return Charge(1, self.input_tokens(size, model), cap)
+
+    def learn(self, size: Size, model: str, usage: Usage) -> None:
+        """Correct a model's multiplier by a reply's usage."""
+        if usage.reported and usage.input > 0:
+            self._corrections[model].learn(self.guess(size, model), usage.input)
+
+    def ratios(self) -> dict[str, float]:
+        """What each model that has answered counts for one token of ours."""
+        return {
+            name: self._models[name].family.multiplier * correction.ratio
+            for name, correction in self._corrections.items()
+            if correction.replies
+        }

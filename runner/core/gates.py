@@ -1,0 +1,125 @@
+"""When a scope (one model, or all) may be asked at all.
+
+A 429 closes the scope that it names, not the one request: until the gateway's Retry-After, or for a growing share of
+a window where it names none. A run of outage failures closes it too. When the time is up one single request goes
+first; an answer opens the scope, another refusal closes it for longer.
+
+Refusals of requests that were sent before the gate closed belong to the same episode: they can move the moment of
+opening further away, but they do not make the next pause longer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from random import Random
+
+from runner.core.limits import ALL
+from runner.core.retry import LONGEST_DELAY, OUTAGES
+from runner.core.values import Failure, Kind
+
+FIRST_PAUSE = 1 / 15
+"""Of a window: the pause after a 429 without a Retry-After; it doubles up to a whole window."""
+JITTER = 0.02
+"""Of the pause, added at random, so that many runners do not come back in one instant."""
+OUTAGE_AFTER = 8
+"""Outage failures in a row, without an answer between them, that close a scope."""
+
+
+@dataclass(slots=True)
+class Gate:
+    """The state of one scope."""
+
+    closed_at: float = -math.inf
+    until: float = -math.inf
+    refusals: int = 0
+    """Episodes in a row without an answer between them."""
+    narrow: bool = False
+    """Whether only one request may be under way until an answer comes."""
+    probe: object | None = None
+    """The one request that is."""
+    outages: int = 0
+    reason: Kind | None = None
+
+
+class Gates:
+    """The gates of all models, and the one that all of them pass."""
+
+    def __init__(self, window: float, rng: Random) -> None:
+        self._window = window
+        self._rng = rng
+        self._gates: dict[str, Gate] = {}
+
+    def __getitem__(self, scope: str) -> Gate:
+        return self._gates.setdefault(scope, Gate())
+
+    def wait(self, model: str, now: float) -> float:
+        """The moment from which `model` may be asked: `now` if it may be, infinity while a probe is under way."""
+        if not self._gates:
+            return now
+        return max(self._wait(self._gates.get(ALL), now), self._wait(self._gates.get(model), now))
+
+    @staticmethod
+    def _wait(gate: Gate | None, now: float) -> float:
+        if gate is None:
+            return now
+        if gate.until > now:
+            return gate.until
+        return math.inf if gate.narrow and gate.probe is not None else now
+
+    def sent(self, model: str, flight: object) -> None:
+        """A request goes out; where only one may, this is the one."""
+        for scope in (ALL, model):
+            gate = self._gates.get(scope)
+            if gate is not None and gate.narrow:
+                gate.probe = flight
+
+    def answered(self, model: str, flight: object) -> None:
+        """The gateway looked at a request: the scope works, unless it was closed since the request was sent."""
+        for scope in (ALL, model):
+            gate = self._gates.get(scope)
+            if gate is None:
+                continue
+            gate.outages = 0
+            if gate.probe is flight or not gate.narrow:
+                gate.narrow, gate.probe, gate.refusals, gate.reason = False, None, 0, None
+
+    def failed(self, model: str, flight: object, failure: Failure, sent_at: float, now: float) -> str | None:
+        """Take note of a failure; the scope that it closed, if it did."""
+        for scope in (ALL, model):
+            gate = self._gates.get(scope)
+            if gate is not None and gate.probe is flight:
+                gate.probe = None
+        if failure.kind is Kind.RATE_LIMITED:
+            scope = ALL if failure.scope == "all" else model
+            return self._close(scope, failure, sent_at, now, self._window * FIRST_PAUSE, self._window)
+        if failure.kind in OUTAGES:
+            scope = ALL if failure.kind is Kind.UNREACHABLE else model
+            gate = self[scope]
+            gate.outages += 1
+            if gate.outages >= OUTAGE_AFTER or failure.kind is Kind.UNREACHABLE or gate.narrow:
+                return self._close(scope, failure, sent_at, now, 1.0, LONGEST_DELAY)
+        return None
+
+    def _close(
+        self, scope: str, failure: Failure, sent_at: float, now: float, first: float, longest: float
+    ) -> str | None:
+        gate = self[scope]
+        same_episode = sent_at <= gate.closed_at
+        if failure.retry_after is not None:
+            seconds = failure.retry_after
+        else:
+            seconds = min(longest, first * 2.0 ** min(gate.refusals, 20))
+        until = now + seconds * (1 + self._rng.uniform(0, JITTER))
+        if same_episode:
+            if failure.retry_after is not None:
+                gate.until = max(gate.until, until)
+            return None
+        gate.closed_at, gate.until, gate.reason = now, until, failure.kind
+        gate.refusals += 1
+        gate.narrow, gate.probe = True, None
+        return scope
+
+    def closed(self, now: float) -> dict[str, float]:
+        """The scopes that are closed at this moment, and until when."""
+        return {scope: gate.until for scope, gate in self._gates.items() if gate.until > now}

@@ -1,0 +1,65 @@
+"""What to ask about each row, of which models: a declaration, and how it is written down."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from runner.core.caps import Caps
+from runner.core.values import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One declaration, complete: the run's manifest holds it, and a resume is bound to it."""
+
+    input: str
+    """Path of the input file."""
+    name: str = "run"
+    models: tuple[str, ...] = ()
+    """Short ids. Without `each` they are a pool: any of them may answer a row."""
+    each: bool = False
+    """Ask every model about every row."""
+    prompt: str | None = None
+    """Jinja template over a row's columns."""
+    system: str | None = None
+    """Jinja template of the system prompt."""
+    settings: Settings = field(default_factory=Settings)
+    row_settings: bool = True
+    """Whether rows may carry their own model, system, max_tokens and temperature."""
+    id_column: str | None = None
+    limit: int | None = None
+    """Only the first so many rows."""
+    sample: int | None = None
+    """Only so many rows, drawn at random."""
+    seed: int = 0
+    """Of the drawing, and of the waiting times after failures."""
+    bad_rows: Literal["stop", "record"] = "stop"
+    """Whether a row that cannot be asked stops the run before it begins, or becomes an errored row."""
+    endpoint: str | None = None
+    """Dialect to use wherever the model answers on it."""
+    strict_params: bool = False
+    """Refuse a parameter that a model rejects, rather than leave it out."""
+    attempts: int = 5
+    timeout: float = 600.0
+    """Seconds for one exchange."""
+    patience: float = 600.0
+    """Seconds that the gateway may fail without one answer."""
+    caps: Caps = field(default_factory=Caps)
+
+    def to_json(self) -> dict[str, Any]:
+        """The declaration as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Job:
+        """The declaration that `to_json` wrote."""
+        values = dict(values)
+        settings = dict(values.pop("settings"))
+        for name in ("stop", "tools"):
+            settings[name] = tuple(settings[name])
+        caps = Caps(**values.pop("caps"))
+        values["models"] = tuple(values["models"])
+        return cls(settings=Settings(**settings), caps=caps, **values)

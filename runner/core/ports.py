@@ -1,0 +1,72 @@
+"""What the core asks of the outside: the shapes that the other folders fill."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from runner.core.catalog import Model
+from runner.core.limits import Limit
+from runner.core.values import Charge, Failure, Reply, Request, Response, Wire
+
+
+class Dialect(Protocol):
+    """One of the gateway's APIs: translation both ways, without any I/O. Modules of `gateway.dialects` are these."""
+
+    def encode(self, request: Request, model: Model) -> Wire:
+        """The HTTP request that asks `model` this; raises errors.UsageError if it cannot be said in this dialect."""
+
+    def decode(self, response: Response) -> Reply | Failure:
+        """What an HTTP response says. Never raises, whatever the bytes are."""
+
+
+class TokenCounter(Protocol):
+    """Counts tokens of text in one encoding."""
+
+    def __call__(self, text: str, /) -> int:
+        """The number of tokens."""
+
+
+class Lease:
+    """A charge that a ledger holds against every limit of a budget, until it is settled."""
+
+    __slots__ = ("at", "charge", "model", "settled", "takes")
+
+    def __init__(self, model: str, charge: Charge, at: float, takes: list[Any]) -> None:
+        self.model = model
+        self.charge = charge
+        self.at = at
+        self.takes = takes
+        """The ledger's own notes."""
+        self.settled = False
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.charge} of {self.model} at {self.at:.3f}{', settled' if self.settled else ''}>"
+
+
+class Refusal:
+    """No room: which limit has none, and when there will be."""
+
+    __slots__ = ("limit", "until")
+
+    def __init__(self, until: float, limit: Limit) -> None:
+        self.until = until
+        self.limit = limit
+
+    def __repr__(self) -> str:
+        return f"<Refusal until {self.until:.3f}: {self.limit}>"
+
+
+class Ledger(Protocol):
+    """Where spending is kept. Every verb is atomic."""
+
+    def take(self, model: str, charge: Charge, now: float) -> Lease | Refusal:
+        """Hold a charge against all limits of a model's budget, or none."""
+
+    def settle(self, lease: Lease, charge: Charge, now: float) -> None:
+        """Replace a lease's guess by the truth; exactly once for each lease."""
+
+    def spent(self, now: float) -> dict[Limit, int]:
+        """What each limit's window holds."""
+
+    def use(self, model: str, now: float) -> float:
+        """The fullest of a model's own windows, as a fraction."""

@@ -1,0 +1,171 @@
+"""How a row becomes a request.
+
+A row says what to ask in one of four ways, looked for in this order: the job's template over its columns, a line of
+OpenAI's batch format, `messages`, `prompt`. A row may carry its own `model`, `system`, `max_tokens` and `temperature`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast, get_args
+
+from runner.core.errors import RunnerError, UsageError
+from runner.core.values import Image, Json, Message, Other, Part, Request, Role, Settings, Text
+
+Render = Callable[[Mapping[str, Any]], str]
+"""A compiled template: columns in, text out; raises RowError for a column that is missing."""
+
+
+class RowError(RunnerError):
+    """The row cannot be asked."""
+
+    exit_code = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What to ask about each row, beside what the row says itself."""
+
+    template: Render | None = None
+    system: Render | None = None
+    settings: Settings = Settings()
+    row_settings: bool = True
+    """Whether rows may carry their own model, system, max_tokens and temperature."""
+    by_url: Callable[[str], str] = str
+    """Finds the dialect for a batch line's `url`; raises UsageError for one that there is none for."""
+
+    def request(self, columns: Mapping[str, Any]) -> Request:
+        """The request that a row makes; raises RowError with the reason if it makes none."""
+        if self.template is None and is_batch_line(columns):
+            return self._batch_line(columns)
+        settings = _row_settings(columns, self.settings) if self.row_settings else self.settings
+        system = self._system(columns)
+        messages = (*system, *self._messages(columns, bool(system)))
+        return Request(messages=messages, settings=settings)
+
+    def _system(self, columns: Mapping[str, Any]) -> tuple[Message, ...]:
+        text = columns.get("system") if self.row_settings else None
+        if text is None and self.system is not None:
+            text = self.system(columns)
+        if text is None:
+            return ()
+        if not isinstance(text, str):
+            raise RowError("its `system` is not a text")
+        return (Message(role="system", content=text),)
+
+    def _messages(self, columns: Mapping[str, Any], has_system: bool) -> tuple[Message, ...]:
+        if self.template is not None:
+            return (Message(role="user", content=_not_empty(self.template(columns))),)
+        if columns.get("messages") is not None:
+            messages = _read_messages(columns["messages"])
+            if has_system and messages[0].role == "system":
+                raise RowError("it has a system message, and the job or its `system` column gives another")
+            return messages
+        if "prompt" in columns:
+            return (Message(role="user", content=_not_empty(columns["prompt"])),)
+        names = ", ".join(list(columns)[:8]) or "none"
+        raise RowError(f"it has neither `prompt` nor `messages`; its columns are {names}: say what to ask with --prompt")
+
+    def _batch_line(self, columns: Mapping[str, Any]) -> Request:
+        body = columns["body"]
+        if columns.get("method", "POST") != "POST":
+            raise RowError(f"its method is {columns['method']!r}; only POST can be sent")
+        try:
+            dialect = self.by_url(columns["url"])
+        except UsageError as error:
+            raise RowError(str(error)) from None
+        cap = next((body[key] for key in CAPS_IN_BODY if body.get(key) is not None), None)
+        if cap is None and isinstance(config := body.get("generationConfig"), Mapping):
+            cap = config.get("maxOutputTokens")
+        settings = self.settings if cap is None else replace(self.settings, max_tokens=_whole("max_tokens", cap))
+        return Request(settings=settings, dialect=dialect, body=body)
+
+    def model(self, columns: Mapping[str, Any]) -> str | None:
+        """The model that a row is pinned to by itself, or None."""
+        if self.template is None and is_batch_line(columns):
+            name = columns["body"].get("model")
+        else:
+            name = columns.get("model") if self.row_settings else None
+        if name is None or name == "":
+            return None
+        if not isinstance(name, str):
+            raise RowError(f"its `model` is {name!r}, not a name")
+        return name
+
+
+CAPS_IN_BODY = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+
+
+def is_batch_line(columns: Mapping[str, Any]) -> bool:
+    """Whether a row is a line of OpenAI's batch format."""
+    return isinstance(columns.get("body"), Mapping) and isinstance(columns.get("url"), str)
+
+
+def _row_settings(columns: Mapping[str, Any], settings: Settings) -> Settings:
+    changes: dict[str, Any] = {}
+    if columns.get("max_tokens") is not None:
+        changes["max_tokens"] = _whole("max_tokens", columns["max_tokens"])
+    temperature = columns.get("temperature")
+    if temperature is not None:
+        if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+            raise RowError(f"its `temperature` is {temperature!r}, not a number")
+        changes["temperature"] = float(temperature)
+    return replace(settings, **changes) if changes else settings
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise RowError(f"its `{name}` is {value!r}, not a whole number above zero")
+    return value
+
+
+def _not_empty(text: Any) -> str:
+    if not isinstance(text, str):
+        raise RowError(f"its prompt is {type(text).__name__}, not a text")
+    if not text.strip():
+        raise RowError("its prompt is empty")
+    return text
+
+
+def _read_messages(value: Any) -> tuple[Message, ...]:
+    if not isinstance(value, list) or not value:
+        raise RowError("its `messages` is not a list of messages")
+    return tuple(_read_message(item, position) for position, item in enumerate(value))
+
+
+def _read_message(item: Any, position: int) -> Message:
+    where = f"message {position}"
+    if not isinstance(item, Mapping):
+        raise RowError(f"{where} is not an object with role and content")
+    role = "system" if item.get("role") == "developer" else item.get("role")
+    if role not in get_args(Role):
+        raise RowError(f"{where} has the role {role!r}; there are system, user, assistant and tool")
+    content = item.get("content")
+    calls = tuple(item.get("tool_calls") or ())
+    if content is None and calls:
+        content = ""
+    if isinstance(content, list):
+        content = tuple(_read_part(block, where) for block in content)
+    elif not isinstance(content, str):
+        raise RowError(f"{where} has no content that is a text or a list of blocks")
+    return Message(role=cast("Role", role), content=content, tool_calls=calls, tool_call_id=item.get("tool_call_id"))
+
+
+def _read_part(block: Json, where: str) -> Part:
+    if isinstance(block, str):
+        return Text(block)
+    if not isinstance(block, Mapping):
+        raise RowError(f"{where} has a content block that is not an object")
+    kind = block.get("type")
+    if kind in ("text", "input_text") and isinstance(block.get("text"), str):
+        return Text(block["text"])
+    if kind in ("image_url", "input_image"):
+        image = block.get("image_url")
+        detail = block.get("detail")
+        if isinstance(image, Mapping):
+            image, detail = image.get("url"), image.get("detail", detail)
+        if isinstance(image, str) and image.startswith(("data:image/", "https://")):
+            return Image(image, detail)
+        raise RowError(f"{where} has an image whose URL is neither data:image/... nor https://...")
+    return Other(block)

@@ -1,0 +1,482 @@
+"""Which task is sent next, to which model, and when: the one place where that is decided.
+
+The scheduler never sleeps and reads no clock: `next(now)` answers `Ask`, `Wait` or `Done`, and whoever drives it (the
+engine under asyncio, the plan in virtual time) reports every landing back. Its rules:
+
+- A model takes tasks that only it can answer before tasks of a pool.
+- The model with the most work left for its limits goes first, so that a combined limit is spent where it is needed
+  most; among equals the emptiest goes first.
+- Among tasks that fit, the oldest goes first. One that does not fit is passed by smaller ones, but not for ever:
+  once it has waited half a window, its model takes nothing else until it fits.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+from runner.core import retry
+from runner.core.caps import Spending
+from runner.core.errors import BrokenInvariant
+from runner.core.estimate import Size
+from runner.core.gates import Gates
+from runner.core.limits import Budget, Limit
+from runner.core.ports import Ledger, Lease, Refusal
+from runner.core.retry import Action
+from runner.core.values import Charge, Failure, Kind, Reply, Request, Status, Usage
+
+NOTHING = Charge(1, 0, 0)
+"""What the gateway counts for a request that it refused, or never saw."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Task:
+    """One row and the models that may answer it: the unit of work."""
+
+    row: int
+    """Position of the row in the input, from 0."""
+    slot: int = 0
+    """Which of the row's tasks this is, where every model is asked."""
+    id: str = ""
+    models: tuple[str, ...]
+    """Short ids: any one of them answers the task."""
+    size: Size
+    caps: Mapping[str, int]
+    """Output tokens to allow and to reserve, for each of the models."""
+    request: Request
+    dialects: Mapping[str, str] = field(default_factory=dict)
+    """The dialect for each of the models."""
+    digest: str = ""
+    attempts: int = 0
+    """Attempts that counted."""
+    sends: int = 0
+    passed_since: float = math.inf
+    """When a younger task was first sent before this one."""
+    sequence: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Task row {self.row} for {'|'.join(self.models)}, {self.attempts} attempts>"
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """Send this task to this model now; the lease holds its charge."""
+
+    task: Task
+    model: str
+    lease: Lease
+    number: int
+    """Which sending of the task this is, from 1."""
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can be sent before `until`, unless a request lands or a task is offered first."""
+
+    until: float
+    """Infinity where only a landing can change anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing is left to send and nothing is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last word on a task."""
+
+    task: Task
+    model: str
+    status: Status
+    result: Reply | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What a landing led to."""
+
+    action: Action | None
+    """None after a reply."""
+    finished: tuple[Finished, ...] = ()
+    closed: str | None = None
+    """The scope that the failure closed, if it did."""
+    retry_at: float | None = None
+
+
+class _Queue:
+    """Tasks that the same models may answer, by size class, each class in order of age."""
+
+    __slots__ = ("classes", "length", "models")
+
+    def __init__(self, models: tuple[str, ...]) -> None:
+        self.models = models
+        self.classes: dict[tuple[int, int], deque[Task]] = {}
+        self.length = 0
+
+    @staticmethod
+    def _class(task: Task) -> tuple[int, int]:
+        cap = max(task.caps.values())
+        return int(4 * math.log2(task.size.text + 1)), int(4 * math.log2(cap + 1))
+
+    def push(self, task: Task) -> None:
+        line = self.classes.setdefault(self._class(task), deque())
+        if line and task.sequence < line[0].sequence:
+            line.appendleft(task)
+        else:
+            line.append(task)
+        self.length += 1
+
+    def heads(self) -> list[tuple[tuple[int, int], Task]]:
+        if len(self.classes) == 1:
+            return [(key, line[0]) for key, line in self.classes.items()]
+        return sorted(((key, line[0]) for key, line in self.classes.items()), key=lambda head: head[1].sequence)
+
+    def pop(self, key: tuple[int, int]) -> Task:
+        line = self.classes[key]
+        task = line.popleft()
+        if not line:
+            del self.classes[key]
+        self.length -= 1
+        return task
+
+    def drain(self) -> Iterator[Task]:
+        while self.classes:
+            yield self.pop(next(iter(self.classes)))
+
+
+@dataclass(slots=True)
+class _Blocked:
+    """A model that has no room for anything that waits for it."""
+
+    until: float
+    limits: set[Limit]
+
+
+class Scheduler:
+    """Decides, for one run, what is sent next. All times are seconds of one monotonic clock."""
+
+    def __init__(
+        self,
+        *,
+        budgets: Mapping[str, Budget],
+        ledger: Ledger,
+        charge: Callable[[Task, str], Charge],
+        spending: Spending,
+        rng: Random,
+        window: float = 60.0,
+        attempts: int = 5,
+        most_in_flight: int = 1000,
+    ) -> None:
+        self._budgets = budgets
+        self._ledger = ledger
+        self._charge = charge
+        self._spending = spending
+        self._rng = rng
+        self._window = window
+        self._attempts = attempts
+        self._most_in_flight = most_in_flight
+        self.gates = Gates(window, rng)
+        self._queues: dict[tuple[str, ...], _Queue] = {}
+        self._of_model: dict[str, list[_Queue]] = {model: [] for model in budgets}
+        self._later: list[tuple[float, int, Task]] = []
+        self._sequence = 0
+        self._in_flight: dict[Ask, None] = {}
+        self._blocked: dict[str, _Blocked] = {}
+        self._draining: dict[str, Task] = {}
+        self._lost: dict[str, Failure] = {}
+        self._pending: dict[str, Failure] = {}
+        self._work = {model: Charge(0, 0, 0) for model in budgets}
+        self._more = True
+        self.stopped: str | Failure | None = None
+        self._failing_since: float | None = None
+        self.last_answer: float | None = None
+
+    # What goes in.
+
+    def expect(self, model: str, charge: Charge) -> None:
+        """Tell of work that only this model can do, before it is offered."""
+        known = self._work[model]
+        self._work[model] = Charge(
+            known.requests + charge.requests, known.input + charge.input, known.output + charge.output
+        )
+
+    def offer(self, task: Task) -> Finished | None:
+        """Add a task; its end, if none of its models can be used any more."""
+        self._sequence += 1
+        task.sequence = self._sequence
+        return self._enqueue(task)
+
+    def _enqueue(self, task: Task) -> Finished | None:
+        usable = tuple(model for model in task.models if model not in self._lost)
+        if not usable:
+            return Finished(task, task.models[0], Status.ERRORED, self._lost[task.models[0]])
+        queue = self._queues.get(usable)
+        if queue is None:
+            queue = self._queues[usable] = _Queue(usable)
+            for model in usable:
+                self._of_model[model].append(queue)
+                self._of_model[model].sort(key=lambda q: len(q.models))
+        queue.push(task)
+        if self._blocked:
+            for model in usable:
+                self._blocked.pop(model, None)
+        return None
+
+    def close(self) -> None:
+        """Say that no more tasks will be offered."""
+        self._more = False
+
+    def stop(self, reason: str | Failure) -> None:
+        """Admit nothing more; what is in flight lands, then the run is done."""
+        self.stopped = self.stopped or reason
+
+    @property
+    def queued(self) -> int:
+        """Tasks that wait, those that wait for another attempt included."""
+        return sum(queue.length for queue in self._queues.values()) + len(self._later)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return len(self._in_flight)
+
+    @property
+    def failing_since(self) -> float | None:
+        """Since when nothing but outage failures came back; None while the gateway answers."""
+        return self._failing_since
+
+    # What comes out.
+
+    def next(self, now: float) -> Ask | Wait | Done:
+        """The next thing to do at this moment."""
+        if self._later:
+            self._wake(now)
+        ends = self._spending.ends
+        if ends is not None and now >= ends and self.stopped is None and (self._more or self.queued):
+            self.stop(self._spending.over)
+        if self.stopped is None and len(self._in_flight) < self._most_in_flight:
+            for model in self._order(now):
+                ask = self._try(model, now)
+                if ask is not None:
+                    return ask
+                if self.stopped is not None:
+                    break
+        if self._in_flight:
+            return Wait(self._next_change(now))
+        if self.stopped is not None or not (self._more or self._reachable()):
+            return Done()
+        return Wait(self._next_change(now))
+
+    def _reachable(self) -> bool:
+        return bool(self._later) or any(
+            queue.length and any(model not in self._pending for model in queue.models)
+            for queue in self._queues.values()
+        )
+
+    def _wake(self, now: float) -> None:
+        while self._later and self._later[0][0] <= now:
+            _, _, task = heapq.heappop(self._later)
+            self._enqueue(task)
+
+    def _order(self, now: float) -> list[str]:
+        ready = []
+        for model, queues in self._of_model.items():
+            if not any(queue.length for queue in queues) or model in self._lost or model in self._pending:
+                continue
+            blocked = self._blocked.get(model)
+            if blocked is not None:
+                if blocked.until > now:
+                    continue
+                del self._blocked[model]
+            if self.gates.wait(model, now) <= now:
+                ready.append(model)
+        if len(ready) > 1:
+            ready.sort(key=lambda model: (-self._windows_of_work(model), self._ledger.use(model, now)))
+        return ready
+
+    def _windows_of_work(self, model: str) -> float:
+        """How many windows a model's own work still takes, coarsely: models within a hundredth count as equal."""
+        work = self._work[model]
+        longest = max((limit.of(work) / limit.amount for limit in self._budgets[model]), default=0.0)
+        return round(longest, 2)
+
+    def _try(self, model: str, now: float) -> Ask | None:
+        blocked = _Blocked(math.inf, set())
+        draining = self._draining.get(model)
+        for queue in self._of_model[model]:
+            oldest: Task | None = None
+            for key, task in queue.heads() if queue.length else ():
+                if draining is not None and task is not draining:
+                    continue
+                charge = self._charge(task, model)
+                reason = self._spending.refuses(model, charge)
+                if reason is not None:
+                    self.stop(reason)
+                    return None
+                lease = self._ledger.take(model, charge, now)
+                if isinstance(lease, Lease):
+                    if oldest is not None:
+                        oldest.passed_since = min(oldest.passed_since, now)
+                    return self._send(queue.pop(key), model, lease, now)
+                blocked.until = min(blocked.until, lease.until)
+                blocked.limits.add(lease.limit)
+                oldest = oldest or task
+                if now - task.passed_since >= self._window / 2 and task not in self._draining.values():
+                    self._draining[model] = draining = task
+        self._blocked[model] = blocked
+        return None
+
+    def _send(self, task: Task, model: str, lease: Lease, now: float) -> Ask:
+        if self._draining.get(model) is task:
+            del self._draining[model]
+        task.passed_since = math.inf
+        task.sends += 1
+        ask = Ask(task, model, lease, task.sends, now)
+        self._in_flight[ask] = None
+        self._spending.hold(model, lease.charge)
+        if len(task.models) == 1:
+            work, spent = self._work[model], lease.charge
+            self._work[model] = Charge(0, max(0, work.input - spent.input), max(0, work.output - spent.output))
+        self.gates.sent(model, ask)
+        return ask
+
+    def _next_change(self, now: float) -> float:
+        if self.stopped is not None or len(self._in_flight) >= self._most_in_flight:
+            return math.inf
+        until = self._later[0][0] if self._later else math.inf
+        ends = self._spending.ends
+        if ends is not None and ends > now:
+            until = min(until, ends)
+        for model, queues in self._of_model.items():
+            if model in self._lost or model in self._pending or not any(queue.length for queue in queues):
+                continue
+            blocked = self._blocked.get(model)
+            opens = self.gates.wait(model, now)
+            until = min(until, max(blocked.until if blocked else now, opens))
+        return until
+
+    # What comes back.
+
+    def landed(self, ask: Ask, result: Reply | Failure, now: float) -> Landing:
+        """Settle an ask, and decide what becomes of its task."""
+        if ask not in self._in_flight:
+            raise BrokenInvariant(f"{ask.task} landed twice.")
+        del self._in_flight[ask]
+        if isinstance(result, Reply):
+            return self._replied(ask, result, now)
+        return self._failed(ask, result, now)
+
+    def _replied(self, ask: Ask, reply: Reply, now: float) -> Landing:
+        usage = reply.usage
+        if not usage.reported:
+            usage = Usage(input=ask.lease.charge.input, output=ask.lease.charge.output, reported=False)
+        self._settle(ask, Charge(1, usage.input, usage.output), usage, now)
+        self.gates.answered(ask.model, ask)
+        self._failing_since, self.last_answer = None, now
+        return Landing(None, (Finished(ask.task, ask.model, Status.SUCCEEDED, reply),))
+
+    def _failed(self, ask: Ask, failure: Failure, now: float) -> Landing:
+        spent = ask.lease.charge if failure.ambiguous else NOTHING
+        # What an ambiguous attempt cost nobody knows: the ledger keeps all of it, the caps count all of it.
+        usage = Usage(input=spent.input, output=spent.output) if failure.ambiguous else None
+        self._settle(ask, spent, usage, now)
+        closed = self.gates.failed(ask.model, ask, failure, ask.at, now)
+        task = ask.task
+        if failure.kind in retry.OUTAGES:
+            self._failing_since = ask.at if self._failing_since is None else self._failing_since
+        elif failure.kind is not Kind.RATE_LIMITED:
+            self.gates.answered(ask.model, ask)
+            self._failing_since, self.last_answer = None, now
+        else:
+            self._failing_since, self.last_answer = None, now
+        down = failure.kind in retry.OUTAGES and self.gates[ask.model].narrow
+        action = Action.REQUEUE if down else retry.action(failure, task.attempts + 1, self._attempts)
+        return self._carry_out(action, ask, failure, closed, now)
+
+    def _carry_out(self, action: Action, ask: Ask, failure: Failure, closed: str | None, now: float) -> Landing:
+        task = ask.task
+        if action is Action.REQUEUE:
+            return self._finished_or(action, self._enqueue(task), closed)
+        if action is Action.RETRY:
+            task.attempts += 1
+            retry_at = now + (failure.retry_after or retry.delay(task.attempts, self._rng))
+            heapq.heappush(self._later, (retry_at, task.sequence, task))
+            return Landing(action, closed=closed, retry_at=retry_at)
+        if action is Action.MOVE:
+            self._lost[ask.model] = failure
+            return Landing(action, (*self._give_up(ask.model), *self._some(self._enqueue(task))), closed)
+        if action is Action.PEND:
+            self._pending[ask.model] = failure
+            return self._finished_or(action, self._enqueue(task), closed)
+        if action is Action.STOP:
+            self.stop(failure)
+            return self._finished_or(action, self._enqueue(task), closed)
+        task.attempts += 1
+        return Landing(action, (Finished(task, ask.model, Status.ERRORED, failure),), closed)
+
+    def _finished_or(self, action: Action, finished: Finished | None, closed: str | None) -> Landing:
+        return Landing(action, tuple(self._some(finished)), closed)
+
+    @staticmethod
+    def _some(finished: Finished | None) -> Iterable[Finished]:
+        return () if finished is None else (finished,)
+
+    def _give_up(self, model: str) -> Iterator[Finished]:
+        for queue in tuple(self._of_model[model]):
+            tasks = tuple(queue.drain())
+            for other in queue.models:
+                self._of_model[other].remove(queue)
+            del self._queues[queue.models]
+            for task in tasks:
+                yield from self._some(self._enqueue(task))
+
+    def _settle(self, ask: Ask, charge: Charge, usage: Usage | None, now: float) -> None:
+        held = ask.lease.charge
+        self._ledger.settle(ask.lease, charge, now)
+        self._spending.settle(ask.model, held, usage)
+        if not self._blocked:
+            return
+        for limit in self._budgets[ask.model]:
+            if limit.of(charge) < limit.of(held):
+                for model in [m for m, blocked in self._blocked.items() if limit in blocked.limits]:
+                    del self._blocked[model]
+
+    @property
+    def pending_models(self) -> Mapping[str, Failure]:
+        """Models whose quota is used up, with what the gateway said."""
+        return self._pending
+
+    def waiting_for(self, now: float) -> dict[str, str]:
+        """Why each model with work is not being sent more, in a few words; a model that is not listed is not held up."""
+        reasons: dict[str, str] = {}
+        for model, queues in self._of_model.items():
+            if not any(queue.length for queue in queues):
+                continue
+            if model in self._pending:
+                reasons[model] = "quota used up"
+            elif self.gates.wait(model, now) > now:
+                reasons[model] = "cool-down"
+            elif model in self._blocked:
+                limits = self._blocked[model].limits
+                reasons[model] = ", ".join(sorted({_name(limit) for limit in limits}))
+        return reasons
+
+    def leftover(self) -> Iterator[Task]:
+        """Tasks that have no outcome when the run is done; they are taken out."""
+        for queue in self._queues.values():
+            yield from queue.drain()
+        while self._later:
+            yield heapq.heappop(self._later)[2]
+
+
+def _name(limit: Limit) -> str:
+    return f"{'combined ' if limit.scope == '*' else ''}{limit.measure} limit"
+
+
+__all__ = ["Ask", "Done", "Finished", "Landing", "Refusal", "Scheduler", "Task", "Wait"]

@@ -1,0 +1,123 @@
+"""The sums of a run, from the journal's frames: the same whether they are being written or read back."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.core.values import Kind, Status
+
+
+@dataclass(slots=True)
+class Quantiles:
+    """Quantiles of durations in a fixed number of logarithmic buckets: within 5 %, whatever the number of values."""
+
+    buckets: Counter[int] = field(default_factory=Counter)
+    count: int = 0
+
+    def add(self, seconds: float) -> None:
+        """Take in one duration."""
+        self.buckets[round(math.log(max(seconds, 1e-4)) / math.log(1.05))] += 1
+        self.count += 1
+
+    def at(self, share: float) -> float | None:
+        """The duration that this share of all is at or below; None if there are none."""
+        left = share * self.count
+        for bucket in sorted(self.buckets):
+            left -= self.buckets[bucket]
+            if left <= 0:
+                return round(1.05**bucket, 4)
+        return None
+
+
+@dataclass(slots=True)
+class ModelTally:
+    """The sums of one model."""
+
+    requests: int = 0
+    """Requests that came back."""
+    succeeded: int = 0
+    errored: int = 0
+    refused: int = 0
+    """Answered with 429."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Failed requests by kind, 429s included."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    input_tokens: int = 0
+    estimated_input_tokens: int = 0
+    """Of the same replies, as they were reserved."""
+    output_tokens: int = 0
+    reserved_output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: float = 0.0
+    latency: Quantiles = field(default_factory=Quantiles)
+
+
+@dataclass(slots=True)
+class Tally:
+    """The sums of a run, over all of its sessions."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    """Tasks that have ended, by status."""
+    models: dict[str, ModelTally] = field(default_factory=dict)
+    sent: int = 0
+    """Requests that went out."""
+    ambiguous: int = 0
+    """Requests that may have been billed though no answer came."""
+    sessions: int = 0
+    elapsed: float = 0.0
+    """Seconds of the sessions that ended in order."""
+
+    def add(self, frame: Mapping[str, Any]) -> None:
+        """Take in one frame."""
+        kind = frame["t"]
+        if kind == "sent":
+            self.sent += 1
+        elif kind == "landed":
+            self._landed(frame)
+        elif kind == "ended":
+            self.statuses[frame["final"]] += 1
+        elif kind == "session":
+            self.sessions += 1
+        elif kind == "closed":
+            self.elapsed += frame["elapsed"]
+
+    def _landed(self, frame: Mapping[str, Any]) -> None:
+        model = self.models.get(frame["model"])
+        if model is None:
+            model = self.models[frame["model"]] = ModelTally()
+        model.requests += 1
+        if final := frame.get("final"):
+            self.statuses[final] += 1
+            if final == Status.SUCCEEDED:
+                model.succeeded += 1
+            else:
+                model.errored += 1
+        failure = frame.get("failure")
+        if failure is not None:
+            model.failures[failure["kind"]] += 1
+            model.refused += failure["kind"] == Kind.RATE_LIMITED
+            self.ambiguous += bool(failure.get("ambiguous"))
+            return
+        usage = frame["usage"]
+        model.outcomes[frame["outcome"]] += 1
+        model.input_tokens += usage["input"]
+        model.output_tokens += usage["output"]
+        model.reasoning_tokens += usage["reasoning"]
+        if usage["reported"]:
+            model.estimated_input_tokens += frame["est"]
+        model.reserved_output_tokens += frame["cap"]
+        model.cost += frame["cost"]
+        model.latency.add(frame["latency"])
+
+    @property
+    def ended(self) -> int:
+        """Tasks that have their outcome."""
+        return self.statuses.total()
+
+    def total(self, name: str) -> Any:
+        """The sum of one figure over all models."""
+        return sum(getattr(model, name) for model in self.models.values())

@@ -1,0 +1,1 @@
+"""What drives the scheduler: one loop, one timer, one task group."""

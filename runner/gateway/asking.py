@@ -1,0 +1,39 @@
+"""From an ask to its result: the dialect encodes, the client sends, the dialect decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from runner.core.catalog import Model
+from runner.core.errors import UsageError
+from runner.core.schedule import Ask
+from runner.core.values import Failure, Kind, Reply, Request
+from runner.gateway.client import Client
+from runner.gateway.dialects import DIALECTS
+
+
+class Asking:
+    """Sends asks to one gateway."""
+
+    def __init__(self, client: Client, models: Mapping[str, Model]) -> None:
+        self._client = client
+        self._models = models
+
+    async def __call__(self, ask: Ask) -> Reply | Failure:
+        """The reply, or what went wrong; never raises for what a gateway may do."""
+        task, model = ask.task, self._models[ask.model]
+        dialect = DIALECTS[task.dialects[ask.model]]
+        try:
+            wire = dialect.encode(capped(task.request, task.caps[ask.model]), model)
+        except UsageError as error:
+            return Failure(kind=Kind.BAD_ROW, message=str(error))
+        response = await self._client.send(wire, ask.model)
+        return response if isinstance(response, Failure) else dialect.decode(response)
+
+
+def capped(request: Request, cap: int) -> Request:
+    """The request with the cap that was reserved for it."""
+    if request.settings.max_tokens == cap:
+        return request
+    return replace(request, settings=replace(request.settings, max_tokens=cap))

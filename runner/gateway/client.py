@@ -1,0 +1,171 @@
+"""One HTTP exchange with the gateway: a wire request in, a response or a failure out.
+
+No retries, no redirects, no proxies or netrc from the environment, and bounds on time and size: what to do about a
+failure is decided in `core.retry`. The token is added here and nowhere else, to requests for one origin only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from asyncio_throttle.throttler import Throttler
+from yarl import URL
+
+from runner.core.errors import UsageError
+from runner.core.values import Failure, Kind, Response, Wire
+from runner.gateway.secret import Secret
+
+LARGEST_RESPONSE = 32 * 1024 * 1024
+"""Bytes, decompressed."""
+CONNECT_SECONDS = 10.0
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def origin_of(url: str) -> URL:
+    """The gateway's origin; raises UsageError for an address that the token must not be sent to."""
+    try:
+        parsed = URL(url)
+    except ValueError:
+        raise UsageError(f"The gateway's address {url!r} is not a URL.") from None
+    if parsed.scheme not in ("https", "http") or not parsed.host:
+        raise UsageError(f"The gateway's address {url!r} is not of the form https://host.")
+    if parsed.user or parsed.password:
+        raise UsageError("The gateway's address holds a user name or a password; the token belongs in the environment.")
+    if parsed.scheme == "http" and parsed.host not in LOOPBACK and not parsed.host.startswith("127."):
+        raise UsageError(f"The gateway's address {url!r} is not https: the token would be readable on the way.")
+    if parsed.path not in ("", "/") or parsed.query_string:
+        raise UsageError(f"The gateway's address {url!r} has a path; it is only the host: {parsed.origin()}")
+    return parsed.origin()
+
+
+class Client:
+    """A session with one gateway. Use it as an async context manager."""
+
+    def __init__(
+        self,
+        url: str,
+        token: Secret,
+        *,
+        timeout: float = 600.0,
+        connections: int = 1000,
+        requests_per_second: int | None = None,
+        user_agent: str = "runner",
+    ) -> None:
+        """`timeout` bounds a whole exchange, in seconds; `requests_per_second` the starts of requests to one path."""
+        self.origin = origin_of(url)
+        self._token = token
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS)
+        self._connections = connections
+        self._rate = requests_per_second
+        self._throttlers: dict[str, Throttler] = {}
+        self._agent = user_agent
+        self._urls: dict[str, URL] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._connections, limit_per_host=0, ttl_dns_cache=300, keepalive_timeout=30
+            ),
+            timeout=self._timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={
+                "Authorization": f"Bearer {self._token.reveal()}",
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                "User-Agent": self._agent,
+            },
+            max_line_size=32768,
+            max_field_size=32768,
+            read_bufsize=2**17,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(self, wire: Wire, lane: str) -> Response | Failure:
+        """One exchange. `lane` names what the guard on requests a second counts together: the model."""
+        if self._rate is not None:
+            throttler = self._throttlers.get(lane)
+            if throttler is None:
+                throttler = self._throttlers[lane] = Throttler(self._rate, 1.0)
+            await throttler.acquire()  # type: ignore[no-untyped-call]
+        url = self._urls.get(wire.path)
+        if url is None:
+            url = self._urls[wire.path] = self.origin.join(URL(wire.path, encoded=True))
+        try:
+            return await self._exchange("POST", url, wire)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return self._failure(error)
+
+    async def get(self, path: str) -> Response | Failure:
+        """A GET, for what the gateway says of itself."""
+        try:
+            return await self._exchange("GET", self.origin.join(URL(path)), None)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return self._failure(error)
+
+    async def _exchange(self, method: str, url: URL, wire: Wire | None) -> Response | Failure:
+        if self._session is None:
+            raise RuntimeError("the client is used outside its context")
+        body, headers = (wire.body, wire.headers) if wire is not None else (None, None)
+        async with self._session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer:
+            length = answer.content_length
+            if length is not None and length > LARGEST_RESPONSE:
+                answer.close()
+                return self._too_large()
+            content = await self._read(answer)
+            if content is None:
+                return self._too_large()
+            names = {name.lower(): value for name, value in answer.headers.items()}
+            return Response(status=answer.status, headers=names, body=content)
+
+    @staticmethod
+    async def _read(answer: aiohttp.ClientResponse) -> bytes | None:
+        """The whole body, or None where it is larger than the bound."""
+        first = await answer.content.readany()
+        if answer.content.at_eof():
+            return first
+        chunks, size = [first], len(first)
+        while not answer.content.at_eof():
+            chunk = await answer.content.readany()
+            size += len(chunk)
+            if size > LARGEST_RESPONSE:
+                answer.close()
+                return None
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    @staticmethod
+    def _too_large() -> Failure:
+        return Failure(
+            kind=Kind.RESPONSE_TOO_LARGE,
+            message=f"The response is larger than {LARGEST_RESPONSE // 2**20} MiB.",
+            ambiguous=True,
+        )
+
+    def _failure(self, error: BaseException) -> Failure:
+        message = self._token.redact(str(error))[:500] or type(error).__name__
+        if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
+            return Failure(kind=Kind.CERTIFICATE, message=f"The gateway's certificate is not trusted: {message}", scope="all")
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return Failure(kind=Kind.UNREACHABLE, message=f"No connection to {self.origin}: {message}", scope="all")
+        if isinstance(error, TimeoutError):
+            seconds = self._timeout.total or 0
+            return Failure(kind=Kind.TIMEOUT, message=f"No whole answer within {seconds:g} seconds.", ambiguous=True)
+        if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | ConnectionError):
+            return Failure(kind=Kind.DISCONNECTED, message=f"The connection broke: {message}", ambiguous=True)
+        return Failure(kind=Kind.INVALID_RESPONSE, message=f"Not a response that can be read: {message}", ambiguous=True)
+
+
+async def close_softly() -> None:
+    """Give transports of a closed session the one turn of the loop that they need to go."""
+    await asyncio.sleep(0)

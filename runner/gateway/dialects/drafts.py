@@ -1,0 +1,187 @@
+"""How a request becomes a body, in the steps that all dialects share.
+
+A dialect brings a `Grammar`: tables of where each setting stands and how it is said. What the model rejects or the
+dialect has no word for is left out, with one notice for the user; nothing else is ever dropped. A batch line's own body
+is sent as it came, save for the model's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from runner.core.catalog import Model
+from runner.core.errors import UsageError
+from runner.core.values import Json, Message, Request, Wire
+from runner.gateway.dialects import json_text
+
+SETTINGS = ("max_tokens", "temperature", "top_p", "stop", "seed", "schema", "tools", "tool_choice")
+"""The settings that have a place in a body; `effort` depends on the model and `extra` is merged in as it is."""
+
+CALLED: Mapping[str, str] = {"schema": "response_format", "effort": "reasoning_effort"}
+"""The catalogue and the notices call parameters by their chat completions names; these differ from ours."""
+
+NEUTRAL: Mapping[str, float] = {"temperature": 1.0}
+"""The value that even a model that rejects the parameter takes, because it is the default."""
+
+STREAMING = ("stream", "stream_options")
+"""Answers are read whole, so a batch line may not ask for a stream."""
+
+NAME = "answer"
+"""The name that dialects want a schema to have; the model may see it."""
+
+Fragment = dict[str, Json]
+Reasoning = Callable[[str, int | None], Fragment | None]
+"""(effort, output cap) -> what asks for it, or None where it cannot be asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grammar:
+    """One dialect's words for what a request can ask."""
+
+    name: str
+    places: Mapping[str, str]
+    """Where each setting stands in the body, dotted. A setting without a place has no word in the dialect."""
+    say: Mapping[str, Callable[[Any], Json]] = field(default_factory=dict)
+    """Settings whose value must be translated; the others are said as they are."""
+    turns: Callable[[tuple[Message, ...]], Fragment]
+    """The conversation, as fields of the body."""
+    caps: tuple[str, ...]
+    """Every place in which a body of this dialect may state its output cap."""
+    reasoning: Mapping[str, Reasoning]
+    """By `Model.thinking`."""
+    names_model: bool = True
+    """Whether the body names the model; if not, the path does."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A body in the making, with the notices of what was left out of it."""
+
+    grammar: Grammar
+    model: Model
+    body: Fragment = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+    def put(self, parameter: str, value: Json) -> None:
+        """Say one setting, unless nothing is asked or it has to be left out."""
+        if value is None or value == ():
+            return
+        called = CALLED.get(parameter, parameter)
+        place = self.grammar.places.get(parameter)
+        if place is None:
+            self.notices.append(f"the {self.grammar.name} dialect has no {called}: left out")
+        elif not self.model.accepts(called) and value != NEUTRAL.get(called):
+            self.notices.append(f"{self.model.short} does not take {called}: left out")
+        elif partner := self._excluded_by(parameter):
+            self.notices.append(f"{self.model.short} does not take {partner} and {called} together: {called} left out")
+        else:
+            translate = self.grammar.say.get(parameter)
+            said = translate(value) if translate else list(value) if isinstance(value, tuple) else value
+            self.merge(_nested(place, said))
+
+    def reason(self, effort: str | None) -> None:
+        """Ask for reasoning in the way that the model takes; the output cap has to be in the body by now."""
+        name, thinking, called = self.model.short, self.model.thinking, CALLED["effort"]
+        if effort is None or (effort == "none" and thinking == "none"):
+            return
+        ask = self.grammar.reasoning.get(thinking)
+        if thinking == "none" or (thinking == "effort" and not self.model.accepts(called)):
+            self.notices.append(f"{name} does not take {called}: left out")
+        elif ask is None:
+            self.notices.append(f"the {self.grammar.name} dialect cannot ask {name} for {called}: left out")
+        elif (fragment := ask(effort, self.cap)) is None:
+            room = "" if self.cap is None else f" within {self.cap} tokens"
+            self.notices.append(f"{name} cannot think at {called} {effort}{room}: left out")
+        else:
+            self.merge(fragment)
+
+    def merge(self, fragment: Mapping[str, Json]) -> None:
+        """Add fields to the body; objects are merged, everything else is replaced."""
+        self.body = merged(self.body, fragment)
+
+    def drop(self, name: str, notice: str) -> None:
+        """Take a field out again, if it is there, and say so."""
+        if self.body.pop(name, None) is not None:
+            self.notices.append(notice)
+
+    def extend(self, extra: Mapping[str, Json]) -> None:
+        """Merge the user's own parameters, last: they win, unless the model is known to reject them."""
+        for name in extra:
+            if not self.model.accepts(name) and extra[name] != NEUTRAL.get(name):
+                self.notices.append(f"{self.model.short} does not take {name}: left out")
+            else:
+                self.merge({name: extra[name]})
+
+    def wire(self, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> Wire:
+        """The finished request; raises UsageError if the body cannot be written."""
+        body = {name: value for name, value in self.body.items() if name not in (*STREAMING, "model")}
+        if self.grammar.names_model:
+            body = {"model": self.model.id, **body}
+        try:
+            written = json_text.write(body)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        return Wire(path=path, body=written, headers=dict(headers), dropped=tuple(self.notices))
+
+    @property
+    def cap(self) -> int | None:
+        """The output cap that the body states, or None."""
+        stated = (json_text.at(self.body, place) for place in self.grammar.caps)
+        return next((cap for cap in stated if cap is not None), None)
+
+    def _excluded_by(self, parameter: str) -> str | None:
+        for pair in self.model.rejects:
+            first, plus, second = pair.partition("+")
+            if plus and parameter in (first, second):
+                partner = first if parameter == second else second
+                if json_text.at(self.body, self.grammar.places.get(partner, partner)) is not None:
+                    return partner
+        return None
+
+
+def begin(grammar: Grammar, request: Request, model: Model) -> Draft:
+    """A draft with the conversation and all settings but `effort` and `extra`, or with the batch line's own body."""
+    draft = Draft(grammar, model)
+    if request.body is None:
+        draft.merge(grammar.turns(request.messages))
+        for setting in SETTINGS:
+            draft.put(setting, getattr(request.settings, setting))
+    else:
+        draft.merge(request.body)
+        if draft.cap is None:
+            draft.put("max_tokens", request.settings.max_tokens)
+    return draft
+
+
+def finish(draft: Draft, request: Request) -> Draft:
+    """Add `effort`, then `extra`; a batch line's own body is finished as it is."""
+    if request.body is None:
+        draft.reason(request.settings.effort)
+        draft.extend(request.settings.extra)
+    return draft
+
+
+def merged(old: Mapping[str, Json], new: Mapping[str, Json]) -> Fragment:
+    """Both objects as one, without touching either; where both hold an object, those are merged too."""
+    result = dict(old)
+    for key, value in new.items():
+        before = result.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            result[key] = merged(before, value)
+        else:
+            result[key] = value
+    return result
+
+
+def budget(tokens: int, cap: int | None) -> int:
+    """A thinking budget that leaves a quarter of the output cap for the answer itself."""
+    return tokens if cap is None else min(tokens, cap * 3 // 4)
+
+
+def _nested(place: str, value: Json) -> Fragment:
+    for key in reversed(place.split(".")):
+        value = {key: value}
+    return dict(value)

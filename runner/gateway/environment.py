@@ -1,0 +1,136 @@
+"""Which gateway a run talks to, and with which token: from the environment, a `.env` file, or one that it starts itself.
+
+Nothing falls back to the local gateway silently: it is used when it is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import urllib.parse
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from dotenv import dotenv_values
+
+from runner.core.errors import GatewayUnavailable, UsageError
+from runner.core.limits import Limits
+from runner.gateway.client import origin_of
+from runner.gateway.secret import Secret
+
+TOKEN = "NEON_AI_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable
+BASE_URL = "NEON_AI_GATEWAY_BASE_URL"
+LOCAL_TOKEN = "local-gateway-needs-no-secret"  # noqa: S105 - the local gateway takes any
+START_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that was chosen: a URL with its token, or the local one with its options."""
+
+    url: str | None
+    token: Secret
+    options: Mapping[str, str]
+    """Of the local gateway."""
+
+    @property
+    def local(self) -> bool:
+        """Whether the run starts it itself."""
+        return self.url is None
+
+    def manifest(self) -> dict[str, Any]:
+        """What the run's manifest says of it. The token is there only as a hash."""
+        if self.local:
+            return {"local": True, "options": dict(self.options)}
+        return {"local": False, "origin": self.url, "credential": self.token.fingerprint}
+
+
+def resolve(choice: str | None) -> Gateway:
+    """The gateway for a new run: `choice` if given, else the environment's.
+
+    Raises UsageError, saying what to set, if there is none.
+    """
+    name, _, query = (choice or "").partition("?")
+    if name == "local":
+        options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+        return Gateway(None, Secret(LOCAL_TOKEN), options)
+    values = {**dotenv_values(Path(".env")), **os.environ}
+    url = choice or values.get(BASE_URL)
+    if not url:
+        raise UsageError(
+            f"No gateway is named. Set {BASE_URL} (and {TOKEN}), in the environment or in .env, "
+            "or give --gateway URL; --gateway local starts one on this machine to try things out."
+        )
+    token = (values.get(TOKEN) or "").strip()
+    if not token:
+        raise UsageError(f"No token for {url}: set {TOKEN} in the environment or in .env.")
+    if any(character.isspace() or not character.isprintable() for character in token) or not token.isascii():
+        raise UsageError(f"{TOKEN} holds characters that no token has; was it copied whole?")
+    return Gateway(str(origin_of(url)), Secret(token), {})
+
+
+def resolve_again(manifest: Mapping[str, Any], choice: str | None) -> Gateway:
+    """The gateway to go on with: the same as before, as the environment names it now.
+
+    A token is only ever sent to an address that the user names now, never to one that a file remembers.
+    """
+    if manifest["local"]:
+        if choice is not None and not choice.startswith("local"):
+            raise UsageError("The run was begun against the local gateway; begin a new one for another gateway.")
+        options = manifest["options"] if choice in (None, "local") else resolve(choice).options
+        return Gateway(None, Secret(LOCAL_TOKEN), options)
+    gateway = resolve(choice)
+    if gateway.url != manifest["origin"]:
+        raise UsageError(f"The run was begun against {manifest['origin']}, and the gateway is now {gateway.url or 'local'}.")
+    return gateway
+
+
+@contextlib.asynccontextmanager
+async def opened(gateway: Gateway, limits: Limits) -> AsyncIterator[tuple[str, Secret]]:
+    """The gateway's URL and token, for as long as the context lasts; starts the local one if that is meant."""
+    if gateway.url is not None:
+        yield gateway.url, gateway.token
+        return
+    options = [f"--{name}={value}" if value else f"--{name}" for name, value in gateway.options.items()]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "runner",
+        "simulate",
+        "--port=0",
+        f"--limits-json={orjson.dumps(limits.to_table()).decode()}",
+        "--until-stdin-closes",
+        *options,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C in the terminal is for the run, which still needs its gateway
+    )
+    try:
+        yield await _address(process), gateway.token
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 5)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _address(process: asyncio.subprocess.Process) -> str:
+    if process.stdout is None or process.stderr is None:
+        raise GatewayUnavailable("The local gateway was started without pipes.")
+    with contextlib.suppress(TimeoutError):
+        line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+        if line.startswith(b"http"):
+            return line.decode().strip()
+    if process.returncode is None:
+        process.kill()
+    said = (await process.stderr.read()).decode("utf-8", "replace").strip()
+    raise UsageError(f"The local gateway did not start: {said.splitlines()[-1] if said else 'it said nothing'}")

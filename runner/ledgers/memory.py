@@ -1,0 +1,132 @@
+"""Spending of one process, in memory: a mirror of a sliding log for every limit.
+
+A take counts in full from the moment it is made; its settlement replaces the guess by the truth, dated at the take;
+and it leaves its window `window + guard` seconds after the take, or when it is settled if that is later. Amounts are
+whole numbers, so nothing drifts.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from runner.core.errors import BrokenInvariant
+from runner.core.limits import Budget, Limit
+from runner.core.ports import Lease, Refusal
+from runner.core.values import Charge
+
+
+class Take:
+    """An amount held in one window."""
+
+    __slots__ = ("amount", "at", "overdue", "settled")
+
+    def __init__(self, at: float, amount: int) -> None:
+        self.at = at
+        self.amount = amount
+        self.settled = False
+        self.overdue = False
+
+
+class Window:
+    """The sliding log of one limit: what was taken in the last `span` seconds, oldest first."""
+
+    __slots__ = ("_log", "limit", "span", "spent")
+
+    def __init__(self, limit: Limit, guard: float) -> None:
+        self.limit = limit
+        self.span = limit.window + guard
+        self.spent = 0
+        self._log: deque[Take] = deque()
+
+    def expire(self, now: float) -> None:
+        """Let go of what has left the window; what is still in flight stays until it is settled."""
+        log, span = self._log, self.span
+        while log and log[0].at + span <= now:
+            take = log.popleft()
+            if take.settled:
+                self.spent -= take.amount
+            else:
+                take.overdue = True
+
+    def take(self, amount: int, now: float) -> Take:
+        """Hold an amount from now on."""
+        take = Take(now, amount)
+        self.spent += amount
+        self._log.append(take)
+        return take
+
+    def settle(self, take: Take, amount: int) -> None:
+        """Replace a guess by the truth."""
+        self.spent += (0 if take.overdue else amount) - take.amount
+        take.amount = amount
+        take.settled = True
+
+    def when(self, amount: int, now: float) -> float:
+        """The moment at which `amount` fits, if nothing more is taken; `now` if it fits already."""
+        missing = self.spent + amount - self.limit.amount
+        if missing <= 0:
+            return now
+        for take in self._log:
+            missing -= take.amount
+            if missing <= 0:
+                return take.at + self.span
+        return now + self.span
+
+    def __repr__(self) -> str:
+        return f"<Window {self.limit}: {self.spent:,} spent in {len(self._log)} takes>"
+
+
+class MemoryLedger:
+    """Takes all of a budget's limits or none, in one step that nothing can come between."""
+
+    def __init__(self, budgets: Mapping[str, Budget], guard: float = 0.0) -> None:
+        """`guard`, a fraction of the window, allows for the time a request needs to reach the gateway's clock."""
+        windows: dict[Limit, Window] = {}
+        for budget in budgets.values():
+            for limit in budget:
+                windows.setdefault(limit, Window(limit, limit.window * guard))
+        self._windows = windows
+        self._budgets = {name: tuple(windows[limit] for limit in budget) for name, budget in budgets.items()}
+
+    def take(self, model: str, charge: Charge, now: float) -> Lease | Refusal:
+        """Hold a charge against every limit of a model's budget, or say which limit has no room and until when."""
+        windows = self._budgets[model]
+        for window in windows:
+            window.expire(now)
+            if window.spent + window.limit.of(charge) > window.limit.amount:
+                return self._refusal(windows, charge, now)
+        return Lease(model, charge, now, [window.take(window.limit.of(charge), now) for window in windows])
+
+    def _refusal(self, windows: tuple[Window, ...], charge: Charge, now: float) -> Refusal:
+        until, limit = now, windows[0].limit
+        for window in windows:
+            window.expire(now)
+            fits_at = window.when(window.limit.of(charge), now)
+            if fits_at > until:
+                until, limit = fits_at, window.limit
+        return Refusal(until, limit)
+
+    def settle(self, lease: Lease, charge: Charge, now: float) -> None:
+        """Replace a lease's guess by what was really spent. Each lease is settled exactly once."""
+        if lease.settled:
+            raise BrokenInvariant(f"The lease of {lease.charge} on {lease.model} was settled twice.")
+        lease.settled = True
+        for window, take in zip(self._budgets[lease.model], lease.takes, strict=True):
+            window.settle(take, window.limit.of(charge))
+            window.expire(now)
+
+    def spent(self, now: float) -> dict[Limit, int]:
+        """What each limit's window holds at this moment, reservations in flight included."""
+        for window in self._windows.values():
+            window.expire(now)
+        return {limit: window.spent for limit, window in self._windows.items()}
+
+    def use(self, model: str, now: float) -> float:
+        """The fullest of a model's own windows, as a fraction of its limit; 0 without limits."""
+        fullest = 0.0
+        for window in self._budgets[model]:
+            if window.limit.scope == model:
+                window.expire(now)
+                fullest = max(fullest, window.spent / window.limit.amount)
+        return fullest

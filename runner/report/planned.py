@@ -1,0 +1,76 @@
+"""What `runner plan` prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from runner.core.tasks import Survey
+from runner.plan import Plan
+from runner.report.printing import print_json
+from runner.report.progress import clock
+from runner.report.safe import safe
+
+
+def as_table(plan: Plan, survey: Survey, notices: Iterable[str]) -> dict[str, Any]:
+    """The plan as JSON values."""
+    return {
+        "rows": survey.selected,
+        "tasks": plan.tasks,
+        "cannot_be_asked": plan.never,
+        "problems": survey.problems,
+        "input_tokens": plan.input_tokens.total(),
+        "output_tokens_at_most": plan.output_tokens.total(),
+        "cost_usd_at_most": round(sum(plan.cost.values()), 6),
+        "without_price": plan.unpriced,
+        "seconds": round(plan.seconds, 1),
+        "least_possible_seconds": round(plan.bound.seconds, 1),
+        "binding_limit": None if plan.bound.limit is None else str(plan.bound.limit),
+        "windows": round(plan.bound.windows, 2),
+        "waiting_s": {reason: round(seconds, 1) for reason, seconds in sorted(plan.waits.items())},
+        "models_until_the_combined_limit_binds": plan.models_for_combined,
+        "stopped_by": plan.stopped,
+        "models": {
+            name: {
+                "requests": plan.requests[name],
+                "input_tokens": plan.input_tokens[name],
+                "output_tokens_at_most": plan.output_tokens[name],
+                "cost_usd_at_most": round(plan.cost[name], 6),
+            }
+            for name in sorted(plan.requests)
+        },
+        "notices": list(notices),
+    }
+
+
+def show(plan: Plan, survey: Survey, notices: Iterable[str], *, as_json: bool) -> None:
+    """Print the plan."""
+    if as_json:
+        print_json(as_table(plan, survey, notices))
+        return
+    write = sys.stdout.write
+    write(f"{survey.selected:,} rows, {plan.tasks:,} requests")
+    write(f", {plan.never:,} rows that cannot be asked\n" if plan.never else "\n")
+    for problem in survey.problems:
+        write(f"  {safe(problem)}\n")
+    write(f"{plan.input_tokens.total():,} input tokens, at most {plan.output_tokens.total():,} output tokens\n")
+    free = f" (no price known for {', '.join(plan.unpriced)})" if plan.unpriced else ""
+    write(f"at most ${sum(plan.cost.values()):.4f}{free}\n")
+    write(f"about {clock(plan.seconds)}; no scheduler could take less than {clock(plan.bound.seconds)} and one answer\n")
+    if plan.bound.limit is not None and plan.bound.windows > 1:
+        write(f"what binds: {plan.bound.limit} ({plan.bound.windows:.1f} windows of work)\n")
+    else:
+        write("no limit binds: all of it fits into one window\n")
+    if plan.models_for_combined is not None:
+        write(f"the combined limit binds from {plan.models_for_combined} models on; these are {len(plan.requests)}\n")
+    if plan.stopped is not None:
+        write(f"it would be stopped by {plan.stopped}\n")
+    write(f"\n{'model':<32} {'requests':>9} {'input':>12} {'output ≤':>11} {'cost $ ≤':>10}\n")
+    for name in sorted(plan.requests):
+        write(
+            f"{name:<32} {plan.requests[name]:>9,} {plan.input_tokens[name]:>12,} "
+            f"{plan.output_tokens[name]:>11,} {plan.cost[name]:>10.4f}\n"
+        )
+    for notice in notices:
+        write(f"note: {safe(notice)}\n")

@@ -1,0 +1,95 @@
+"""What is printed when a run has ended, and what `plan` and `status` say."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import polars as pl
+
+from runner.report.progress import clock
+from runner.report.safe import safe
+
+if TYPE_CHECKING:
+    from runner.app import Finish
+
+RESUMABLE = (4, 5, 8, 9, 130, 143)
+"""Exit codes of runs that can be gone on with."""
+
+
+def print_finish(finish: Finish, *, quiet: bool, as_json: bool) -> None:
+    """Say how a run ended: the summary on standard output."""
+    if as_json:
+        print_json({"run": str(finish.directory), **finish.summary})
+    elif not quiet:
+        print_summary(finish.directory, finish.summary)
+    if finish.ending.reason and not as_json:
+        sys.stderr.write(f"runner: {safe(finish.ending.reason, 500)}\n")
+    if finish.ending.exit_code in RESUMABLE:
+        sys.stderr.write(f"Go on with: runner resume {finish.directory}\n")
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n")
+
+
+def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
+    """A summary for people."""
+    tasks, requests, tokens = summary["tasks"], summary["requests"], summary["tokens"]
+    counts = [f"{tasks[name]:,} {name}" for name in ("succeeded", "errored", "canceled", "expired") if tasks[name]]
+    if tasks["open"]:
+        counts.append(f"{tasks['open']:,} still open")
+    write = sys.stdout.write
+    write(f"{tasks['total']:,} tasks: {', '.join(counts) or 'none'}")
+    write(f"; {clock(summary['elapsed_s'])}, ${summary['cost_usd']:.4f}\n")
+    write(f"{requests['sent']:,} requests, {requests['refused_429']:,} refused with 429, {requests['failed']:,} failed in all")
+    if requests["ambiguous"]:
+        write(f", {requests['ambiguous']:,} of them perhaps billed")
+    write(f"\n{tokens['input']:,} input tokens ({tokens['estimated_input']:,} estimated), {tokens['output']:,} output tokens\n")
+    if summary["models"]:
+        write("\n" + model_table(summary) + "\n")
+    write(f"\nResults: {directory / 'results.parquet'}\n")
+    preview(directory / "results.parquet")
+    if tasks["errored"]:
+        write(f"Errors:  {directory / 'errors.parquet'}\n")
+        show_errors(directory / "errors.parquet")
+
+
+def model_table(summary: Mapping[str, Any]) -> str:
+    """A line for each model."""
+    lines = [f"{'model':<32} {'rows':>7} {'429':>5} {'input':>11} {'output':>9} {'cost $':>9} {'p50 s':>7} {'p95 s':>7}"]
+    for name, model in summary["models"].items():
+        p50, p95 = model["latency_p50_s"], model["latency_p95_s"]
+        lines.append(
+            f"{name:<32} {model['succeeded']:>7,} {model['refused_429']:>5,} {model['input_tokens']:>11,} "
+            f"{model['output_tokens']:>9,} {model['cost_usd']:>9.4f} "
+            f"{'' if p50 is None else f'{p50:.2f}':>7} {'' if p95 is None else f'{p95:.2f}':>7}"
+        )
+    return "\n".join(lines)
+
+
+def preview(results: Path, rows: int = 5) -> None:
+    """The first lines of a results table."""
+    frame = pl.scan_parquet(results).select("row", "id", "model", "status", "answer").head(rows).collect()
+    for line in frame.iter_rows(named=True):
+        answer = safe(line["answer"] or "", 60)
+        sys.stdout.write(f"  {line['row']:>5}  {safe(line['id'], 24):<24} {line['model']:<26} {line['status']:<10} {answer}\n")
+
+
+def show_errors(errors: Path, kinds: int = 5) -> None:
+    """The commonest reasons, with an example of each."""
+    frame = (
+        pl.scan_parquet(errors)
+        .filter(pl.col("error_type").is_not_null())
+        .group_by("error_type")
+        .agg(pl.len().alias("rows"), pl.col("error_message").first())
+        .sort("rows", "error_type", descending=[True, False])
+        .head(kinds)
+        .collect()
+    )
+    for line in frame.iter_rows(named=True):
+        sys.stdout.write(f"  {line['rows']:>5,} x {line['error_type']}: {safe(line['error_message'] or '', 160)}\n")

@@ -1,0 +1,205 @@
+"""What a person sees while a run goes: a live view on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from runner.core.events import Event, What
+from runner.core.limits import ALL, Limit
+from runner.core.values import Status
+from runner.report.safe import safe
+
+if TYPE_CHECKING:
+    from runner.app import Attend, Session
+
+REFRESH_SECONDS = 0.25
+LINE_SECONDS = 10.0
+MODELS_SHOWN = 12
+
+
+def attendant(*, quiet: bool, stream: TextIO) -> Attend:
+    """What opens the view that fits the stream."""
+
+    @contextlib.contextmanager
+    def attend(session: Session) -> Iterator[Callable[[Event], None]]:
+        if quiet:
+            yield lambda _event: None
+            return
+        console = Console(file=stream, highlight=False)
+        view = View(session)
+        for notice in session.prepared.notices:
+            console.print(f"note: {safe(notice)}", markup=False)
+        if session.local:
+            console.print("This run talks to the local gateway, which is no model: its answers mean nothing.", markup=False)
+        if console.is_terminal and not console.is_dumb_terminal:
+            with _live(view, console):
+                yield view.watch
+        else:
+            with _lines(view, console):
+                yield view.watch
+
+    return attend
+
+
+class View:
+    """The figures of a session as they are now."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._loop = asyncio.get_running_loop()
+        survey = session.prepared.survey
+        self.total = survey.tasks + survey.bad
+        self._ended_before = session.history.tally.ended
+        self.stopping: str | None = None
+
+    def watch(self, event: Event) -> None:
+        """Only what the tally does not know: that the run is being stopped."""
+        if event.what is What.STOPPED:
+            self.stopping = event.reason
+
+    @property
+    def now(self) -> float:
+        """The run's clock."""
+        return self._loop.time()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of this session."""
+        return self.now - self.session.started
+
+    def eta(self) -> float | None:
+        """Seconds to go, at the pace of this session so far; None before there is one."""
+        ended = self.session.history.tally.ended - self._ended_before
+        left = self.total - self.session.history.tally.ended
+        return None if ended < 1 or self.elapsed < 1 else left * self.elapsed / ended
+
+    def line(self) -> str:
+        """One plain line."""
+        tally = self.session.history.tally
+        failed = tally.statuses[Status.ERRORED]
+        minutes = max(self.elapsed, 1e-9) / 60
+        eta = self.eta()
+        parts = [
+            f"{tally.ended:,}/{self.total:,} rows",
+            f"{failed:,} errored" if failed else "",
+            f"{tally.total('input_tokens') / minutes:,.0f} input tokens/min" if tally.sessions <= 1 else "",
+            f"{tally.total('refused'):,} refused (429)" if tally.total("refused") else "",
+            f"{self.session.scheduler.in_flight:,} in flight",
+            f"${tally.total('cost'):.4f}",
+            f"about {clock(eta)} to go" if eta is not None and not self.stopping else "",
+            self.waiting(),
+            f"stopping ({self.stopping}): waiting for what is in flight" if self.stopping else "",
+        ]
+        return " · ".join(part for part in parts if part)
+
+    def waiting(self) -> str:
+        """What is being waited for, over all models."""
+        reasons = self.session.scheduler.waiting_for(self.now)
+        if not reasons:
+            return ""
+        by_reason: dict[str, list[str]] = {}
+        for model, reason in reasons.items():
+            by_reason.setdefault(reason, []).append(model)
+        said = [f"{reason} ({models[0] if len(models) == 1 else f'{len(models)} models'})" for reason, models in by_reason.items()]
+        return "waiting for " + ", ".join(said)
+
+    def limits(self) -> list[tuple[Limit, float]]:
+        """Each limit's window, as a fraction of the limit; requests a second left out."""
+        seen: dict[Limit, float] = {}
+        for limit, spent in self.session.ledger.spent(self.now).items():
+            if limit.measure != "requests":
+                seen[limit] = spent / limit.amount
+        return sorted(seen.items(), key=lambda item: (item[0].scope != ALL, -item[1]))
+
+    def table(self) -> RenderableType:
+        """The live view."""
+        tally = self.session.history.tally
+        head = Table.grid(padding=(0, 1))
+        done = tally.ended / self.total if self.total else 1.0
+        head.add_row(ProgressBar(total=1.0, completed=done, width=40), f"{done:4.0%}", Text(self.line(), overflow="fold"))
+        grid = Table(box=None, padding=(0, 1), show_edge=False)
+        for name in ("model", "done", "failed", "429", "input/window", "output/window"):
+            grid.add_column(name, justify="left" if name == "model" else "right", style="dim" if name == "429" else "")
+        shares: dict[str, dict[str, float]] = {}
+        for limit, share in self.limits():
+            shares.setdefault(limit.scope, {})[limit.measure] = share
+        for name in list(self.session.prepared.models)[:MODELS_SHOWN]:
+            model = tally.models.get(name)
+            own = shares.get(name, {})
+            grid.add_row(
+                name,
+                f"{model.succeeded:,}" if model else "0",
+                f"{model.errored:,}" if model else "0",
+                f"{model.refused:,}" if model else "0",
+                _share(own.get("input", own.get("total"))),
+                _share(own.get("output")),
+            )
+        combined = shares.get(ALL, {})
+        if combined:
+            grid.add_row("all models", "", "", "", _share(combined.get("input", combined.get("total"))), "", style="bold")
+        return Group(head, grid)
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
+
+
+def clock(seconds: float) -> str:
+    """A duration for people: 42 s, 3 min 20 s, 5 h 12 min."""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 100:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+@contextlib.contextmanager
+def _live(view: View, console: Console) -> Iterator[None]:
+    with Live(console=console, auto_refresh=False, transient=True) as live, _every(
+        REFRESH_SECONDS, lambda: live.update(view.table(), refresh=True)
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _lines(view: View, console: Console) -> Iterator[None]:
+    stamp = time.strftime
+
+    def line() -> None:
+        with contextlib.suppress(OSError):
+            console.print(f"{stamp('%H:%M:%S')} {view.line()}", markup=False, soft_wrap=True)
+
+    with _every(LINE_SECONDS, line):
+        yield
+
+
+@contextlib.contextmanager
+def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    handle: asyncio.TimerHandle | None = None
+
+    def again() -> None:
+        nonlocal handle
+        with contextlib.suppress(OSError):  # a closed terminal stops nothing but the view
+            call()
+        handle = loop.call_later(seconds, again)
+
+    handle = loop.call_later(min(seconds, 1.0), again)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            handle.cancel()

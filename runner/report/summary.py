@@ -1,0 +1,99 @@
+"""The sums of a run as one table of JSON values: what `summary.json` holds and `--json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from runner.core.limits import ALL, Limit
+from runner.core.tally import ModelTally, Tally
+from runner.core.values import Status
+
+
+def summarise(
+    *,
+    tally: Tally,
+    tasks: int,
+    limits: Iterable[Limit],
+    ratios: Mapping[str, float],
+    exit_code: int,
+    reason: str | None,
+    notices: Iterable[str],
+    gateway: str,
+    local: bool,
+) -> dict[str, Any]:
+    """The summary of a run. The counts of `tasks` always add up to `total`."""
+    counts = {str(status): tally.statuses[status] for status in Status}
+    open_tasks = tasks - tally.ended
+    return {
+        "exit_code": exit_code,
+        "reason": reason,
+        "tasks": {"total": tasks, **counts, "open": open_tasks},
+        "requests": {
+            "sent": tally.sent,
+            "refused_429": tally.total("refused"),
+            "ambiguous": tally.ambiguous,
+            "failed": sum(model.failures.total() for model in tally.models.values()),
+        },
+        "tokens": {
+            "input": tally.total("input_tokens"),
+            "estimated_input": tally.total("estimated_input_tokens"),
+            "output": tally.total("output_tokens"),
+            "reasoning": tally.total("reasoning_tokens"),
+            "reserved_output": tally.total("reserved_output_tokens"),
+        },
+        "cost_usd": round(tally.total("cost"), 6),
+        "elapsed_s": round(tally.elapsed, 3),
+        "sessions": tally.sessions,
+        "models": {name: _model(model, ratios.get(name)) for name, model in sorted(tally.models.items())},
+        "limits": _limits(tally, dict.fromkeys(limits)),
+        "notices": list(notices),
+        "gateway": {"url": gateway, "local": local},
+    }
+
+
+def _model(model: ModelTally, ratio: float | None) -> dict[str, Any]:
+    return {
+        "requests": model.requests,
+        "succeeded": model.succeeded,
+        "errored": model.errored,
+        "refused_429": model.refused,
+        "failures": dict(model.failures),
+        "outcomes": dict(model.outcomes),
+        "input_tokens": model.input_tokens,
+        "estimated_input_tokens": model.estimated_input_tokens,
+        "output_tokens": model.output_tokens,
+        "reasoning_tokens": model.reasoning_tokens,
+        "tokens_per_o200k_token": None if ratio is None else round(ratio, 4),
+        "cost_usd": round(model.cost, 6),
+        "latency_p50_s": model.latency.at(0.5),
+        "latency_p95_s": model.latency.at(0.95),
+    }
+
+
+def _limits(tally: Tally, limits: Iterable[Limit]) -> list[dict[str, Any]]:
+    """How much of each limit the run used, of what it could have used in its time."""
+    rows = []
+    for limit in limits:
+        if limit.measure == "requests":
+            continue
+        models = tally.models.values() if limit.scope == ALL else [tally.models.get(limit.scope, ModelTally())]
+        used = sum(_measured(model, limit) for model in models)
+        windows = max(1.0, tally.elapsed / limit.window)
+        rows.append(
+            {
+                "scope": "all" if limit.scope == ALL else limit.scope,
+                "measure": limit.measure,
+                "limit": limit.amount,
+                "window_s": limit.window,
+                "used": used,
+                "used_share": round(used / (limit.amount * windows), 4),
+            }
+        )
+    return rows
+
+
+def _measured(model: ModelTally, limit: Limit) -> int:
+    if limit.measure == "total":
+        return model.input_tokens + model.output_tokens
+    return model.input_tokens if limit.measure == "input" else model.output_tokens

@@ -1,0 +1,152 @@
+"""The verb: take rows, ask models about them under the budgets, and record what came of each.
+
+Its arguments are the outside world; it knows no file format, no HTTP and no terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol
+
+from runner.core.caps import Spending
+from runner.core.catalog import Model
+from runner.core.estimate import Estimator, Size
+from runner.core.events import Event
+from runner.core.job import Job
+from runner.core.limits import Budget
+from runner.core.ports import Ledger, TokenCounter
+from runner.core.prompt import RowError
+from runner.core.schedule import Ask, Finished, Scheduler, Task
+from runner.core.tasks import NeverFits, Survey, TaskMaker
+from runner.core.values import Charge, Failure, Kind, Reply, Request, Status
+from runner.engines.local import Engine, Send
+
+
+class Record(Protocol):
+    """A row of the input, or one that could not be read."""
+
+    @property
+    def index(self) -> int:
+        """Its position from 0."""
+
+    @property
+    def where(self) -> str:
+        """What to call it in messages."""
+
+
+EXIT_CODES: Mapping[Kind, int] = {
+    Kind.UNAUTHORIZED: 5,
+    Kind.FORBIDDEN: 5,
+    Kind.REDIRECTED: 5,
+    Kind.CERTIFICATE: 5,
+    Kind.QUOTA_EXHAUSTED: 9,
+}
+"""What a failure that stops a run ends it with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended: None as reason if all its work is done."""
+
+    exit_code: int
+    reason: str | None = None
+
+
+def make_scheduler(
+    job: Job,
+    models: Mapping[str, Model],
+    budgets: Mapping[str, Budget],
+    ledger: Ledger,
+    survey: Survey,
+    *,
+    window: float,
+    now: float,
+    most_in_flight: int,
+) -> tuple[Scheduler, Estimator, Spending]:
+    """A scheduler for a job, and the two that it shares its knowledge with."""
+    estimator = Estimator(models.values())
+    spending = Spending(job.caps, models.values(), now)
+    most = {
+        name: min((limit.amount for limit in budget if limit.measure in ("input", "total")), default=2**60)
+        for name, budget in budgets.items()
+    }
+
+    def charge(task: Task, model: str) -> Charge:
+        expected = estimator.charge(task.size, model, task.caps[model])
+        # A correction learned later must not make a row larger than the limit that it was checked against.
+        room = most[model] - (expected.output if most[model] < 2**60 and _counts_total(budgets[model]) else 0)
+        return expected if expected.input <= room else Charge(1, room, expected.output)
+
+    scheduler = Scheduler(
+        budgets=budgets,
+        ledger=ledger,
+        charge=charge,
+        spending=spending,
+        rng=Random(job.seed),
+        window=window,
+        attempts=job.attempts,
+        most_in_flight=most_in_flight,
+    )
+    for name, work in survey.pinned.items():
+        scheduler.expect(name, work)
+    return scheduler, estimator, spending
+
+
+def _counts_total(budget: Budget) -> bool:
+    return any(limit.measure == "total" for limit in budget)
+
+
+def tasks_of(
+    records: Iterable[Any], maker: TaskMaker, count: TokenCounter, has_ended: Callable[[int, int], bool]
+) -> Iterator[Task | Finished]:
+    """The tasks that are left to do, in input order; rows that cannot be asked come as finished."""
+    for record in records:
+        reason = getattr(record, "reason", None)
+        if reason is None:
+            try:
+                tasks = maker.tasks(record.index, record.columns, record.digest, count)
+            except RowError as error:
+                reason = error
+            else:
+                yield from (task for task in tasks if not has_ended(task.row, task.slot))
+                continue
+        if not has_ended(record.index, 0):
+            kind = Kind.NEVER_FITS if isinstance(reason, NeverFits) else Kind.BAD_ROW
+            failure = Failure(kind=kind, message=f"{record.where}: {reason}")
+            nothing = Task(row=record.index, id=str(record.index), models=("",), size=Size(0), caps={"": 0}, request=Request())
+            yield Finished(nothing, "", Status.ERRORED, failure)
+
+
+async def run(
+    scheduler: Scheduler,
+    estimator: Estimator,
+    tasks: Iterator[Task | Finished],
+    send: Send,
+    watch: Callable[[Event], None],
+    *,
+    flush: Callable[[], None],
+    patience: float,
+    begun: Callable[[Engine], None] = lambda _engine: None,
+) -> Ending:
+    """Drive the scheduler over the tasks until nothing is left or something ends it.
+
+    Raises GatewayUnavailable after `patience` seconds without an answer, and StorageFailed from `flush`.
+    """
+
+    def learn(ask: Ask, reply: Reply) -> None:
+        estimator.learn(ask.task.size, ask.model, reply.usage)
+
+    engine = Engine(scheduler, tasks, send, watch, learn=learn, flush=flush, patience=patience)
+    begun(engine)
+    await engine.run()
+    stopped = scheduler.stopped
+    if isinstance(stopped, Failure):
+        return Ending(EXIT_CODES.get(stopped.kind, 5), stopped.message)
+    if stopped is not None:
+        return Ending(4, stopped)
+    if scheduler.pending_models:
+        model, failure = next(iter(scheduler.pending_models.items()))
+        return Ending(9, f"{model}: {failure.message}")
+    return Ending(0)

@@ -1,0 +1,198 @@
+"""What a model says, how long that is and how long it takes: a function of the request alone.
+
+A list of labels is answered with a label, a schema with a valid instance, a tool that must be called with a call, and
+anything else with a sentence that says where it comes from. Models err at rates of their own, so that comparing them
+on the local gateway gives a picture; it says nothing about the real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import orjson
+
+from runner.core.catalog import Model
+from runner.simulator import labels, tokens
+from runner.simulator.asked import Asked, Ended, Json, Said
+from runner.simulator.chance import Purpose, bits, lognormal, uniform
+from runner.simulator.instances import Writer
+
+SMALL = ("nano", "mini", "lite", "flash", "haiku", "-8b", "-12b", "-20b")
+ERROR_RATE_SMALL = 0.12
+ERROR_RATE = 0.04
+
+REASONING: dict[str, tuple[int, int]] = {
+    "none": (0, 0),
+    "minimal": (8, 24),
+    "low": (20, 60),
+    "medium": (40, 120),
+    "high": (120, 360),
+    "xhigh": (240, 720),
+    "max": (480, 1_440),
+}
+"""Hidden reasoning tokens, from and to, by effort."""
+EFFORT = "medium"
+"""What a model that always reasons does when nothing is said."""
+
+BLOCKS = ("gemini-3-5-flash", "gemini-3-1-pro", "gpt-oss-120b", "qwen35-122b-a10b")
+"""Models whose content the chat dialect gives as a list of blocks."""
+
+DEFAULT_CAPS = {"claude-sonnet-4": 1_000}
+"""Models that stop at a cap of the gateway's where the request has none."""
+
+REFUSAL = "The local simulator plays a model that declines to answer this."
+FIRST_WORDS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lognormal:
+    """Output lengths from a log-normal distribution, instead of those of the texts."""
+
+    mean: float
+    """Tokens, hidden reasoning not included."""
+    sigma: float = 0.5
+    """Spread: the standard deviation of the length's logarithm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How all models behave."""
+
+    lengths: Lognormal | None = None
+    """Lengths of answers; None for what their text has."""
+    latency: float = 0.6
+    """Mean seconds until a model begins to write."""
+    tokens_per_second: float = 80.0
+    """How fast it writes then; 0 for at once."""
+    time_scale: float = 1.0
+    """Factor on all of that; 0 answers at once."""
+
+
+LATENCY_SPREAD = 0.35
+
+
+def answer(asked: Asked, model: Model, input_tokens: int, key: int, manner: Manner, counter: tokens.Counter) -> Said:
+    """What `model` says to a request; `key` is the request's hash, and all its luck."""
+    tool = _tool(asked)
+    writer = _writer(asked, model, key)
+    arguments = ""
+    if tool is not None:
+        parameters = next((t.parameters for t in asked.tools if t.name == tool), {})
+        text, arguments = "", orjson.dumps(writer.write({"type": "object", **parameters})).decode()
+    else:
+        text = _text(asked, model, input_tokens, key, writer)
+    shown = tokens.count_output(model, arguments or text, counter)
+    if manner.lengths is not None:
+        length = lognormal(key, Purpose.LENGTH, manner.lengths.mean, manner.lengths.sigma)
+        shown = max(1, round(length))
+    said = Said(
+        id=f"{key:016x}",
+        model=f"{model.short}-simulated",
+        text=text,
+        ended="stop" if tool is None else "tool_calls",
+        input_tokens=input_tokens,
+        output_tokens=shown,
+        tool=tool,
+        arguments=arguments,
+        blocks=model.short in BLOCKS,
+    )
+    return cut(said, _reasoning(asked, model, key), cap(asked, model))
+
+
+def cap(asked: Asked, model: Model) -> int | None:
+    """Where an answer ends at the latest: what was asked for, or else what the model can write."""
+    return asked.max_tokens or DEFAULT_CAPS.get(model.short) or model.max_output_tokens
+
+
+def cut(said: Said, reasoning: int, limit: int | None) -> Said:
+    """Put the reasoning before the answer, and end both at the limit; reasoning alone can use it up."""
+    shown = said.output_tokens
+    if limit is None or reasoning + shown <= limit:
+        return replace(said, reasoning_tokens=reasoning, output_tokens=reasoning + shown)
+    left = max(0, limit - reasoning)
+    text = said.text[: len(said.text) * left // shown]
+    ended: Ended = "length"
+    # Half a call is none: its arguments would be no JSON.
+    return replace(said, text=text, tool=None, ended=ended, reasoning_tokens=min(reasoning, limit), output_tokens=limit)
+
+
+def seconds(said: Said, key: int, manner: Manner) -> float:
+    """How long the answer takes."""
+    writing = said.output_tokens / manner.tokens_per_second if manner.tokens_per_second else 0.0
+    begin = lognormal(key, Purpose.LATENCY, manner.latency, LATENCY_SPREAD)
+    return manner.time_scale * (begin + writing)
+
+
+def refused(said: Said) -> Said:
+    """The same answer from a model that declines."""
+    return replace(said, text=REFUSAL, ended="refused", tool=None)
+
+
+def filtered(said: Said) -> Said:
+    """The same answer, stopped by a filter."""
+    return replace(said, text="", ended="filtered", tool=None)
+
+
+def _tool(asked: Asked) -> str | None:
+    """The tool that is called: only where one must be."""
+    if asked.must_call is None or not asked.tools:
+        return None
+    return asked.must_call or asked.tools[0].name
+
+
+def _reasoning(asked: Asked, model: Model, key: int) -> int:
+    """Hidden tokens: by the effort asked for, else by the model's habit."""
+    if asked.effort is None and not model.reasons:
+        return 0
+    least, most = REASONING.get(asked.effort or EFFORT, REASONING[EFFORT])
+    return least + bits(key, Purpose.REASONING) % (most - least + 1)
+
+
+def _label(options: Sequence[str], asked: Asked, model: Model, key: int) -> str:
+    """The label for the last thing said, or another one where this model errs."""
+    said = asked.turns[-1] if asked.turns else asked.system
+    right = labels.pick(options, labels.without_lists(said), uniform(key, Purpose.TIE))
+    rate = ERROR_RATE_SMALL if any(word in model.short for word in SMALL) else ERROR_RATE
+    if uniform(key, Purpose.ERROR) < rate:
+        return labels.other(options, right, uniform(key, Purpose.WRONG))
+    return right
+
+
+def _writer(asked: Asked, model: Model, key: int) -> Writer:
+    def choose(values: Sequence[Json]) -> Json:
+        if all(isinstance(value, str) for value in values):
+            return _label(values, asked, model, key)
+        return values[bits(key, Purpose.VALUE) % len(values)]
+
+    def text(name: str) -> str:
+        return f"simulated {name}".strip()
+
+    def fraction(name: str) -> float:
+        return uniform(key ^ hash_of(name), Purpose.VALUE)
+
+    return Writer(choose=choose, text=text, fraction=fraction)
+
+
+def hash_of(name: str) -> int:
+    """A number for a name that is the same in every process, as Python's own hash is not."""
+    return int.from_bytes(name.encode()[-8:].rjust(8, b"\0"))
+
+
+def _text(asked: Asked, model: Model, input_tokens: int, key: int, writer: Writer) -> str:
+    if asked.schema is not None:
+        return orjson.dumps(writer.write(asked.schema)).decode()
+    prompt = asked.turns[-1] if asked.turns else ""
+    options = labels.offered(prompt) or labels.offered(asked.system)
+    text = _label(options, asked, model, key) if options else _sentence(prompt, input_tokens)
+    if asked.json_mode:
+        return orjson.dumps({"label" if options else "text": text}).decode()
+    return text
+
+
+def _sentence(prompt: str, input_tokens: int) -> str:
+    begin = " ".join(prompt[:400].split()[:FIRST_WORDS])
+    return (
+        f"This comes from the local simulator, which is no model."
+        f' It was sent {input_tokens} input tokens that end in a message beginning "{begin}".'
+    )

@@ -1,0 +1,152 @@
+"""Results in the forms that other programs read: CSV, JSONL, Parquet, and the files of OpenAI's Batch API."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import polars as pl
+
+from runner.core.errors import StorageFailed, UsageError
+from runner.core.values import Status
+from runner.storage.rundir import RunDirectory
+
+BATCH = 5_000
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠")
+"""What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection)."""
+
+FINISH = {"ok": "stop", "truncated": "length", "filtered": "content_filter", "refused": "stop", "tool_calls": "tool_calls"}
+
+
+def export(path: Path, form: str, out: Path | None, *, raw_cells: bool = False) -> list[tuple[str, int]]:
+    """Write a run's results to `out`, or to standard output; the files written, and their lines.
+
+    Raises UsageError if the run has no results yet, or `out` exists.
+    """
+    directory = RunDirectory.open(path)
+    if not directory.results_path.is_file():
+        raise UsageError(f"{path} has no results yet: they are written when the run ends, or stops.")
+    if out is not None and out.exists():
+        raise UsageError(f"{out} exists; nothing was written.")
+    if form == "parquet":
+        return [_copy(directory.results_path, out)]
+    if form == "csv":
+        return [_write(out, lambda sink: _csv(directory.results_path, sink, raw_cells))]
+    if form == "jsonl":
+        return [_write(out, lambda sink: _lines(directory.results_path, sink, lambda line: line))]
+    created = int(directory.manifest_path.stat().st_mtime)
+
+    def output(line: Mapping[str, Any]) -> dict[str, Any] | None:
+        return _batch_output(line, created) if line["status"] == Status.SUCCEEDED else None
+
+    def error(line: Mapping[str, Any]) -> dict[str, Any] | None:
+        return None if line["status"] == Status.SUCCEEDED else _batch_error(line)
+
+    written = [_write(out, lambda sink: _lines(directory.results_path, sink, output))]
+    if out is not None:
+        beside = out.with_name(f"{out.stem}.errors{out.suffix}")
+        written.append(_write(beside, lambda sink: _lines(directory.results_path, sink, error)))
+    return written
+
+
+def rows(results: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a results table."""
+    for batch in pl.scan_parquet(results).collect_batches(chunk_size=BATCH, maintain_order=True):
+        yield from batch.iter_rows(named=True)
+
+
+def _write(out: Path | None, write: Callable[[BinaryIO], int]) -> tuple[str, int]:
+    if out is None:
+        lines = write(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return "-", lines
+    try:
+        fd = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as sink:
+            return str(out), write(sink)
+    except OSError as error:
+        raise StorageFailed(f"{out} cannot be written: {error.strerror}.") from None
+
+
+def _copy(results: Path, out: Path | None) -> tuple[str, int]:
+    def write(sink: BinaryIO) -> int:
+        with results.open("rb") as file:
+            shutil.copyfileobj(file, sink)
+        return int(pl.scan_parquet(results).select(pl.len()).collect().item())
+
+    return _write(out, write)
+
+
+def _lines(results: Path, sink: BinaryIO, form: Callable[[Mapping[str, Any]], Mapping[str, Any] | None]) -> int:
+    count = 0
+    for line in rows(results):
+        shaped = form(line)
+        if shaped is not None:
+            sink.write(orjson.dumps(shaped, default=str, option=orjson.OPT_APPEND_NEWLINE))
+            count += 1
+    return count
+
+
+def _csv(results: Path, sink: BinaryIO, raw_cells: bool) -> int:
+    names = list(pl.scan_parquet(results).collect_schema())
+    text = io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True)
+    writer = csv.writer(text)
+    writer.writerow(names)
+    count = 0
+    for line in rows(results):
+        writer.writerow([value if raw_cells else _defused(value) for value in line.values()])
+        count += 1
+    text.detach()
+    return count
+
+
+def _defused(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _batch_output(line: Mapping[str, Any], created: int) -> dict[str, Any]:
+    """A line of OpenAI's batch output file, with a chat completion as its body."""
+    message: dict[str, Any] = {"role": "assistant", "content": line["text"], "refusal": None}
+    if line["outcome"] == "refused":
+        message |= {"content": None, "refusal": line["text"]}
+    if line["tool_calls"]:
+        message["tool_calls"] = orjson.loads(line["tool_calls"])
+    prompt, completion = line["input_tokens"] or 0, line["output_tokens"] or 0
+    body = {
+        "id": f"chatcmpl-{line['row']}",
+        "object": "chat.completion",
+        "created": created,
+        "model": line["model"],
+        "choices": [
+            {"index": 0, "message": message, "logprobs": None, "finish_reason": FINISH.get(line["outcome"], "stop")}
+        ],
+        "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
+    }
+    return {
+        "id": f"batch_req_{line['row']}",
+        "custom_id": line["id"],
+        "response": {"status_code": 200, "request_id": f"row-{line['row']}", "body": body},
+        "error": None,
+    }
+
+
+BATCH_CODES = {Status.EXPIRED: "batch_expired", Status.CANCELED: "batch_cancelled"}
+
+
+def _batch_error(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of OpenAI's batch error file."""
+    code = BATCH_CODES.get(line["status"]) or line["error_type"]
+    message = line["error_message"] or "This request was not sent before the run ended."
+    return {
+        "id": f"batch_req_{line['row']}",
+        "custom_id": line["id"],
+        "response": None,
+        "error": {"code": code, "message": message},
+    }

@@ -1,0 +1,240 @@
+"""Results tables, folded from the journal and the input. They can be thrown away and made again.
+
+The input is read once more, in order, and each task's last frame is fetched from the journal by its offset: neither
+is ever in memory whole. The same journal and input give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from runner.core.errors import StorageFailed
+from runner.core.values import Status
+from runner.storage import journal
+from runner.storage.history import History
+from runner.storage.rows import BadRow, Record, Row
+
+BATCH = 5_000
+"""Rows of a table in memory at once."""
+
+RESULT_SCHEMA: dict[str, Any] = {
+    "row": pl.Int64,
+    "id": pl.String,
+    "model": pl.String,
+    "status": pl.String,
+    "outcome": pl.String,
+    "text": pl.String,
+    "answer": pl.String,
+    "tool_calls": pl.String,
+    "error_type": pl.String,
+    "error_message": pl.String,
+    "finish_reason": pl.String,
+    "estimated_input_tokens": pl.Int64,
+    "input_tokens": pl.Int64,
+    "cached_input_tokens": pl.Int64,
+    "output_tokens": pl.Int64,
+    "reasoning_tokens": pl.Int64,
+    "max_tokens": pl.Int64,
+    "cost_usd": pl.Float64,
+    "attempts": pl.Int64,
+    "latency_s": pl.Float64,
+}
+"""The runner's own columns; the input's follow."""
+
+ERROR_COLUMNS = ("row", "id", "model", "status", "error_type", "error_message", "attempts")
+
+ATTEMPT_SCHEMA: dict[str, Any] = {
+    "row": pl.Int64,
+    "model": pl.String,
+    "attempt": pl.Int64,
+    "landed_at": pl.Float64,
+    "latency_s": pl.Float64,
+    "status": pl.String,
+    "http_status": pl.Int64,
+    "error_type": pl.String,
+    "error_message": pl.String,
+    "ambiguous": pl.Boolean,
+    "estimated_input_tokens": pl.Int64,
+    "input_tokens": pl.Int64,
+    "output_tokens": pl.Int64,
+}
+
+COLUMN_TYPES: Mapping[str, Any] = {
+    "int": pl.Int64,
+    "float": pl.Float64,
+    "bool": pl.Boolean,
+    "str": pl.String,
+    "json": pl.String,
+    "null": pl.String,
+}
+
+
+class Tables:
+    """Writes the tables of one run."""
+
+    def __init__(
+        self,
+        records: Callable[[], Iterable[Record]],
+        tasks_of: Callable[[Row], list[tuple[int, str, str]]],
+        history: History,
+        journal_path: Path,
+        columns: Mapping[str, Any],
+        open_status: Status = Status.CANCELED,
+        id_of: Callable[[BadRow | Row], str] = lambda record: str(record.index),
+    ) -> None:
+        """`tasks_of` gives (slot, id, model) for each task of a row; `columns` the input's columns and their types.
+
+        `open_status` is what a task without an outcome is said to be.
+        """
+        self._records = records
+        self._tasks_of = tasks_of
+        self._history = history
+        self._journal_path = journal_path
+        self._open_status = open_status
+        self._id_of = id_of
+        self._columns = {name: kind for name, kind in columns.items() if name != "id"}
+        self._names = {name: f"input_{name}" if name in RESULT_SCHEMA else name for name in self._columns}
+        self.schema = {**RESULT_SCHEMA, **{self._names[name]: kind for name, kind in self._columns.items()}}
+
+    def write_results(self, path: Path) -> None:
+        """One line for each task, in input order."""
+        self._sink(self._results, self.schema, path)
+
+    def write_errors(self, results: Path, path: Path) -> None:
+        """The tasks that did not succeed, from the results table."""
+        frame = pl.scan_parquet(results).filter(pl.col("status") != Status.SUCCEEDED).select(ERROR_COLUMNS)
+        _replace(frame, path)
+
+    def write_attempts(self, path: Path) -> None:
+        """One line for each request that was sent and came back, in the order of their landing."""
+        self._sink(self._attempts, ATTEMPT_SCHEMA, path)
+
+    def _sink(self, lines: Callable[[], Iterator[dict[str, Any]]], schema: Mapping[str, Any], path: Path) -> None:
+        def batches(
+            with_columns: list[str] | None, _predicate: Any, _n_rows: int | None, _batch_size: int | None
+        ) -> Iterator[pl.DataFrame]:
+            batch: list[dict[str, Any]] = []
+            for line in lines():
+                batch.append(line)
+                if len(batch) == BATCH:
+                    yield _frame(batch, schema, with_columns)
+                    batch = []
+            yield _frame(batch, schema, with_columns)
+
+        _replace(register_io_source(batches, schema=pl.Schema(schema)), path)
+
+    def _results(self) -> Iterator[dict[str, Any]]:
+        with self._journal_path.open("rb") as file:
+            for record in self._records():
+                if isinstance(record, BadRow):
+                    yield self._line(record, 0, self._id_of(record), "", {}, file)
+                    continue
+                for slot, name, model in self._tasks_of(record):
+                    yield self._line(record, slot, name, model, record.columns, file)
+
+    def _line(
+        self, record: Record, slot: int, name: str, model: str, columns: Mapping[str, Any], file: BinaryIO
+    ) -> dict[str, Any]:
+        line: dict[str, Any] = {"row": record.index, "id": name, "model": model}
+        offset = self._history.offset(record.index, slot)
+        if offset < 0:
+            line["status"] = self._open_status
+        else:
+            _fill(line, journal.read_at(file, offset))
+        for column, kind in self._columns.items():
+            line[self._names[column]] = _cell(columns.get(column), kind)
+        return line
+
+    def _attempts(self) -> Iterator[dict[str, Any]]:
+        for frame in journal.read(self._journal_path):
+            payload = frame.payload
+            if payload["t"] != "landed":
+                continue
+            failure = payload.get("failure") or {}
+            usage = payload.get("usage") or {}
+            yield {
+                "row": payload["row"],
+                "model": payload["model"],
+                "attempt": payload["n"],
+                "landed_at": payload["at"],
+                "latency_s": payload["latency"],
+                "status": "failed" if failure else "replied",
+                "http_status": failure.get("status") if failure else 200,
+                "error_type": failure.get("kind"),
+                "error_message": _clean(failure.get("message")),
+                "ambiguous": bool(failure.get("ambiguous")),
+                "estimated_input_tokens": payload["est"],
+                "input_tokens": usage.get("input"),
+                "output_tokens": usage.get("output"),
+            }
+
+
+def _fill(line: dict[str, Any], payload: Mapping[str, Any]) -> None:
+    """A result line from the frame that ended the task."""
+    line["status"] = payload["final"]
+    line["model"] = payload.get("model") or line["model"]
+    line["attempts"] = payload.get("attempts")
+    line["latency_s"] = payload.get("latency")
+    line["estimated_input_tokens"] = payload.get("est")
+    line["max_tokens"] = payload.get("cap")
+    failure = payload.get("failure")
+    if failure:
+        line["error_type"] = failure["kind"]
+        line["error_message"] = _clean(failure["message"])
+        return
+    usage = payload["usage"]
+    line["outcome"] = payload["outcome"]
+    line["text"] = _clean(payload["text"])
+    line["answer"] = _clean(payload["text"].strip())
+    line["finish_reason"] = payload["finish"]
+    line["tool_calls"] = orjson.dumps(payload["calls"]).decode() if payload.get("calls") else None
+    line["input_tokens"] = usage["input"]
+    line["cached_input_tokens"] = usage["cached_input"]
+    line["output_tokens"] = usage["output"]
+    line["reasoning_tokens"] = usage["reasoning"]
+    line["cost_usd"] = payload["cost"]
+
+
+def _clean(text: str | None) -> str | None:
+    """Text that a table can hold: lone surrogates are legal in JSON, and no UTF-8."""
+    return None if text is None else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _cell(value: Any, kind: Any) -> Any:
+    """A value of the input, as its column's type takes it."""
+    if value is None:
+        return None
+    if kind == pl.String and not isinstance(value, str):
+        return orjson.dumps(value, default=_odd).decode()
+    if kind == pl.String:
+        return _clean(value)
+    return float(value) if kind == pl.Float64 and isinstance(value, int) else value
+
+
+def _odd(value: Any) -> Any:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
+def _frame(batch: list[dict[str, Any]], schema: Mapping[str, Any], with_columns: list[str] | None) -> pl.DataFrame:
+    data = {name: [line.get(name) for line in batch] for name in schema}
+    frame = pl.DataFrame(data, schema=pl.Schema(schema))
+    return frame if with_columns is None else frame.select(with_columns)
+
+
+def _replace(frame: pl.LazyFrame, path: Path) -> None:
+    """Write a table whole or not at all. Raises StorageFailed."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        frame.sink_parquet(beside, compression="zstd", sync_on_close="all", maintain_order=True)
+        beside.chmod(0o600)
+        beside.replace(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        beside.unlink(missing_ok=True)
+        raise StorageFailed(f"{path} cannot be written: {str(error).partition(chr(10))[0][:300]}") from None

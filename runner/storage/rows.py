@@ -1,0 +1,228 @@
+"""Input rows, read lazily: JSONL (plain, gzip, zstd), CSV and Parquet.
+
+A file is never in memory whole. Text is split at newlines (the byte 0x0A) only. A record that cannot be read becomes
+a `BadRow` that says where and why, and the reading goes on behind it.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import orjson
+import polars as pl
+
+from runner.core.errors import InputRejected
+
+LONGEST_LINE = 16 * 1024 * 1024
+"""Bytes of one JSONL line."""
+CHUNK = 10_000
+"""Rows of Parquet in memory at once."""
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record: its position from 0, what to call it in messages, and its columns."""
+
+    index: int
+    where: str
+    columns: Mapping[str, Any]
+    digest: str
+    """Of the record's content: the same record has the same digest wherever it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A record that could not be read."""
+
+    index: int
+    where: str
+    reason: str
+
+
+Record = Row | BadRow
+
+
+class Source:
+    """One input file."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises InputRejected if there is nothing at `path` that can be read."""
+        self.path = path
+        if not path.exists():
+            raise InputRejected(f"There is no input at {path}.")
+        if not path.is_file():
+            raise InputRejected(f"{path} is not a regular file. Give a JSONL, CSV or Parquet file, or - for standard input.")
+        try:
+            with path.open("rb") as file:
+                head = file.read(4)
+        except OSError as error:
+            raise InputRejected(f"{path} cannot be read: {error.strerror}.") from None
+        self.packing = "gzip" if head[:2] == b"\x1f\x8b" else "zstd" if head == b"\x28\xb5\x2f\xfd" else None
+        self.format = "parquet" if head == b"PAR1" else self._format_by_name()
+
+    def _format_by_name(self) -> str:
+        suffixes = [suffix.lower() for suffix in self.path.suffixes]
+        if suffixes and suffixes[-1] in (".gz", ".gzip", ".zst", ".zstd"):
+            suffixes.pop()
+        suffix = suffixes[-1] if suffixes else ""
+        if suffix in (".parquet", ".pq"):
+            raise InputRejected(f"{self.path} is not a Parquet file: it does not begin with PAR1.")
+        return {".csv": "csv", ".tsv": "tsv"}.get(suffix, "jsonl")
+
+    def __iter__(self) -> Iterator[Record]:
+        """All records, from the first."""
+        if self.format == "parquet":
+            return self._parquet()
+        return self._csv() if self.format in ("csv", "tsv") else self._jsonl()
+
+    def digest(self) -> str:
+        """SHA-256 of the file as it lies there."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @contextmanager
+    def _open(self) -> Iterator[BinaryIO]:
+        with self.path.open("rb") as file:
+            if self.packing is None:
+                yield file
+            elif self.packing == "gzip":
+                with gzip.open(file) as unpacked:
+                    yield unpacked  # type: ignore[misc]
+            else:
+                with _zstd_open(file) as unpacked:
+                    yield unpacked
+
+    def _jsonl(self) -> Iterator[Record]:
+        index = 0
+        with self._open() as file:
+            for line, offset, data in self._lines(file):
+                where = f"line {line}"
+                if data is None:
+                    yield BadRow(index, where, f"longer than {LONGEST_LINE // 2**20} MiB (byte {offset})")
+                else:
+                    yield _parse(index, where, data, offset)
+                index += 1
+
+    def _lines(self, file: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
+        """Line number from 1, byte offset, and content; None for a line that is too long."""
+        number, offset = 0, 0
+        while True:
+            data: bytes | None = self._readline(file)
+            if not data:
+                return
+            number += 1
+            start, length = offset, len(data)
+            if number == 1:
+                data = data.removeprefix(b"\xef\xbb\xbf")
+            while length >= LONGEST_LINE and data and not data.endswith(b"\n"):
+                data = self._readline(file)
+                length += len(data or b"")
+                if not data or data.endswith(b"\n"):
+                    data = None
+            offset += length
+            if data is None:
+                yield number, start, None
+            elif data.strip():
+                yield number, start, data
+
+    def _readline(self, file: BinaryIO) -> bytes:
+        try:
+            return file.readline(LONGEST_LINE)
+        except (OSError, EOFError, ValueError) as error:
+            raise InputRejected(f"{self.path} cannot be read to its end: {error}.") from None
+
+    def _csv(self) -> Iterator[Record]:
+        delimiter = "\t" if self.format == "tsv" else ","
+        with self._open() as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text, delimiter=delimiter, strict=True)
+            header = self._csv_next(reader)
+            if header is None:
+                return
+            if len(set(header)) != len(header):
+                raise InputRejected(f"{self.path}: line 1: two columns have the same name.")
+            index = 0
+            while (fields := self._csv_next(reader)) is not None:
+                if not fields:
+                    continue
+                where = f"line {reader.line_num}"
+                if len(fields) != len(header):
+                    yield BadRow(index, where, f"{len(fields)} fields where the header has {len(header)}")
+                else:
+                    columns = dict(zip(header, fields, strict=True))
+                    yield Row(index, where, columns, _digest(orjson.dumps(fields)))
+                index += 1
+
+    def _csv_next(self, reader: Any) -> list[str] | None:
+        try:
+            return next(reader, None)
+        except (csv.Error, UnicodeDecodeError, OSError, EOFError) as error:
+            raise InputRejected(f"{self.path}: line {reader.line_num + 1}: {error}.") from None
+
+    def _parquet(self) -> Iterator[Record]:
+        try:
+            frame = pl.scan_parquet(self.path)
+            total = frame.select(pl.len()).collect().item()
+            for start in range(0, total, CHUNK):
+                chunk = frame.slice(start, CHUNK).collect()
+                for index, columns in enumerate(chunk.iter_rows(named=True), start):
+                    yield Row(index, f"row {index}", columns, _digest(repr(tuple(columns.values())).encode()))
+        except pl.exceptions.PolarsError as error:
+            raise InputRejected(f"{self.path} cannot be read as Parquet: {_first_line(error)}") from None
+
+    def schema(self) -> dict[str, pl.DataType] | None:
+        """The columns' types where the file states them: Parquet."""
+        if self.format != "parquet":
+            return None
+        return dict(pl.scan_parquet(self.path).collect_schema())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]
+
+
+def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        text = data.decode("utf-8", "replace")
+        byte = offset + len(text[: error.pos].encode("utf-8", "replace"))
+        return BadRow(index, where, f"not JSON at byte {byte}: {error.msg}")
+    if not isinstance(value, dict):
+        return BadRow(index, where, f"a JSON {_json_name(value)}, not an object (byte {offset})")
+    return Row(index, where, value, _digest(data.strip()))
+
+
+def _json_name(value: Any) -> str:
+    return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=12).hexdigest()
+
+
+@contextmanager
+def _zstd_open(file: BinaryIO) -> Iterator[BinaryIO]:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    with zstd.open(file) as unpacked:
+        yield unpacked
+
+
+def spool(stream: IO[bytes], target: Path) -> Path:
+    """Copy standard input to a file, so that it can be read again by a resume."""
+    with target.open("wb") as file:
+        shutil.copyfileobj(stream, file, 1024 * 1024)
+    return target

@@ -1,0 +1,36 @@
+"""How far a run has come, read from its directory without touching it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from runner.core.values import Status
+from runner.storage.history import read_history
+from runner.storage.rundir import RunDirectory
+
+
+def status_of(path: Path) -> dict[str, Any]:
+    """A run's state (running, finished or stopped) and its sums; raises UsageError if there is no run."""
+    directory = RunDirectory.open(path)
+    manifest = directory.read_json(directory.manifest_path)
+    job = manifest["job"]
+    slots = max(1, len(job["models"])) if job["each"] else 1
+    tally = read_history(directory.journal_path, slots).tally
+    total = manifest["input"]["tasks"]
+    running = directory.is_locked
+    state = "running" if running else "finished" if tally.ended >= total else "stopped"
+    return {
+        "run": manifest["run"],
+        "state": state,
+        "created": manifest["created"],
+        "tasks": {
+            "total": total,
+            **{str(status): tally.statuses[status] for status in Status},
+            "open": total - tally.ended,
+        },
+        "requests": {"sent": tally.sent, "refused_429": tally.total("refused"), "ambiguous": tally.ambiguous},
+        "tokens": {"input": tally.total("input_tokens"), "output": tally.total("output_tokens")},
+        "cost_usd": round(tally.total("cost"), 6),
+        "sessions": tally.sessions,
+    }

@@ -1,0 +1,71 @@
+"""Prompt templates: Jinja in its sandbox, strict about columns that are missing.
+
+Data is never expanded again: braces in a column stay braces. Columns are checked before a run by asking the template
+which names it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import orjson
+from jinja2 import meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from runner.core.errors import UsageError
+from runner.core.prompt import RowError
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, default=str).decode()
+
+
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False
+)
+_ENVIRONMENT.filters["tojson"] = _json
+
+
+class Template:
+    """A compiled template, to be called with a row's columns. The whole row is there as `row`, too."""
+
+    def __init__(self, text: str, origin: str) -> None:
+        """Raises UsageError, naming `origin` and the line, if the text is not a template."""
+        self.text = text
+        self._origin = origin
+        try:
+            tree = _ENVIRONMENT.parse(text)
+            self._template = _ENVIRONMENT.from_string(text)
+        except jinja2.TemplateSyntaxError as error:
+            raise UsageError(f"{origin}: line {error.lineno}: {error.message}") from None
+        self.columns = frozenset(meta.find_undeclared_variables(tree)) - {"row"}
+        """The columns it uses."""
+
+    def __call__(self, columns: Mapping[str, Any]) -> str:
+        """The text for a row; raises RowError for a column that is missing, or an expression that fails."""
+        try:
+            return self._template.render({**columns, "row": columns})
+        except jinja2.UndefinedError as error:
+            missing = sorted(self.columns - columns.keys())
+            if missing:
+                names = ", ".join(list(columns)[:8]) or "none"
+                raise RowError(f"it has no column {missing[0]!r}, which the prompt uses; its columns are {names}") from None
+            raise RowError(f"the prompt cannot be filled in: {error.message}") from None
+        except Exception as error:  # whatever an expression in the sandbox raises
+            raise RowError(f"the prompt cannot be filled in: {error}") from None
+
+
+def text_or_file(value: str, what: str, base: Path | None = None) -> tuple[str, str]:
+    """A text given as it is or as @FILE, and what to call it in messages; raises UsageError if it cannot be read."""
+    if not value.startswith("@"):
+        return value, what
+    path = (base or Path()) / value[1:]
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except OSError as error:
+        raise UsageError(f"{what}: {path}: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{what}: {path}: byte {error.start} is not UTF-8.") from None
