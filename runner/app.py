@@ -12,21 +12,19 @@ import importlib.metadata
 import platform
 import resource
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import orjson
 import polars as pl
 
-from runner import plan as planning
+from runner import planning
 from runner.core.catalog import Catalogue, Model
-from runner.core.errors import GatewayUnavailable, InputRejected, RunnerError, StorageFailed, UsageError
+from runner.core.errors import GatewayUnavailable, InputRejected, UsageError
 from runner.core.events import Event
 from runner.core.job import Job
 from runner.core.limits import Budget, Limits, from_table
@@ -44,7 +42,7 @@ from runner.gateway.secret import Secret
 from runner.gateway.tokens import counter
 from runner.ledgers.memory import MemoryLedger
 from runner.report import summary as summaries
-from runner.run import Ending, make_scheduler, run, tasks_of
+from runner.execution import Ending, make_scheduler, run, tasks_of
 from runner.storage import history as histories
 from runner.storage import journal as journals
 from runner.storage.history import History
@@ -55,7 +53,7 @@ from runner.storage.rundir import RunDirectory
 from runner.storage.specs import load_catalogue, load_limits
 from runner.storage.templates import Template
 
-GUARD = 1 / 60
+GUARD = 1 / 300
 """Of a window: how much longer than the window spending is kept, for the time a request needs to be counted."""
 DRAIN_SECONDS = 60.0
 """How long an interrupted run waits for what is in flight."""
@@ -241,6 +239,10 @@ class Finish:
     ending: Ending
     summary: dict[str, Any]
 
+    def results(self) -> pl.DataFrame:
+        """The results table: one line for each task, in input order."""
+        return pl.read_parquet(self.directory / "results.parquet")
+
 
 Attend = Callable[[Session], contextlib.AbstractContextManager[Callable[[Event], None]]]
 """Opens whatever shows a session to a person, and gives the observer of its events."""
@@ -295,7 +297,7 @@ def reopen(directory: RunDirectory, manifest: Mapping[str, Any]) -> Prepared:
 def _in_loop(coroutine: Any) -> Finish:
     factory = None
     with contextlib.suppress(ImportError):
-        import uvloop  # noqa: PLC0415 - an accelerator that not every platform has
+        import uvloop
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
@@ -362,7 +364,9 @@ async def _session(
                 now=started,
                 most_in_flight=_connections(),
             )
-            spending.add(history.tally.total("input_tokens") + history.tally.total("output_tokens"), history.tally.total("cost"))
+            spending.add(
+                history.tally.total("input_tokens") + history.tally.total("output_tokens"), history.tally.total("cost")
+            )
             session = Session(prepared, directory, scheduler, ledger, history, url, gateway.local, started)
             tasks = tasks_of(prepared.records(), prepared.maker, counter("o200k_base"), history.has_ended)
             async with _client(url, token, prepared) as client:
@@ -387,9 +391,7 @@ async def _session(
 
 
 def _client(url: str, token: Secret, prepared: Prepared) -> Client:
-    rates = [
-        limit.amount for budget in prepared.budgets.values() for limit in budget if limit.measure == "requests"
-    ]
+    rates = [limit.amount for budget in prepared.budgets.values() for limit in budget if limit.measure == "requests"]
     return Client(
         url,
         token,
@@ -504,9 +506,7 @@ def write_tables(prepared: Prepared, directory: RunDirectory, history: History, 
             return [(0, str(row.index), "")]
         return [(task.slot, task.id, task.models[0] if len(task.models) == 1 else "") for task in made]
 
-    tables = Tables(
-        prepared.records, tasks, history, directory.journal_path, prepared.columns, open_status
-    )
+    tables = Tables(prepared.records, tasks, history, directory.journal_path, prepared.columns, open_status)
     tables.write_results(directory.results_path)
     tables.write_errors(directory.results_path, directory.errors_path)
     tables.write_attempts(directory.attempts_path)
@@ -533,5 +533,4 @@ def plan(prepared: Prepared, latency: float, tokens_per_second: float) -> planni
     return planning.simulate(scheduler, tasks, models, budgets, prepared.limits, latency, tokens_per_second)
 
 
-__all__ = ["Finish", "Prepared", "RunnerError", "Session", "Setup", "plan", "prepare", "resume", "start"]
-_ = (AsyncIterator, orjson, sys, StorageFailed)
+__all__ = ["Finish", "Prepared", "Session", "Setup", "plan", "prepare", "resume", "start"]

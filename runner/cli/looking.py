@@ -44,7 +44,9 @@ def status(directory: Path, as_json: bool) -> int:
     show_default=True,
     help="openai-batch writes an output file and, beside it, an error file.",
 )
-@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to; standard output if not given.")
+@click.option(
+    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to; standard output if not given."
+)
 @click.option("--raw-cells", is_flag=True, help="CSV: do not defuse cells that a spreadsheet would take for formulas.")
 def results(directory: Path, form: str, out: Path | None, raw_cells: bool) -> int:
     """Write the results of the run in directory RUN."""

@@ -18,7 +18,10 @@ COMMANDS = {
     "status": ("runner.cli.looking", "Say how far a run has come."),
     "results": ("runner.cli.looking", "Write a run's results as CSV, JSONL, Parquet or OpenAI's batch output."),
     "models": ("runner.cli.models", "Show the models that can be asked, and what is known of them."),
-    "doctor": ("runner.cli.doctor", "Check token, gateway, clock, directories and models, with one tiny request a model."),
+    "doctor": (
+        "runner.cli.doctor",
+        "Check token, gateway, clock, directories and models, with one tiny request a model.",
+    ),
     "simulate": ("runner.cli.simulating", "Serve a local gateway to try things out; it is no model."),
     "completion": ("runner.cli.completion", "Print the lines that teach your shell to complete this command."),
 }
@@ -47,7 +50,8 @@ class Commands(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             if args and os.path.exists(args[0]):  # noqa: PTH110 - any path-like word
-                error.message += f" To run a file or a job: runner run {args[0]}"
+                hint = f"{error.message} To run a file or a job: runner run {args[0]}"
+                raise click.UsageError(hint, ctx) from None
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -11,7 +11,9 @@ from runner.cli.options import FILE
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--catalog", "catalogs", type=FILE, multiple=True, metavar="FILE", help="TOML file with models of your own.")
+@click.option(
+    "--catalog", "catalogs", type=FILE, multiple=True, metavar="FILE", help="TOML file with models of your own."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with every fact and its source.")
 def models(name: str | None, catalogs: tuple[Path, ...], as_json: bool) -> int:
     """Show the models that can be asked; with NAME, all that is known of one, and where it is from."""

@@ -36,20 +36,29 @@ def job_options(function: F) -> F:
                 "models",
                 multiple=True,
                 metavar="MODEL,...",
-                help="Models; repeat, or use commas. A pool, any of which may answer a row; pick:TASK takes the page's choice.",
+                help="Models, a pool any of which may answer a row; repeatable. pick:TASK is the page's choice.",
                 shell_complete=_complete_models,
             ),
             click.option("--each", is_flag=True, default=None, help="Ask every model about every row."),
             click.option(
-                "-p", "--prompt", metavar="TEXT|@FILE", help="Jinja template over the columns, e.g. 'Sum up: {{ text }}'."
+                "-p",
+                "--prompt",
+                metavar="TEXT|@FILE",
+                help="Jinja template over the columns, e.g. 'Sum up: {{ text }}'.",
             ),
             click.option("--system", metavar="TEXT|@FILE", help="Template of the system prompt."),
-            click.option("--max-tokens", type=int, metavar="N", help="Cap on output tokens. It is reserved: keep it close."),
+            click.option(
+                "--max-tokens", type=int, metavar="N", help="Cap on output tokens. It is reserved: keep it close."
+            ),
             click.option("--temperature", type=float, metavar="X"),
             click.option("--stop", multiple=True, metavar="TEXT", help="Text at which to stop; repeat for more."),
-            click.option("--effort", metavar="LEVEL", help="Reasoning effort: none, minimal, low, medium, high, xhigh, max."),
+            click.option(
+                "--effort", metavar="LEVEL", help="Reasoning effort: none, minimal, low, medium, high, xhigh, max."
+            ),
             click.option("--schema", metavar="FILE", help="JSON schema that the answers must satisfy."),
-            click.option("--endpoint", metavar="NAME", help="chat, messages, responses or gemini, where the model has it."),
+            click.option(
+                "--endpoint", metavar="NAME", help="chat, messages, responses or gemini, where the model has it."
+            ),
             click.option("--strict-params", is_flag=True, default=None, help="Refuse parameters that a model rejects."),
             click.option("--id-column", metavar="NAME", help="Column that names a row in the results."),
             click.option(
@@ -63,14 +72,25 @@ def job_options(function: F) -> F:
             click.option("--sample", type=int, metavar="N", help="Only N rows, drawn at random."),
             click.option("--seed", type=int, metavar="N", help="Seed of that drawing."),
             click.option(
-                "--bad-rows", type=click.Choice(["stop", "record"]), help="Stop before sending, or record as errored rows."
+                "--bad-rows",
+                type=click.Choice(["stop", "record"]),
+                help="Stop before sending, or record as errored rows.",
             ),
             click.option("--max-cost", type=float, metavar="USD", help="Stop before more than this is spent."),
-            click.option("--max-total-tokens", type=int, metavar="N", help="Stop before more tokens than this are used."),
+            click.option(
+                "--max-total-tokens", type=int, metavar="N", help="Stop before more tokens than this are used."
+            ),
             click.option("--deadline", metavar="TIME", help="Stop sending after so long: 90, 45m, 8h."),
             click.option("--limits", type=FILE, metavar="FILE", help="TOML file with the account's limits."),
             click.option("--no-limits", is_flag=True, default=None, help="Keep no budgets at all."),
-            click.option("--catalog", "catalogs", type=FILE, multiple=True, metavar="FILE", help="TOML file with models of your own."),
+            click.option(
+                "--catalog",
+                "catalogs",
+                type=FILE,
+                multiple=True,
+                metavar="FILE",
+                help="TOML file with models of your own.",
+            ),
         ],
     )
 
@@ -80,10 +100,14 @@ def run_options(function: F) -> F:
     return _apply(
         function,
         [
-            click.option("--gateway", metavar="URL|local", help="The gateway; 'local' starts one on this machine for the run."),
+            click.option(
+                "--gateway", metavar="URL|local", help="The gateway; 'local' starts one on this machine for the run."
+            ),
             click.option("--attempts", type=int, metavar="N", help="Attempts for a row that fails (5)."),
             click.option("--timeout", metavar="TIME", help="For one request (600)."),
-            click.option("--patience", metavar="TIME", help="How long the gateway may fail before the run stops (600)."),
+            click.option(
+                "--patience", metavar="TIME", help="How long the gateway may fail before the run stops (600)."
+            ),
         ],
     )
 

@@ -11,7 +11,9 @@ from runner.cli.options import declared, job_options
 
 @click.command()
 @job_options
-@click.option("--latency", type=float, default=1.0, show_default=True, metavar="S", help="Seconds to a model's first token.")
+@click.option(
+    "--latency", type=float, default=1.0, show_default=True, metavar="S", help="Seconds to a model's first token."
+)
 @click.option(
     "--tokens-per-second", type=float, default=80.0, show_default=True, metavar="N", help="How fast models write then."
 )

@@ -14,7 +14,9 @@ from runner.cli.options import declared, job_options, run_options, show_options
 @click.command()
 @job_options
 @run_options
-@click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Run directory (runs/...).")
+@click.option(
+    "-o", "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Run directory (runs/...)."
+)
 @show_options
 def run(source: str, out: Path | None, quiet: bool, as_json: bool, **words: Any) -> int:
     """Ask models about every row of JOB-OR-FILE, within the token budgets, and write results tables.
@@ -25,8 +27,8 @@ def run(source: str, out: Path | None, quiet: bool, as_json: bool, **words: Any)
     The gateway and its token come from NEON_AI_GATEWAY_BASE_URL and NEON_AI_GATEWAY_TOKEN.
     """
     from runner import app
-    from runner.report.progress import attendant
     from runner.report.printing import print_finish
+    from runner.report.progress import attendant
 
     job, setup = declared(source, words)
     prepared = app.prepare(job, setup)
@@ -37,13 +39,15 @@ def run(source: str, out: Path | None, quiet: bool, as_json: bool, **words: Any)
 
 @click.command()
 @click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--gateway", metavar="URL|local", help="The gateway, if the environment does not name it: the same as before.")
+@click.option(
+    "--gateway", metavar="URL|local", help="The gateway, if the environment does not name it: the same as before."
+)
 @show_options
 def resume(directory: Path, gateway: str | None, quiet: bool, as_json: bool) -> int:
     """Go on with the run in directory RUN. What has an outcome is not asked again."""
     from runner import app
-    from runner.report.progress import attendant
     from runner.report.printing import print_finish
+    from runner.report.progress import attendant
 
     finish = app.resume(directory, attendant(quiet=quiet or as_json, stream=sys.stderr), gateway)
     print_finish(finish, quiet=quiet, as_json=as_json)

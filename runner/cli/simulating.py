@@ -16,7 +16,7 @@ from runner.cli.options import FILE
 if TYPE_CHECKING:
     from runner.core.catalog import Catalogue
     from runner.core.limits import Limits
-    from runner.simulator import Simulator
+    from runner.simulator import Lognormal, Simulator
 
 
 @click.command()
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 @click.option("--limits", type=FILE, metavar="FILE", help="Limits file: what this gateway lets through.")
 @click.option("--no-limits", is_flag=True, help="Let everything through.")
 @click.option("--limits-json", hidden=True)
-@click.option("--catalog", "catalogs", type=FILE, multiple=True, metavar="FILE", help="TOML file with models of your own.")
+@click.option(
+    "--catalog", "catalogs", type=FILE, multiple=True, metavar="FILE", help="TOML file with models of your own."
+)
 @click.option(
     "--window",
     type=click.Choice(["fixed", "sliding", "counter", "bucket"]),
@@ -35,18 +37,34 @@ if TYPE_CHECKING:
 @click.option("--window-seconds", type=float, help="Length of a window, instead of the limits file's.")
 @click.option("--phase", type=float, help="Where calendar windows begin, in seconds after the start.")
 @click.option("--burst", type=float, default=1.0, show_default=True, help="What a full bucket holds, in limits.")
-@click.option("--latency", type=float, default=0.6, show_default=True, help="Mean seconds until a model begins to write.")
+@click.option(
+    "--latency", type=float, default=0.6, show_default=True, help="Mean seconds until a model begins to write."
+)
 @click.option("--tokens-per-second", type=float, default=80.0, show_default=True, help="How fast it writes; 0 at once.")
-@click.option("--time-scale", type=float, default=1.0, show_default=True, help="Factor on these times; 0 answers at once.")
+@click.option(
+    "--time-scale", type=float, default=1.0, show_default=True, help="Factor on these times; 0 answers at once."
+)
 @click.option("--lengths", metavar="MEAN,SIGMA", help="Lognormal lengths of answers in tokens, instead of their own.")
-@click.option("--fault", "faults", multiple=True, metavar="KIND=P", help="A fault and its probability, e.g. error_500=0.01.")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="KIND=P", help="A fault and its probability, e.g. error_500=0.01."
+)
 @click.option("--no-retry-after", is_flag=True, help="Send 429s without Retry-After.")
 @click.option(
-    "--generation", type=click.Choice(["june", "july", "october"]), default="july", show_default=True, help="Of error messages."
+    "--generation",
+    type=click.Choice(["june", "july", "october"]),
+    default="july",
+    show_default=True,
+    help="Of error messages.",
 )
-@click.option("--neighbour", type=int, default=0, help="Input tokens a window that somebody else spends, for each model.")
-@click.option("--limit-change", "changes", multiple=True, metavar="AT:FACTOR", help="Change all limits, seconds after the start.")
-@click.option("--outage", "outages", multiple=True, metavar="FROM:TO", help="Answer 503 for a while, seconds after the start.")
+@click.option(
+    "--neighbour", type=int, default=0, help="Input tokens a window that somebody else spends, for each model."
+)
+@click.option(
+    "--limit-change", "changes", multiple=True, metavar="AT:FACTOR", help="Change all limits, seconds after the start."
+)
+@click.option(
+    "--outage", "outages", multiple=True, metavar="FROM:TO", help="Answer 503 for a while, seconds after the start."
+)
 @click.option("--charge-refused", is_flag=True, help="Count refused requests against the limits.")
 @click.option("--token", metavar="TOKEN", help="The only token to accept; any, if not given.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -79,7 +97,7 @@ def simulate(**options: Any) -> int:
 
 def _config(options: dict[str, Any], catalogue: Catalogue) -> Simulator:
     from runner.gateway.tokens import counter
-    from runner.simulator import Lognormal, Simulator
+    from runner.simulator import Simulator
 
     limits = _limits(options, catalogue)
     rates = limits.per_model.requests_per_second
@@ -101,7 +119,7 @@ def _config(options: dict[str, Any], catalogue: Catalogue) -> Simulator:
         outages=tuple(_pairs(options["outages"], ":")),
         generation=options["generation"],
         retry_after=not options["no_retry_after"],
-        lengths=Lognormal(*_pair(options["lengths"], ",")) if options["lengths"] else None,
+        lengths=_lengths(options["lengths"]) if options["lengths"] else None,
         latency=options["latency"],
         tokens_per_second=options["tokens_per_second"],
         time_scale=options["time_scale"],
@@ -122,6 +140,13 @@ def _limits(options: dict[str, Any], catalogue: Catalogue) -> Limits:
         return from_table(json.loads(options["limits_json"]), "--limits-json")
     path: Path | None = options["limits"]
     return Limits() if options["no_limits"] else load_limits(catalogue, path)
+
+
+def _lengths(text: str) -> Lognormal:
+    from runner.simulator import Lognormal
+
+    mean, sigma = _pair(text, ",")
+    return Lognormal(mean=mean, sigma=sigma)
 
 
 def _pairs(texts: tuple[str, ...], between: str) -> list[tuple[float, float]]:

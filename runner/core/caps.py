@@ -1,4 +1,4 @@
-"""What a user allows a run to spend in all: tokens, dollars, time. Checked at admission, reservations in flight included."""
+"""What a user allows a run to spend in all: tokens, dollars, time. Reservations in flight count as spent."""
 
 from __future__ import annotations
 

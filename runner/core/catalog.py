@@ -7,7 +7,7 @@ plain value or `{ value = ..., source = "..." }`; sources are kept for `runner m
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -53,6 +53,8 @@ class Model:
 
     id: str
     """The id as the gateway's page lists it; this is what is sent."""
+    short: str = field(init=False, repr=False)
+    """The id without the `databricks-` prefix: the name that tables and budgets go by."""
     provider: str
     inputs: tuple[str, ...] = ("text",)
     context_tokens: int | None = None
@@ -80,13 +82,10 @@ class Model:
     @property
     def names(self) -> tuple[str, ...]:
         """Every name that means this model: the short id first."""
-        short = self.id.removeprefix(PREFIX)
-        return (short, PREFIX + short, *self.aliases)
+        return (self.short, PREFIX + self.short, *self.aliases)
 
-    @property
-    def short(self) -> str:
-        """The id without the `databricks-` prefix: the name that tables and budgets go by."""
-        return self.id.removeprefix(PREFIX)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "short", _short(self.id))
 
     def accepts(self, parameter: str) -> bool:
         """Whether the model takes this parameter."""
@@ -109,10 +108,8 @@ class Catalogue:
         """
         if name.startswith("pick:"):
             return self.find(self._pick(name.removeprefix("pick:")))
-        wanted = name.strip().lower()
-        model = self.models.get(wanted.removeprefix(PREFIX))
-        if model is None:
-            model = next((m for m in self.models.values() if wanted in m.aliases), None)
+        wanted = _short(name)
+        model = self.models.get(wanted) or next((m for m in self.models.values() if wanted in m.aliases), None)
         if model is None:
             raise UsageError(f"There is no model {name!r} in the catalogue.{self._nearest(wanted)}")
         return model
@@ -123,114 +120,173 @@ class Catalogue:
         raise UsageError(f"There is no pick {task!r}. The picks are: {', '.join(self.picks)}.")
 
     def _nearest(self, wanted: str) -> str:
-        near = difflib.get_close_matches(wanted.removeprefix(PREFIX), self.models, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(wanted, self.models, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         return hint + " `runner models` lists them all; a TOML file of your own (--catalog) can add one."
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Model]:
         return iter(self.models.values())
 
     def __len__(self) -> int:
         return len(self.models)
 
 
-def build(tables: Iterable[tuple[str, Mapping[str, Any]]]) -> Catalogue:
+Facts = Mapping[str, Any]
+
+_WORDS = {
+    "rejects": (
+        "temperature",
+        "top_p",
+        "temperature+top_p",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "effort",
+    ),
+    "thinking": ("none", "effort", "adaptive", "budget", "level"),
+    "endpoints": DIALECTS,
+}
+"""Facts that take only certain words."""
+
+
+def build(tables: Iterable[tuple[str, Facts]]) -> Catalogue:
     """A catalogue from (origin, table) pairs; later tables add to earlier ones and override them fact by fact.
 
     A table may hold `families`, `providers`, `models` and `picks`. `origin` names the file in messages, and is the
     source of facts that name none. Raises UsageError for a fact that does not exist or has the wrong type.
     """
-    families: dict[str, Family] = {}
-    providers: dict[str, dict[str, Any]] = {}
-    models: dict[str, Model] = {}
+    families: dict[str, dict[str, _Fact]] = {}
+    providers: dict[str, dict[str, _Fact]] = {}
+    models: dict[str, dict[str, _Fact]] = {}
     picks: dict[str, tuple[str, ...]] = {}
+    ids: dict[str, str] = {}
     for origin, table in tables:
         unknown = set(table) - {"families", "providers", "models", "picks", "sources"}
         if unknown:
-            raise UsageError(f"{origin}: unknown table [{sorted(unknown)[0]}]; there are families, providers, models, picks.")
-        for name, facts in table.get("families", {}).items():
-            old = families.get(name, Family(name=name))
-            families[name] = _override(old, facts, origin, f"families.{name}")
-        for name, facts in table.get("providers", {}).items():
-            providers.setdefault(name, {}).update(facts)
-        for name, facts in table.get("models", {}).items():
-            model = _model(name, facts, models, families, providers, origin)
-            models[model.short] = model
-        picks.update({task: tuple(names) for task, names in table.get("picks", {}).items()})
-    catalogue = Catalogue(models, picks)
-    for names in picks.values():
-        for name in names:
+            raise UsageError(
+                f"{origin}: there is no table [{min(unknown)}]; there are families, providers, models, picks."
+            )
+        _gather(families, table.get("families", {}), origin, "families")
+        _gather(providers, table.get("providers", {}), origin, "providers")
+        for name in table.get("models", {}):
+            ids.setdefault(_short(name), name)
+        _gather(models, {_short(name): facts for name, facts in table.get("models", {}).items()}, origin, "models")
+        for task, names in table.get("picks", {}).items():
+            picks[task] = _typed(names, "tuple", f"{origin}: picks.{task}")
+    made = {name: _make(Family(name=name), facts) for name, facts in families.items()}
+    catalogue = Catalogue({name: _model(ids[name], facts, made, providers) for name, facts in models.items()}, picks)
+    for task, names in picks.items():
+        for name in names or ("",):
+            if name.startswith("pick:") or not name:
+                raise UsageError(f"picks.{task}: names of models are wanted, and at least one.")
             catalogue.find(name)
     return catalogue
 
 
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    value: Any
+    source: str
+    where: str
+
+
+def _gather(into: dict[str, dict[str, _Fact]], table: Any, origin: str, kind: str) -> None:
+    """Put a table's facts over those that are there, each with its source and its place."""
+    for name, facts in _mapping(table, f"{origin}: [{kind}]").items():
+        where = f'{origin}: {kind}."{name}"'
+        own = into.setdefault(name, {})
+        shared = facts.get("source", origin) if isinstance(facts, Mapping) else origin
+        for key, fact in _mapping(facts, where).items():
+            if key == "source":
+                continue
+            if isinstance(fact, Mapping) and "value" in fact:
+                own[key] = _Fact(fact["value"], str(fact.get("source", shared)), f"{where}.{key}")
+            elif isinstance(fact, Mapping):
+                value = {name: part for name, part in fact.items() if name != "source"}
+                own[key] = _Fact(value, str(fact.get("source", shared)), f"{where}.{key}")
+            else:
+                own[key] = _Fact(fact, str(shared), f"{where}.{key}")
+
+
+def _mapping(value: Any, where: str) -> Facts:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where}: expected a table.")
+    return value
+
+
 def _model(
-    name: str,
-    facts: Mapping[str, Any],
-    models: Mapping[str, Model],
-    families: Mapping[str, Family],
-    providers: Mapping[str, Mapping[str, Any]],
-    origin: str,
+    name: str, facts: Mapping[str, _Fact], families: Mapping[str, Family], providers: Mapping[str, Mapping[str, _Fact]]
 ) -> Model:
-    where = f'models."{name}"'
-    old = models.get(name.removeprefix(PREFIX))
-    if old is None:
-        provider = _value(facts.get("provider", ""))
-        if not provider:
-            raise UsageError(f"{origin}: {where}: a new model needs a `provider`.")
-        terms = tuple(providers.get(provider, {}).get("terms", ()))
-        old = Model(id=name, provider=provider, terms=terms)
-    facts = dict(facts)
-    family = _value(facts.pop("family", None))
+    provider = facts.get("provider")
+    if provider is None or not isinstance(provider.value, str):
+        raise UsageError(f'models."{name}": a new model needs a `provider`.')
+    own = dict(facts)
+    terms = providers.get(provider.value, {}).get("terms")
+    if terms is not None:
+        own.setdefault("terms", terms)
+    family = own.pop("family", None)
+    model = Model(id=name, provider=provider.value)
     if family is not None:
-        if family not in families:
-            raise UsageError(f"{origin}: {where}.family: there is no family {family!r}; there are {', '.join(families)}.")
-        old = replace(old, family=families[family])
-    model = _override(old, facts, origin, where)
-    bad = [endpoint for endpoint in model.endpoints if endpoint not in DIALECTS]
-    if bad:
-        raise UsageError(f"{origin}: {where}.endpoints: {bad[0]!r} is none of {', '.join(DIALECTS)}.")
-    return model
+        if family.value not in families:
+            raise UsageError(f"{family.where}: there is no family {family.value!r}; there are {', '.join(families)}.")
+        model = replace(model, family=families[family.value])
+    made: Model = _make(model, own)
+    return made
 
 
-def _value(fact: Any) -> Any:
-    return fact["value"] if isinstance(fact, Mapping) and "value" in fact else fact
-
-
-def _override(old: Any, facts: Mapping[str, Any], origin: str, where: str) -> Any:
-    known = {f.name: f.type for f in fields(old)}
+def _make(blank: Any, facts: Mapping[str, _Fact]) -> Any:
+    """`blank` with facts filled in, each checked against its field."""
+    known = {f.name: str(f.type) for f in fields(blank) if f.init and f.name not in ("id", "name", "sources")}
     values: dict[str, Any] = {}
-    sources = dict(getattr(old, "sources", {}))
     for key, fact in facts.items():
-        if key not in known or key in ("id", "name", "sources"):
+        if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"{origin}: {where}: there is no fact {key!r}.{hint}")
-        values[key] = _typed(_value(fact), str(known[key]), f"{origin}: {where}.{key}")
-        sources[key] = str(fact.get("source", origin)) if isinstance(fact, Mapping) else origin
-    if "sources" in known:
-        values["sources"] = sources
-    return replace(old, **values)
+            raise UsageError(f"{fact.where}: there is no such fact.{f' Did you mean {near[0]!r}?' if near else ''}")
+        values[key] = _typed(fact.value, known[key], fact.where)
+        for word in values[key] if key in ("rejects", "endpoints") else (values[key],):
+            if key in _WORDS and word not in _WORDS[key]:
+                raise UsageError(f"{fact.where}: {word!r} is none of {', '.join(_WORDS[key])}.")
+    if isinstance(blank, Model):
+        values["sources"] = {key: fact.source for key, fact in facts.items()}
+        values["aliases"] = tuple(_short(alias) for alias in values.get("aliases", ()))
+    return replace(blank, **values)
+
+
+def _short(name: str) -> str:
+    return name.strip().lower().removeprefix(PREFIX)
 
 
 def _typed(value: Any, annotation: str, where: str) -> Any:
     if annotation.startswith("Price"):
-        numbers = {k: v for k, v in value.items() if k != "source"} if isinstance(value, Mapping) else {}
-        try:
-            return Price(**numbers)
-        except TypeError:
-            raise UsageError(f"{where}: a price is a table with `input` and `output`, dollars for a million tokens.") from None
+        return _price(value, where)
     if annotation.startswith("tuple"):
         items = [value] if isinstance(value, str) else value
         if isinstance(items, list) and all(isinstance(item, str) for item in items):
             return tuple(items)
-        raise UsageError(f"{where}: expected a list of strings.")
-    if annotation.startswith("int") and isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    if annotation.startswith("float") and isinstance(value, int | float) and value > 0:
-        return float(value)
-    if annotation.startswith("bool") and isinstance(value, bool):
-        return value
-    if annotation.startswith("str") and isinstance(value, str):
-        return value
-    raise UsageError(f"{where}: expected {annotation.split(' ')[0]}, and above zero if a number; got {value!r}.")
+        raise UsageError(f"{where}: expected a list of texts; got {value!r}.")
+    if annotation.startswith("bool"):
+        if isinstance(value, bool):
+            return value
+    elif annotation.startswith("str"):
+        if isinstance(value, str):
+            return value
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        if annotation.startswith("float"):
+            return float(value)
+        if isinstance(value, int):
+            return value
+    kind = {"s": "a text", "b": "true or false", "i": "a whole number above zero", "f": "a number above zero"}
+    raise UsageError(f"{where}: expected {kind[annotation[0]]}; got {value!r}.")
+
+
+def _price(value: Any, where: str) -> Price:
+    table = _mapping(value, where)
+    for key, number in table.items():
+        if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
+            raise UsageError(f"{where}.{key}: expected dollars for a million tokens; got {number!r}.")
+    try:
+        return Price(**table)
+    except TypeError:
+        names = ", ".join(f.name for f in fields(Price))
+        raise UsageError(f"{where}: a price has `input` and `output`, and may have others of {names}.") from None

@@ -37,7 +37,9 @@ def least_time(pinned: Mapping[str, Charge], pooled: Charge, budgets: Mapping[st
     for limit, amount in totals.items():
         best = _longer(best, limit, amount / limit.amount)
     for measure in ("input", "total", "output", "requests"):
-        own = [limit for budget in budgets.values() for limit in budget if limit.scope != "*" and limit.measure == measure]
+        own = [
+            limit for budget in budgets.values() for limit in budget if limit.scope != "*" and limit.measure == measure
+        ]
         if own and len(own) == len(budgets):
             # A pool's work, and the pinned work beside it, share the room of all the models together.
             together = sum(totals.get(limit, 0.0) for limit in own) + own[0].of(pooled)

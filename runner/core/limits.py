@@ -79,7 +79,8 @@ class Limits:
         """The budget of each model, by short id. A combined limit is the same object in all of them."""
         combined = self._limits(ALL, self.combined)
         return {
-            model.short: self._limits(model.short, self.models.get(model.short, Allowance()).over(self.per_model)) + combined
+            model.short: self._limits(model.short, self.models.get(model.short, Allowance()).over(self.per_model))
+            + combined
             for model in models
         }
 

@@ -62,8 +62,11 @@ class Ledger(Protocol):
     def take(self, model: str, charge: Charge, now: float) -> Lease | Refusal:
         """Hold a charge against all limits of a model's budget, or none."""
 
-    def settle(self, lease: Lease, charge: Charge, now: float) -> None:
-        """Replace a lease's guess by the truth; exactly once for each lease."""
+    def settle(self, lease: Lease, charge: Charge, now: float, counted_at: float | None = None) -> None:
+        """Replace a lease's guess by the truth; exactly once for each lease.
+
+        `counted_at` is the latest moment at which the gateway may have counted it, where that is not the take's own.
+        """
 
     def spent(self, now: float) -> dict[Limit, int]:
         """What each limit's window holds."""

@@ -65,7 +65,9 @@ class Prompt:
         if "prompt" in columns:
             return (Message(role="user", content=_not_empty(columns["prompt"])),)
         names = ", ".join(list(columns)[:8]) or "none"
-        raise RowError(f"it has neither `prompt` nor `messages`; its columns are {names}: say what to ask with --prompt")
+        raise RowError(
+            f"it has neither `prompt` nor `messages`; its columns are {names}: say what to ask with --prompt"
+        )
 
     def _batch_line(self, columns: Mapping[str, Any]) -> Request:
         body = columns["body"]
@@ -76,7 +78,7 @@ class Prompt:
         except UsageError as error:
             raise RowError(str(error)) from None
         cap = next((body[key] for key in CAPS_IN_BODY if body.get(key) is not None), None)
-        if cap is None and isinstance(config := body.get("generationConfig"), Mapping):
+        if cap is None and isinstance(config := body.get("generationConfig"), dict):
             cap = config.get("maxOutputTokens")
         settings = self.settings if cap is None else replace(self.settings, max_tokens=_whole("max_tokens", cap))
         return Request(settings=settings, dialect=dialect, body=body)
@@ -136,7 +138,7 @@ def _read_messages(value: Any) -> tuple[Message, ...]:
 
 def _read_message(item: Any, position: int) -> Message:
     where = f"message {position}"
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         raise RowError(f"{where} is not an object with role and content")
     role = "system" if item.get("role") == "developer" else item.get("role")
     if role not in get_args(Role):
@@ -155,7 +157,7 @@ def _read_message(item: Any, position: int) -> Message:
 def _read_part(block: Json, where: str) -> Part:
     if isinstance(block, str):
         return Text(block)
-    if not isinstance(block, Mapping):
+    if not isinstance(block, dict):
         raise RowError(f"{where} has a content block that is not an object")
     kind = block.get("type")
     if kind in ("text", "input_text") and isinstance(block.get("text"), str):
@@ -163,7 +165,7 @@ def _read_part(block: Json, where: str) -> Part:
     if kind in ("image_url", "input_image"):
         image = block.get("image_url")
         detail = block.get("detail")
-        if isinstance(image, Mapping):
+        if isinstance(image, dict):
             image, detail = image.get("url"), image.get("detail", detail)
         if isinstance(image, str) and image.startswith(("data:image/", "https://")):
             return Image(image, detail)

@@ -5,7 +5,7 @@ engine under asyncio, the plan in virtual time) reports every landing back. Its 
 
 - A model takes tasks that only it can answer before tasks of a pool.
 - The model with the most work left for its limits goes first, so that a combined limit is spent where it is needed
-  most; among equals the emptiest goes first.
+  most; among equals the emptiest goes first, then the one with the fewest requests under way.
 - Among tasks that fit, the oldest goes first. One that does not fit is passed by smaller ones, but not for ever:
   once it has waited half a window, its model takes nothing else until it fits.
 """
@@ -24,13 +24,17 @@ from runner.core.caps import Spending
 from runner.core.errors import BrokenInvariant
 from runner.core.estimate import Size
 from runner.core.gates import Gates
+from runner.core.lag import Lag
 from runner.core.limits import Budget, Limit
-from runner.core.ports import Ledger, Lease, Refusal
+from runner.core.ports import Lease, Ledger, Refusal
 from runner.core.retry import Action
 from runner.core.values import Charge, Failure, Kind, Reply, Request, Status, Usage
 
 NOTHING = Charge(1, 0, 0)
 """What the gateway counts for a request that it refused, or never saw."""
+
+MOST_LAG = 0.2
+"""Of a window: the most by which spending is dated later than its sending."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -187,6 +191,8 @@ class Scheduler:
         self._later: list[tuple[float, int, Task]] = []
         self._sequence = 0
         self._in_flight: dict[Ask, None] = {}
+        self._in_flight_of = dict.fromkeys(budgets, 0)
+        self._lags = {model: Lag() for model in budgets}
         self._blocked: dict[str, _Blocked] = {}
         self._draining: dict[str, Task] = {}
         self._lost: dict[str, Failure] = {}
@@ -297,8 +303,11 @@ class Scheduler:
             if self.gates.wait(model, now) <= now:
                 ready.append(model)
         if len(ready) > 1:
-            ready.sort(key=lambda model: (-self._windows_of_work(model), self._ledger.use(model, now)))
+            ready.sort(key=lambda model: self._urgency(model, now))
         return ready
+
+    def _urgency(self, model: str, now: float) -> tuple[float, float, int]:
+        return -self._windows_of_work(model), self._ledger.use(model, now), self._in_flight_of[model]
 
     def _windows_of_work(self, model: str) -> float:
         """How many windows a model's own work still takes, coarsely: models within a hundredth count as equal."""
@@ -339,6 +348,7 @@ class Scheduler:
         task.sends += 1
         ask = Ask(task, model, lease, task.sends, now)
         self._in_flight[ask] = None
+        self._in_flight_of[model] += 1
         self._spending.hold(model, lease.charge)
         if len(task.models) == 1:
             work, spent = self._work[model], lease.charge
@@ -376,7 +386,9 @@ class Scheduler:
         usage = reply.usage
         if not usage.reported:
             usage = Usage(input=ask.lease.charge.input, output=ask.lease.charge.output, reported=False)
-        self._settle(ask, Charge(1, usage.input, usage.output), usage, now)
+        lag = self._lags[ask.model].learn(now - ask.at, usage.output)
+        counted_at = ask.at + min(lag, self._window * MOST_LAG)
+        self._settle(ask, Charge(1, usage.input, usage.output), usage, now, counted_at)
         self.gates.answered(ask.model, ask)
         self._failing_since, self.last_answer = None, now
         return Landing(None, (Finished(ask.task, ask.model, Status.SUCCEEDED, reply),))
@@ -436,9 +448,12 @@ class Scheduler:
             for task in tasks:
                 yield from self._some(self._enqueue(task))
 
-    def _settle(self, ask: Ask, charge: Charge, usage: Usage | None, now: float) -> None:
+    def _settle(
+        self, ask: Ask, charge: Charge, usage: Usage | None, now: float, counted_at: float | None = None
+    ) -> None:
         held = ask.lease.charge
-        self._ledger.settle(ask.lease, charge, now)
+        self._ledger.settle(ask.lease, charge, now, counted_at)
+        self._in_flight_of[ask.model] -= 1
         self._spending.settle(ask.model, held, usage)
         if not self._blocked:
             return
@@ -453,7 +468,7 @@ class Scheduler:
         return self._pending
 
     def waiting_for(self, now: float) -> dict[str, str]:
-        """Why each model with work is not being sent more, in a few words; a model that is not listed is not held up."""
+        """Why each model with work is not being sent more, in a few words; one that is not listed is not held up."""
         reasons: dict[str, str] = {}
         for model, queues in self._of_model.items():
             if not any(queue.length for queue in queues):

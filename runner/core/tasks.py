@@ -1,8 +1,8 @@
-"""How rows become tasks: which models may answer a row, in which dialect, with which cap, and whether it can fit at all."""
+"""How rows become tasks: which models may answer a row, in which dialect, with which cap, and if it can ever fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,9 +50,7 @@ class TaskMaker:
         self._pixels = pixels
         self._pool = tuple(catalogue.find(name) for name in job.models)
         self._pinned: dict[str, Model] = {}
-        self._caps: dict[tuple[int | None, tuple[str, ...]], Mapping[str, int]] = {}
-        self._dialects: dict[tuple[str | None, tuple[str, ...]], Mapping[str, str]] = {}
-        self._smallest: dict[str, float] = {}
+        self._routes: dict[tuple[Any, ...], _Route] = {}
 
     @property
     def slots(self) -> int:
@@ -93,58 +91,70 @@ class TaskMaker:
     def _task(
         self, row: int, slot: int, name: str, models: tuple[Model, ...], request: Request, size: Size, digest: str
     ) -> Task:
-        fitting, problem = [], None
-        wants_images = bool(size.images) and request.body is None and _has_image(request)
-        for model in models:
-            reason = self._misfit(model, request, size, wants_images)
-            if reason is None:
-                fitting.append(model)
-            else:
-                problem = reason
-        if problem is not None and not fitting:
-            raise problem
-        names = tuple(model.short for model in fitting)
+        images = bool(size.images) and request.body is None and _has_image(request)
+        route = self._route(request, models, images)
+        if size.text >= route.room or size.images:
+            route = self._route(request, self._fitting(route, size), images)
         return Task(
             row=row,
             slot=slot,
             id=name,
-            models=names,
+            models=route.names,
             size=size,
-            caps=self._caps_of(request.settings.max_tokens, fitting, names),
-            dialects=self._dialects_of(request, fitting, names),
+            caps=route.caps,
+            dialects=route.dialects,
             request=request,
             digest=digest,
         )
 
-    def _misfit(self, model: Model, request: Request, size: Size, wants_images: bool) -> RowError | None:
-        if wants_images and "image" not in model.inputs:
-            return RowError(f"it holds an image, and {model.short} reads {' and '.join(model.inputs)} only")
-        try:
-            self._choose(request, model, self.job.endpoint)
-        except UsageError as error:
-            return RowError(str(error))
-        cap = self._cap(model, request.settings.max_tokens)
-        if size.text + cap < self._least_room(model) and not size.images:
-            return None
+    def _route(self, request: Request, models: tuple[Model, ...], images: bool) -> _Route:
+        """Where requests of this shape can go; raises RowError if none of the models can be asked."""
+        key = (request.settings.max_tokens, request.dialect, images, tuple(map(id, models)))
+        route = self._routes.get(key)
+        if route is None:
+            route = self._routes[key] = self._make_route(request, models, images)
+        return route
+
+    def _make_route(self, request: Request, models: tuple[Model, ...], images: bool) -> _Route:
+        usable, problem, dialects = [], None, {}
+        for model in models:
+            if images and "image" not in model.inputs:
+                problem = RowError(f"it holds an image, and {model.short} reads {' and '.join(model.inputs)} only")
+                continue
+            try:
+                dialects[model.short] = self._choose(request, model, self.job.endpoint)
+            except UsageError as error:
+                problem = RowError(str(error))
+                continue
+            usable.append(model)
+        if problem is not None and not usable:
+            raise problem
+        caps = {model.short: self._cap(model, request.settings.max_tokens) for model in usable}
+        room = min(self._room(model) - caps[model.short] for model in usable)
+        return _Route(tuple(usable), tuple(model.short for model in usable), caps, dialects, room)
+
+    def _room(self, model: Model) -> float:
+        """Tokens of text and cap together that surely fit: a bound that spares most rows the exact comparison."""
+        amounts = [limit.amount for limit in self._budgets(model) if limit.measure != "requests"]
+        return min([*amounts, model.context_tokens or 2**60]) / max(1.0, model.family.multiplier) - 1
+
+    def _fitting(self, route: _Route, size: Size) -> tuple[Model, ...]:
+        """The models that a request of this size can ever be sent to; raises NeverFits if there are none."""
+        problems = {model.short: self._misfit(model, size, route.caps[model.short]) for model in route.models}
+        fitting = tuple(model for model in route.models if problems[model.short] is None)
+        if not fitting:
+            raise NeverFits("; ".join(problem for problem in problems.values() if problem is not None))
+        return fitting
+
+    def _misfit(self, model: Model, size: Size, cap: int) -> str | None:
         tokens = Estimator([model]).guess(size, model.short)
+        needs = f"it can never fit: about {tokens:,} tokens in and at most {cap:,} out, and"
         for limit in self._budgets(model):
             if limit.of(Charge(1, tokens, cap)) > limit.amount:
-                return NeverFits(f"it can never fit: about {tokens:,} tokens in and at most {cap:,} out, and the limit is {limit}")
-        context = model.context_tokens
-        if context is not None and tokens + cap > context:
-            return NeverFits(
-                f"it can never fit: about {tokens:,} tokens in and at most {cap:,} out, "
-                f"and the context window of {model.short} is {context:,}"
-            )
+                return f"{needs} the limit is {limit}"
+        if model.context_tokens is not None and tokens + cap > model.context_tokens:
+            return f"{needs} the context window of {model.short} is {model.context_tokens:,}"
         return None
-
-    def _least_room(self, model: Model) -> float:
-        """Text tokens that surely fit: a bound that spares most rows the exact comparison."""
-        if model.short not in self._smallest:
-            amounts = [limit.amount for limit in self._budgets(model) if limit.measure != "requests"]
-            least = min([*amounts, model.context_tokens or 2**60])
-            self._smallest[model.short] = least / max(1.0, model.family.multiplier) - 1
-        return self._smallest[model.short]
 
     def _cap(self, model: Model, asked: int | None) -> int:
         if asked is not None:
@@ -153,17 +163,17 @@ class TaskMaker:
         amounts = [limit.amount for limit in self._budgets(model) if limit.measure in ("output", "total")]
         return min([default, model.max_output_tokens or default, *amounts])
 
-    def _caps_of(self, asked: int | None, models: Iterable[Model], names: tuple[str, ...]) -> Mapping[str, int]:
-        key = (asked, names)
-        if key not in self._caps:
-            self._caps[key] = {model.short: self._cap(model, asked) for model in models}
-        return self._caps[key]
 
-    def _dialects_of(self, request: Request, models: Iterable[Model], names: tuple[str, ...]) -> Mapping[str, str]:
-        key = (request.dialect, names)
-        if key not in self._dialects:
-            self._dialects[key] = {m.short: self._choose(request, m, self.job.endpoint) for m in models}
-        return self._dialects[key]
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Where requests of one shape can go."""
+
+    models: tuple[Model, ...]
+    names: tuple[str, ...]
+    caps: Mapping[str, int]
+    dialects: Mapping[str, str]
+    room: float
+    """Tokens of text that surely fit everywhere."""
 
 
 def _has_image(request: Request) -> bool:

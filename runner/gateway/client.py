@@ -155,7 +155,9 @@ class Client:
     def _failure(self, error: BaseException) -> Failure:
         message = self._token.redact(str(error))[:500] or type(error).__name__
         if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-            return Failure(kind=Kind.CERTIFICATE, message=f"The gateway's certificate is not trusted: {message}", scope="all")
+            return Failure(
+                kind=Kind.CERTIFICATE, message=f"The gateway's certificate is not trusted: {message}", scope="all"
+            )
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             return Failure(kind=Kind.UNREACHABLE, message=f"No connection to {self.origin}: {message}", scope="all")
         if isinstance(error, TimeoutError):
@@ -163,7 +165,9 @@ class Client:
             return Failure(kind=Kind.TIMEOUT, message=f"No whole answer within {seconds:g} seconds.", ambiguous=True)
         if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | ConnectionError):
             return Failure(kind=Kind.DISCONNECTED, message=f"The connection broke: {message}", ambiguous=True)
-        return Failure(kind=Kind.INVALID_RESPONSE, message=f"Not a response that can be read: {message}", ambiguous=True)
+        return Failure(
+            kind=Kind.INVALID_RESPONSE, message=f"Not a response that can be read: {message}", ambiguous=True
+        )
 
 
 async def close_softly() -> None:

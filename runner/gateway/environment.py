@@ -1,4 +1,4 @@
-"""Which gateway a run talks to, and with which token: from the environment, a `.env` file, or one that it starts itself.
+"""Which gateway a run talks to, and with which token: from the environment, `.env`, or one that it starts itself.
 
 Nothing falls back to the local gateway silently: it is used when it is named.
 """
@@ -86,7 +86,9 @@ def resolve_again(manifest: Mapping[str, Any], choice: str | None) -> Gateway:
         return Gateway(None, Secret(LOCAL_TOKEN), options)
     gateway = resolve(choice)
     if gateway.url != manifest["origin"]:
-        raise UsageError(f"The run was begun against {manifest['origin']}, and the gateway is now {gateway.url or 'local'}.")
+        raise UsageError(
+            f"The run was begun against {manifest['origin']}, and the gateway is now {gateway.url or 'local'}."
+        )
     return gateway
 
 

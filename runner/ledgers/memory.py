@@ -1,7 +1,7 @@
 """Spending of one process, in memory: a mirror of a sliding log for every limit.
 
-A take counts in full from the moment it is made; its settlement replaces the guess by the truth, dated at the take;
-and it leaves its window `window + guard` seconds after the take, or when it is settled if that is later. Amounts are
+A take counts in full from the moment it is made; its settlement replaces the guess by the truth, and may date it later;
+and it leaves its window `window + guard` seconds after its date, or when it is settled if that is later. Amounts are
 whole numbers, so nothing drifts.
 """
 
@@ -56,10 +56,11 @@ class Window:
         self._log.append(take)
         return take
 
-    def settle(self, take: Take, amount: int) -> None:
+    def settle(self, take: Take, amount: int, counted_at: float) -> None:
         """Replace a guess by the truth."""
         self.spent += (0 if take.overdue else amount) - take.amount
         take.amount = amount
+        take.at = max(take.at, counted_at)
         take.settled = True
 
     def when(self, amount: int, now: float) -> float:
@@ -107,13 +108,16 @@ class MemoryLedger:
                 until, limit = fits_at, window.limit
         return Refusal(until, limit)
 
-    def settle(self, lease: Lease, charge: Charge, now: float) -> None:
-        """Replace a lease's guess by what was really spent. Each lease is settled exactly once."""
+    def settle(self, lease: Lease, charge: Charge, now: float, counted_at: float | None = None) -> None:
+        """Replace a lease's guess by what was really spent. Each lease is settled exactly once.
+
+        `counted_at` dates it, where the gateway may have counted it later than it was taken.
+        """
         if lease.settled:
             raise BrokenInvariant(f"The lease of {lease.charge} on {lease.model} was settled twice.")
         lease.settled = True
         for window, take in zip(self._budgets[lease.model], lease.takes, strict=True):
-            window.settle(take, window.limit.of(charge))
+            window.settle(take, window.limit.of(charge), lease.at if counted_at is None else counted_at)
             window.expire(now)
 
     def spent(self, now: float) -> dict[Limit, int]:

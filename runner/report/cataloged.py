@@ -16,7 +16,12 @@ def as_table(model: Model, limits: Limits) -> dict[str, Any]:
     table = dataclasses.asdict(model)
     table["names"] = list(model.names)
     table["budget"] = [
-        {"scope": "all" if limit.scope == ALL else limit.scope, "measure": limit.measure, "amount": limit.amount, "window_s": limit.window}
+        {
+            "scope": "all" if limit.scope == ALL else limit.scope,
+            "measure": limit.measure,
+            "amount": limit.amount,
+            "window_s": limit.window,
+        }
         for limit in limits.budgets([model])[model.short]
     ]
     return table
@@ -33,7 +38,9 @@ def show_all(catalogue: Catalogue, limits: Limits, *, as_json: bool) -> None:
         )
         return
     write = sys.stdout.write
-    write(f"{'model':<30} {'provider':<11} {'inputs':<24} {'context':>9} {'output':>8} {'$/M in':>7} {'$/M out':>8}  endpoints\n")
+    write(
+        f"{'model':<30} {'provider':<11} {'inputs':<24} {'context':>9} {'output':>8} {'$/M in':>7} {'$/M out':>8}  endpoints\n"
+    )
     for model in catalogue:
         price = model.price
         write(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from runner.core.tasks import Survey
-from runner.plan import Plan
+from runner.planning import Plan
 from runner.report.printing import print_json
 from runner.report.progress import clock
 from runner.report.safe import safe
@@ -57,7 +57,9 @@ def show(plan: Plan, survey: Survey, notices: Iterable[str], *, as_json: bool) -
     write(f"{plan.input_tokens.total():,} input tokens, at most {plan.output_tokens.total():,} output tokens\n")
     free = f" (no price known for {', '.join(plan.unpriced)})" if plan.unpriced else ""
     write(f"at most ${sum(plan.cost.values()):.4f}{free}\n")
-    write(f"about {clock(plan.seconds)}; no scheduler could take less than {clock(plan.bound.seconds)} and one answer\n")
+    write(
+        f"about {clock(plan.seconds)}; no scheduler could take less than {clock(plan.bound.seconds)} and one answer\n"
+    )
     if plan.bound.limit is not None and plan.bound.windows > 1:
         write(f"what binds: {plan.bound.limit} ({plan.bound.windows:.1f} windows of work)\n")
     else:

@@ -46,10 +46,14 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
     write = sys.stdout.write
     write(f"{tasks['total']:,} tasks: {', '.join(counts) or 'none'}")
     write(f"; {clock(summary['elapsed_s'])}, ${summary['cost_usd']:.4f}\n")
-    write(f"{requests['sent']:,} requests, {requests['refused_429']:,} refused with 429, {requests['failed']:,} failed in all")
+    write(
+        f"{requests['sent']:,} requests, {requests['refused_429']:,} refused with 429, {requests['failed']:,} failed in all"
+    )
     if requests["ambiguous"]:
         write(f", {requests['ambiguous']:,} of them perhaps billed")
-    write(f"\n{tokens['input']:,} input tokens ({tokens['estimated_input']:,} estimated), {tokens['output']:,} output tokens\n")
+    write(
+        f"\n{tokens['input']:,} input tokens ({tokens['estimated_input']:,} estimated), {tokens['output']:,} output tokens\n"
+    )
     if summary["models"]:
         write("\n" + model_table(summary) + "\n")
     write(f"\nResults: {directory / 'results.parquet'}\n")
@@ -61,7 +65,9 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
 
 def model_table(summary: Mapping[str, Any]) -> str:
     """A line for each model."""
-    lines = [f"{'model':<32} {'rows':>7} {'429':>5} {'input':>11} {'output':>9} {'cost $':>9} {'p50 s':>7} {'p95 s':>7}"]
+    lines = [
+        f"{'model':<32} {'rows':>7} {'429':>5} {'input':>11} {'output':>9} {'cost $':>9} {'p50 s':>7} {'p95 s':>7}"
+    ]
     for name, model in summary["models"].items():
         p50, p95 = model["latency_p50_s"], model["latency_p95_s"]
         lines.append(
@@ -77,7 +83,9 @@ def preview(results: Path, rows: int = 5) -> None:
     frame = pl.scan_parquet(results).select("row", "id", "model", "status", "answer").head(rows).collect()
     for line in frame.iter_rows(named=True):
         answer = safe(line["answer"] or "", 60)
-        sys.stdout.write(f"  {line['row']:>5}  {safe(line['id'], 24):<24} {line['model']:<26} {line['status']:<10} {answer}\n")
+        sys.stdout.write(
+            f"  {line['row']:>5}  {safe(line['id'], 24):<24} {line['model']:<26} {line['status']:<10} {answer}\n"
+        )
 
 
 def show_errors(errors: Path, kinds: int = 5) -> None:

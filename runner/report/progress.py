@@ -40,7 +40,9 @@ def attendant(*, quiet: bool, stream: TextIO) -> Attend:
         for notice in session.prepared.notices:
             console.print(f"note: {safe(notice)}", markup=False)
         if session.local:
-            console.print("This run talks to the local gateway, which is no model: its answers mean nothing.", markup=False)
+            console.print(
+                "This run talks to the local gateway, which is no model: its answers mean nothing.", markup=False
+            )
         if console.is_terminal and not console.is_dumb_terminal:
             with _live(view, console):
                 yield view.watch
@@ -110,7 +112,10 @@ class View:
         by_reason: dict[str, list[str]] = {}
         for model, reason in reasons.items():
             by_reason.setdefault(reason, []).append(model)
-        said = [f"{reason} ({models[0] if len(models) == 1 else f'{len(models)} models'})" for reason, models in by_reason.items()]
+        said = [
+            f"{reason} ({models[0] if len(models) == 1 else f'{len(models)} models'})"
+            for reason, models in by_reason.items()
+        ]
         return "waiting for " + ", ".join(said)
 
     def limits(self) -> list[tuple[Limit, float]]:
@@ -126,7 +131,9 @@ class View:
         tally = self.session.history.tally
         head = Table.grid(padding=(0, 1))
         done = tally.ended / self.total if self.total else 1.0
-        head.add_row(ProgressBar(total=1.0, completed=done, width=40), f"{done:4.0%}", Text(self.line(), overflow="fold"))
+        head.add_row(
+            ProgressBar(total=1.0, completed=done, width=40), f"{done:4.0%}", Text(self.line(), overflow="fold")
+        )
         grid = Table(box=None, padding=(0, 1), show_edge=False)
         for name in ("model", "done", "failed", "429", "input/window", "output/window"):
             grid.add_column(name, justify="left" if name == "model" else "right", style="dim" if name == "429" else "")
@@ -146,7 +153,9 @@ class View:
             )
         combined = shares.get(ALL, {})
         if combined:
-            grid.add_row("all models", "", "", "", _share(combined.get("input", combined.get("total"))), "", style="bold")
+            grid.add_row(
+                "all models", "", "", "", _share(combined.get("input", combined.get("total"))), "", style="bold"
+            )
         return Group(head, grid)
 
 
@@ -168,8 +177,9 @@ def clock(seconds: float) -> str:
 
 @contextlib.contextmanager
 def _live(view: View, console: Console) -> Iterator[None]:
-    with Live(console=console, auto_refresh=False, transient=True) as live, _every(
-        REFRESH_SECONDS, lambda: live.update(view.table(), refresh=True)
+    with (
+        Live(console=console, auto_refresh=False, transient=True) as live,
+        _every(REFRESH_SECONDS, lambda: live.update(view.table(), refresh=True)),
     ):
         yield
 

@@ -1,4 +1,4 @@
-"""Text from rows, replies and servers, made safe for a terminal. Everything that is printed of theirs goes through here."""
+"""Text from rows, replies and servers, made safe for a terminal: whatever is printed of theirs goes through here."""
 
 from __future__ import annotations
 

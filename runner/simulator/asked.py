@@ -123,6 +123,19 @@ def whole(body: Mapping[str, Json], *names: str) -> int | None:
     return None
 
 
+def listed(body: Mapping[str, Json], name: str) -> list[Json]:
+    """The list of this name, empty where it is left out."""
+    value = body.get(name) or []
+    if not isinstance(value, list):
+        raise MalformedError(f"{name}: expected a list")
+    return value
+
+
+def word(value: Json) -> str | None:
+    """The value if it is a text that says something."""
+    return value if isinstance(value, str) and value else None
+
+
 def table(value: Json) -> Mapping[str, Json]:
     """The value if it is an object, else an empty one: for parts that a request may leave out."""
     return value if isinstance(value, dict) else {}

@@ -72,56 +72,61 @@ class Manner:
 LATENCY_SPREAD = 0.35
 
 
-def answer(asked: Asked, model: Model, input_tokens: int, key: int, manner: Manner, counter: tokens.Counter) -> Said:
-    """What `model` says to a request; `key` is the request's hash, and all its luck."""
-    tool = _tool(asked)
-    writer = _writer(asked, model, key)
-    arguments = ""
-    if tool is not None:
-        parameters = next((t.parameters for t in asked.tools if t.name == tool), {})
-        text, arguments = "", orjson.dumps(writer.write({"type": "object", **parameters})).decode()
-    else:
-        text = _text(asked, model, input_tokens, key, writer)
-    shown = tokens.count_output(model, arguments or text, counter)
-    if manner.lengths is not None:
-        length = lognormal(key, Purpose.LENGTH, manner.lengths.mean, manner.lengths.sigma)
-        shown = max(1, round(length))
-    said = Said(
-        id=f"{key:016x}",
-        model=f"{model.short}-simulated",
-        text=text,
-        ended="stop" if tool is None else "tool_calls",
-        input_tokens=input_tokens,
-        output_tokens=shown,
-        tool=tool,
-        arguments=arguments,
-        blocks=model.short in BLOCKS,
-    )
-    return cut(said, _reasoning(asked, model, key), cap(asked, model))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Player:
+    """What plays the models."""
+
+    manner: Manner
+    counter: tokens.Counter
+
+    def answer(self, asked: Asked, model: Model, input_tokens: int, key: int, created: int) -> Said:
+        """What `model` says to a request; `key` is the request's hash, and all its luck."""
+        tool = _tool(asked)
+        writer = _writer(asked, model, key)
+        text = arguments = ""
+        if tool is None:
+            text = _text(asked, model, input_tokens, key, writer)
+        else:
+            parameters = next((t.parameters for t in asked.tools if t.name == tool), {})
+            arguments = orjson.dumps(writer.write({"type": "object", **parameters})).decode()
+        shown, reasoning = self._length(model, arguments or text, key), _reasoning(asked, model, key)
+        limit = cap(asked, model)
+        ended: Ended = "stop" if tool is None else "tool_calls"
+        if limit is not None and reasoning + shown > limit:
+            # The reasoning comes first and can use everything up. Half a call is none: its arguments would be no JSON.
+            reasoning = min(reasoning, limit)
+            text, tool, ended = text[: len(text) * (limit - reasoning) // shown], None, "length"
+            shown = limit - reasoning
+        return Said(
+            id=f"{key:016x}",
+            model=f"{model.short}-simulated",
+            created=created,
+            text=text,
+            ended=ended,
+            input_tokens=input_tokens,
+            output_tokens=reasoning + shown,
+            reasoning_tokens=reasoning,
+            tool=tool,
+            arguments=arguments,
+            blocks=model.short in BLOCKS,
+        )
+
+    def seconds(self, said: Said, key: int) -> float:
+        """How long the answer takes."""
+        manner = self.manner
+        writing = said.output_tokens / manner.tokens_per_second if manner.tokens_per_second else 0.0
+        return manner.time_scale * (lognormal(key, Purpose.LATENCY, manner.latency, LATENCY_SPREAD) + writing)
+
+    def _length(self, model: Model, text: str, key: int) -> int:
+        lengths = self.manner.lengths
+        if lengths is None:
+            return tokens.count_output(model, text, self.counter)
+        return max(1, round(lognormal(key, Purpose.LENGTH, lengths.mean, lengths.sigma)))
 
 
 def cap(asked: Asked, model: Model) -> int | None:
     """Where an answer ends at the latest: what was asked for, or else what the model can write."""
     return asked.max_tokens or DEFAULT_CAPS.get(model.short) or model.max_output_tokens
-
-
-def cut(said: Said, reasoning: int, limit: int | None) -> Said:
-    """Put the reasoning before the answer, and end both at the limit; reasoning alone can use it up."""
-    shown = said.output_tokens
-    if limit is None or reasoning + shown <= limit:
-        return replace(said, reasoning_tokens=reasoning, output_tokens=reasoning + shown)
-    left = max(0, limit - reasoning)
-    text = said.text[: len(said.text) * left // shown]
-    ended: Ended = "length"
-    # Half a call is none: its arguments would be no JSON.
-    return replace(said, text=text, tool=None, ended=ended, reasoning_tokens=min(reasoning, limit), output_tokens=limit)
-
-
-def seconds(said: Said, key: int, manner: Manner) -> float:
-    """How long the answer takes."""
-    writing = said.output_tokens / manner.tokens_per_second if manner.tokens_per_second else 0.0
-    begin = lognormal(key, Purpose.LATENCY, manner.latency, LATENCY_SPREAD)
-    return manner.time_scale * (begin + writing)
 
 
 def refused(said: Said) -> Said:

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -83,6 +83,7 @@ class Gateway:
         self._config = config
         self._catalogue = catalogue
         self._count = config.counting()
+        self._player = behaviour.Player(manner=config.manner, counter=self._count)
         self._names = {name: model for model in catalogue.models.values() for name in model.names}
         self._wall = time.time() if wall is None else wall
         phase = -self._wall % config.window_seconds if config.phase is None else config.phase
@@ -242,10 +243,9 @@ class Gateway:
         )
 
     def _answer(self, now: float, read: Read) -> Exchange:
-        manner = self._config.manner
-        said = behaviour.answer(read.asked, read.model, read.input_tokens, read.key, manner, self._count)
-        said = replace(said, created=int(self._wall + now))
-        delay = behaviour.seconds(said, read.key, manner)
+        created = int(self._wall + now)
+        said = self._player.answer(read.asked, read.model, read.input_tokens, read.key, created)
+        delay = self._player.seconds(said, read.key)
         fault = faults.drawn(self._config.faults, read.key, read.body.attempts)
         if fault is None:
             return Exchange(answer=_write(read, said), delay=delay, output_tokens=said.output_tokens)

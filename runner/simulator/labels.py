@@ -6,6 +6,7 @@ right often enough for accuracy to mean something, and it is the same every time
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,13 +30,16 @@ READ = 6_000
 """Characters of a text that are looked at: the rule stays cheap for long documents."""
 OWN_WORD = 3
 """Weight of a label's own word against one hint."""
+SHORTEST_STEM = 4
+"""Letters from which on a label's own word is also found at the beginning of longer ones."""
 
 HINTS: Mapping[str, frozenset[str]] = {
     label: frozenset(words.split())
     for label, words in {
         "admin": "administration administrator administrators backup backups boot cluster configuration cpu daemon"
-        " deployment disk disks filesystem filesystems hardware installation kernel log logs machines monitor monitoring"
-        " partition partitions password process processes root sandbox scheduler shell storage sudo systemd utilities vm",
+        " deployment disk disks filesystem filesystems hardware installation kernel log logs machines monitor"
+        " monitoring partition partitions password process processes root sandbox scheduler shell storage sudo"
+        " systemd utilities vm",
         "database": "backend data databases db dbms index key mongodb mysql mariadb oracle postgres postgresql queries"
         " query rdbms records redis relational replication row schema sql sqlite store stored table tables transaction",
         "editors": "buffer buffers edit editing editor emacs gui highlighting ide latex markdown mode notepad outline"
@@ -103,28 +107,42 @@ def without_lists(prompt: str) -> str:
 
 def pick(labels: Sequence[str], text: str, tie: float) -> str:
     """The label with the highest score; `tie`, from 0 to 1, decides between equals."""
-    words = Counter(WORD.findall(text.lower()))
+    words = Words(text)
     scores = [score(label, words) for label in labels]
     best = [label for label, points in zip(labels, scores, strict=True) if points == max(scores)]
     return best[int(tie * len(best))]
 
 
-def score(label: str, words: Mapping[str, int]) -> int:
+class Words:
+    """How often each word is in a text."""
+
+    def __init__(self, text: str) -> None:
+        self.counts = Counter(WORD.findall(text.lower()))
+        self._begun: dict[str, list[str]] = {}
+        for word in self.counts:
+            self._begun.setdefault(word[:SHORTEST_STEM], []).append(word)
+
+    def begun(self, stem: str) -> int:
+        """How many words begin with a stem; a short one must be the whole word."""
+        if len(stem) < SHORTEST_STEM:
+            return self.counts.get(stem, 0)
+        words = self._begun.get(stem[:SHORTEST_STEM], ())
+        return sum(self.counts[word] for word in words if word.startswith(stem))
+
+
+def score(label: str, words: Words) -> int:
     """How much a text with these words speaks for a label. A word counts twice at most: lists repeat themselves."""
-    own = [_stem(word) for word in WORD.findall(label.lower())]
-    points = OWN_WORD * sum(min(2, _begun(words, stem)) for stem in own)
-    return points + sum(min(2, words[hint]) for hint in HINTS.get(label.lower(), frozenset()) if hint in words)
+    stems, hints = _known(label)
+    points = OWN_WORD * sum([min(2, words.begun(stem)) for stem in stems])
+    return points + sum([min(2, words.counts[hint]) for hint in hints & words.counts.keys()])
 
 
-def _stem(word: str) -> str:
-    return word.removesuffix("s") if len(word) > 3 else word
-
-
-def _begun(words: Mapping[str, int], stem: str) -> int:
-    """How many words begin with a stem; a short one must be the whole word."""
-    if len(stem) < 4:
-        return words.get(stem, 0)
-    return sum(count for word, count in words.items() if word.startswith(stem))
+@functools.lru_cache(maxsize=1_000)
+def _known(label: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The stems of a label's own words, and its hints."""
+    words = WORD.findall(label.lower())
+    stems = tuple(word.removesuffix("s") if len(word) > 3 else word for word in words)
+    return stems, HINTS.get(label.lower(), frozenset())
 
 
 def other(labels: Sequence[str], right: str, which: float) -> str:

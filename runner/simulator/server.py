@@ -158,9 +158,11 @@ async def serve(
     """Run a simulator until SIGINT or SIGTERM; says its URL as soon as it answers."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: there Ctrl-C ends the loop itself.
-            loop.add_signal_handler(number, stopped.set)
-    async with await start(config, catalogue, host, port) as running:
+    async with contextlib.AsyncExitStack() as stack:
+        running = await stack.enter_async_context(await start(config, catalogue, host, port))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows: there Ctrl-C ends the loop itself.
+                loop.add_signal_handler(number, stopped.set)
+                stack.callback(loop.remove_signal_handler, number)
         say(running.url)
         await stopped.wait()

@@ -227,10 +227,10 @@ class Bucket(_Sized):
         return self.limit * self._burst - self._fill(now)
 
     def resize(self, now: float, limit: float) -> None:
-        """Refill at another rate, into a bucket of another size."""
-        level = self._fill(now)
+        """Refill at another rate, into a bucket of another size from which the same is missing."""
+        missing = self.used(now)
         self.limit = limit
-        self._level = min(limit * self._burst, level)
+        self._level = limit * self._burst - missing
 
     def _fill(self, now: float) -> float:
         """The level, after the refill up to now. The first look starts the clock, with a full bucket."""

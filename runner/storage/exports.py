@@ -22,7 +22,13 @@ BATCH = 5_000
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection)."""
 
-FINISH = {"ok": "stop", "truncated": "length", "filtered": "content_filter", "refused": "stop", "tool_calls": "tool_calls"}
+FINISH = {
+    "ok": "stop",
+    "truncated": "length",
+    "filtered": "content_filter",
+    "refused": "stop",
+    "tool_calls": "tool_calls",
+}
 
 
 def export(path: Path, form: str, out: Path | None, *, raw_cells: bool = False) -> list[tuple[str, int]]:

@@ -62,7 +62,9 @@ class Source:
         if not path.exists():
             raise InputRejected(f"There is no input at {path}.")
         if not path.is_file():
-            raise InputRejected(f"{path} is not a regular file. Give a JSONL, CSV or Parquet file, or - for standard input.")
+            raise InputRejected(
+                f"{path} is not a regular file. Give a JSONL, CSV or Parquet file, or - for standard input."
+            )
         try:
             with path.open("rb") as file:
                 head = file.read(4)
@@ -212,7 +214,7 @@ def _digest(content: bytes) -> str:
 
 
 @contextmanager
-def _zstd_open(file: BinaryIO) -> Iterator[BinaryIO]:
+def _zstd_open(file: BinaryIO) -> Iterator[Any]:
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:

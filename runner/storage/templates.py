@@ -52,7 +52,9 @@ class Template:
             missing = sorted(self.columns - columns.keys())
             if missing:
                 names = ", ".join(list(columns)[:8]) or "none"
-                raise RowError(f"it has no column {missing[0]!r}, which the prompt uses; its columns are {names}") from None
+                raise RowError(
+                    f"it has no column {missing[0]!r}, which the prompt uses; its columns are {names}"
+                ) from None
             raise RowError(f"the prompt cannot be filled in: {error.message}") from None
         except Exception as error:  # whatever an expression in the sandbox raises
             raise RowError(f"the prompt cannot be filled in: {error}") from None

@@ -67,7 +67,7 @@ LARGEST_COUNT = 10**9
 """No request has this many tokens: a larger number is not a count."""
 
 
-class Malformed(Exception):  # noqa: N818 - never leaves this package
+class Malformed(Exception):  # never leaves this package
     """This is not an answer."""
 
 

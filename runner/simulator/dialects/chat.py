@@ -6,7 +6,20 @@ from collections.abc import Mapping
 
 import orjson
 
-from runner.simulator.asked import Asked, Json, MalformedError, Said, Tool, given, images, table, texts, whole
+from runner.simulator.asked import (
+    Asked,
+    Json,
+    MalformedError,
+    Said,
+    Tool,
+    given,
+    images,
+    listed,
+    table,
+    texts,
+    whole,
+    word,
+)
 
 PARAMETERS = {
     name: name
@@ -45,11 +58,11 @@ def parse(body: Mapping[str, Json]) -> Asked:
         turns=tuple("\n".join(texts(m.get("content"))) for m in others),
         images=sum(images(m.get("content")) for m in others),
         max_tokens=whole(body, "max_completion_tokens", "max_tokens"),
-        schema=table(wanted.get("json_schema")).get("schema"),
+        schema=table(table(wanted.get("json_schema")).get("schema")) or None,
         json_mode=wanted.get("type") == "json_object",
-        tools=tuple(tool(t) for t in body.get("tools") or ()),
+        tools=tuple(tool(t) for t in listed(body, "tools")),
         must_call=must_call(body.get("tool_choice")),
-        effort=body.get("reasoning_effort"),
+        effort=word(body.get("reasoning_effort")),
         parameters=given(body, PARAMETERS),
         stream=bool(body.get("stream")),
         stream_usage=bool(table(body.get("stream_options")).get("include_usage")),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import orjson
 
-from runner.simulator.asked import Asked, Json, MalformedError, Said, Tool, given, images, table, texts, whole
+from runner.simulator.asked import Asked, Json, MalformedError, Said, Tool, given, images, listed, table, texts, whole
 
 PARAMETERS = {
     "temperature": "temperature",
@@ -25,35 +26,46 @@ DYNAMIC = -1
 
 def parse(body: Mapping[str, Json]) -> Asked:
     """Read a generateContent request."""
+    body = _camel(body)
     contents = body.get("contents")
     if isinstance(contents, dict):
         contents = [contents]
     if not isinstance(contents, list) or not contents:
         raise MalformedError("contents: expected a list with at least one content")
-    config = table(body.get("generationConfig"))
-    system = table(body.get("systemInstruction") or body.get("system_instruction"))
-    schema = config.get("responseSchema") or config.get("responseJsonSchema")
+    config = _camel(body.get("generationConfig"))
+    schema = table(config.get("responseSchema") or config.get("responseJsonSchema")) or None
     return Asked(
         model=str(body.get("model") or ""),
-        system="\n".join(texts(system.get("parts"))),
+        system="\n".join(texts(table(body.get("systemInstruction")).get("parts"))),
         turns=tuple("\n".join(texts(table(content).get("parts"))) for content in contents),
         images=sum(images(table(content).get("parts")) for content in contents),
         max_tokens=whole(config, "maxOutputTokens"),
         schema=schema,
         json_mode=schema is None and config.get("responseMimeType") == "application/json",
-        tools=tuple(_tools(body.get("tools") or ())),
-        must_call=_must_call(table(table(body.get("toolConfig")).get("functionCallingConfig"))),
-        effort=_effort(table(config.get("thinkingConfig"))),
+        tools=tuple(_tools(listed(body, "tools"))),
+        must_call=_must_call(_camel(_camel(body.get("toolConfig")).get("functionCallingConfig"))),
+        effort=_effort(_camel(config.get("thinkingConfig"))),
         parameters=given(config, PARAMETERS),
         stream=bool(body.get("stream")),
     )
 
 
-def _tools(declared: Json) -> list[Tool]:
-    functions = [f for tool in declared for f in table(tool).get("functionDeclarations") or ()]
+def _camel(value: Json) -> Mapping[str, Json]:
+    """The object with its names in camel case: Google takes both forms, and its own SDK mixes them."""
+    return {_name(key): item for key, item in table(value).items()}
+
+
+@functools.lru_cache(maxsize=1_000)
+def _name(key: str) -> str:
+    first, *others = key.split("_")
+    return first + "".join(other.capitalize() for other in others)
+
+
+def _tools(declared: list[Json]) -> list[Tool]:
+    functions = [f for tool in declared for f in listed(_camel(tool), "functionDeclarations")]
     return [
         Tool(name=str(f.get("name", "")), parameters=table(f.get("parameters") or f.get("parametersJsonSchema")))
-        for f in map(table, functions)
+        for f in map(_camel, functions)
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from runner.simulator.asked import Asked, Json, MalformedError, Said, Tool, given, images, table, texts, whole
+from runner.simulator.asked import Asked, Json, MalformedError, Said, Tool, given, images, listed, table, texts, whole
 
 PARAMETERS = {"temperature": "temperature", "top_p": "top_p", "thinking": "thinking", "service_tier": "service_tier"}
 
@@ -34,8 +34,8 @@ def parse(body: Mapping[str, Json]) -> Asked:
         turns=tuple("\n".join(texts(m.get("content"))) for m in messages),
         images=sum(images(m.get("content")) for m in messages),
         max_tokens=whole(body, "max_tokens"),
-        schema=table(config.get("format")).get("schema"),
-        tools=tuple(_tool(t) for t in body.get("tools") or ()),
+        schema=table(table(config.get("format")).get("schema")) or None,
+        tools=tuple(_tool(t) for t in listed(body, "tools")),
         must_call=_must_call(table(body.get("tool_choice"))),
         effort=_effort(config, thinking),
         parameters=given(body, PARAMETERS),

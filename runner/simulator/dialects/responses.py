@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from runner.simulator.asked import Asked, Json, MalformedError, Said, given, images, table, texts, whole
+from runner.simulator.asked import Asked, Json, MalformedError, Said, given, images, listed, table, texts, whole, word
 from runner.simulator.dialects.chat import must_call, tool
 
 PARAMETERS = {
@@ -28,7 +28,7 @@ def parse(body: Mapping[str, Json]) -> Asked:
     system = [item for item in items if item.get("role") in ("system", "developer")]
     others = [item for item in items if item.get("role") not in ("system", "developer")]
     wanted = table(table(body.get("text")).get("format"))
-    effort = table(body.get("reasoning")).get("effort")
+    effort = word(table(body.get("reasoning")).get("effort"))
     instructions = [str(body["instructions"])] if body.get("instructions") else []
     return Asked(
         model=str(body.get("model") or ""),
@@ -36,9 +36,9 @@ def parse(body: Mapping[str, Json]) -> Asked:
         turns=tuple("\n".join(texts(item.get("content") or item.get("output"))) for item in others),
         images=sum(images(item.get("content")) for item in others),
         max_tokens=whole(body, "max_output_tokens"),
-        schema=wanted.get("schema"),
+        schema=table(wanted.get("schema")) or None,
         json_mode=wanted.get("type") == "json_object",
-        tools=tuple(tool(t) for t in body.get("tools") or ()),
+        tools=tuple(tool(t) for t in listed(body, "tools")),
         must_call=must_call(body.get("tool_choice")),
         effort=effort,
         parameters=given(body, PARAMETERS) | ({"reasoning_effort": effort} if effort else {}),

@@ -115,7 +115,9 @@ def tasks_of(
         if not has_ended(record.index, 0):
             kind = Kind.NEVER_FITS if isinstance(reason, NeverFits) else Kind.BAD_ROW
             failure = Failure(kind=kind, message=f"{record.where}: {reason}")
-            nothing = Task(row=record.index, id=str(record.index), models=("",), size=Size(0), caps={"": 0}, request=Request())
+            nothing = Task(
+                row=record.index, id=str(record.index), models=("",), size=Size(0), caps={"": 0}, request=Request()
+            )
             yield Finished(nothing, "", Status.ERRORED, failure)
 
 

@@ -1,0 +1,142 @@
+"""The Python interface: `runner.run` and `runner.plan`, in the words of the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
+
+from runner import app
+from runner.app import Finish, Prepared, Setup
+from runner.planning import Plan
+from runner.report.progress import attendant
+from runner.storage.jobs import declare, read_words
+
+T = TypeVar("T")
+
+
+class Words(TypedDict, total=False):
+    """What to ask, of which models, about which rows. `runner run --help` explains each."""
+
+    name: str
+    models: Sequence[str] | str
+    each: bool
+    prompt: str
+    """A Jinja template over the columns, or @FILE."""
+    system: str
+    max_tokens: int
+    temperature: float
+    top_p: float
+    stop: Sequence[str]
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+    schema: str | Mapping[str, Any]
+    """A JSON schema, or the path of a file that holds one."""
+    tools: Sequence[Mapping[str, Any]]
+    tool_choice: str | Mapping[str, Any]
+    id_column: str
+    row_settings: bool
+    limit: int
+    sample: int
+    seed: int
+    bad_rows: Literal["stop", "record"]
+    endpoint: str
+    strict_params: bool
+    attempts: int
+    timeout: float | str
+    patience: float | str
+    max_cost: float
+    max_total_tokens: int
+    deadline: float | str
+
+
+def run(
+    source: str | Path,
+    *,
+    out: str | Path | None = None,
+    gateway: str | None = None,
+    limits: str | Path | None = None,
+    no_limits: bool = False,
+    catalogs: Sequence[str | Path] = (),
+    progress: bool = False,
+    **words: Unpack[Words],
+) -> Finish:
+    """Run a job folder, a job file or an input file, and return how it ended.
+
+    `Finish.directory` holds the tables, `Finish.summary` the sums, `Finish.ending.exit_code` what the command would
+    have exited with. Raises a `runner.RunnerError` if the run could not begin or could not go on.
+    """
+    prepared = _prepare(source, gateway, limits, no_limits, catalogs, words)
+    attend = attendant(quiet=not progress, stream=sys.stderr)
+    return _outside_loops(lambda: app.start(prepared, None if out is None else Path(out), attend))
+
+
+def resume(directory: str | Path, *, gateway: str | None = None, progress: bool = False) -> Finish:
+    """Go on with a run; what has an outcome is not asked again."""
+    attend = attendant(quiet=not progress, stream=sys.stderr)
+    return _outside_loops(lambda: app.resume(Path(directory), attend, gateway))
+
+
+def plan(
+    source: str | Path,
+    *,
+    limits: str | Path | None = None,
+    no_limits: bool = False,
+    catalogs: Sequence[str | Path] = (),
+    latency: float = 1.0,
+    tokens_per_second: float = 80.0,
+    **words: Unpack[Words],
+) -> Plan:
+    """What a run would take and cost, by the same scheduler in virtual time. Sends nothing.
+
+    `latency` is seconds to a model's first token, `tokens_per_second` how fast it writes then.
+    """
+    return app.plan(_prepare(source, None, limits, no_limits, catalogs, words), latency, tokens_per_second)
+
+
+def _prepare(
+    source: str | Path,
+    gateway: str | None,
+    limits: str | Path | None,
+    no_limits: bool,
+    catalogs: Sequence[str | Path],
+    words: Mapping[str, Any],
+) -> Prepared:
+    said = {**read_words(Path(source)), **words}
+    setup = Setup(
+        gateway=said.pop("gateway", None) if gateway is None else gateway,
+        limits=_path(said.pop("limits", None) if limits is None else limits),
+        no_limits=no_limits,
+        catalogs=tuple(Path(name) for name in catalogs),
+    )
+    said["input"] = str(Path(said["input"]).absolute())
+    return app.prepare(declare(said, str(source)), setup)
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def _outside_loops(call: Callable[[], T]) -> T:
+    """Call in this thread, or in another one if an event loop runs here already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return call()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name="runner")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]

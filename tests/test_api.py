@@ -1,0 +1,59 @@
+"""The Python interface, against the local gateway."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+import runner
+
+LOCAL = "local?latency=0&time-scale=0"
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Three rows with a prompt each."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"Say {word}.", "word": word}) + "\n" for word in ("a", "b", "c")))
+    return path
+
+
+def test_run_answers_every_row_and_gives_the_table(rows: Path, tmp_path: Path) -> None:
+    """`runner.run` takes the words of the command line, and its result holds the summary and the table."""
+    finish = runner.run(rows, models="gpt-5-4,claude-haiku-4-5", max_tokens=32, gateway=LOCAL, out=tmp_path / "run")
+    assert finish.ending.exit_code == 0
+    assert finish.summary["tasks"]["succeeded"] == 3
+    table = finish.results()
+    assert table["row"].to_list() == [0, 1, 2]
+    assert table["word"].to_list() == ["a", "b", "c"]
+
+
+async def test_run_works_where_a_loop_is_running(rows: Path, tmp_path: Path) -> None:
+    """In a notebook an event loop runs already; the run goes on in a thread of its own."""
+    asyncio.get_running_loop()
+    finish = runner.run(rows, models=["gpt-5-4"], max_tokens=32, gateway=LOCAL, out=tmp_path / "run")
+    assert finish.summary["tasks"]["succeeded"] == 3
+
+
+def test_plan_sends_nothing_and_needs_no_gateway(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`runner.plan` counts rows and tokens without any token or address."""
+    monkeypatch.delenv("NEON_AI_GATEWAY_TOKEN", raising=False)
+    made = runner.plan(rows, models="gpt-5-4", max_tokens=32)
+    assert made.tasks == 3
+    assert made.output_tokens.total() == 96
+
+
+def test_a_word_that_does_not_exist_is_refused(rows: Path) -> None:
+    """A misspelt word is named, with the nearest one."""
+    with pytest.raises(runner.RunnerError, match="Did you mean 'max_tokens'"):
+        runner.run(rows, models="gpt-5-4", max_token=3, gateway=LOCAL)  # type: ignore[call-arg]
+
+
+def test_resume_of_a_finished_run_sends_nothing(rows: Path, tmp_path: Path) -> None:
+    """Going on with a run that is done changes nothing but the number of sessions."""
+    first = runner.run(rows, models="gpt-5-4", max_tokens=32, gateway=LOCAL, out=tmp_path / "run")
+    table = (tmp_path / "run" / "results.parquet").read_bytes()
+    again = runner.resume(tmp_path / "run")
+    assert again.summary["requests"]["sent"] == first.summary["requests"]["sent"]
+    assert (tmp_path / "run" / "results.parquet").read_bytes() == table
