@@ -11,10 +11,11 @@ import contextlib
 import importlib.metadata
 import platform
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -70,6 +71,8 @@ class Setup:
     no_limits: bool = False
     catalogs: tuple[Path, ...] = ()
     """Catalogue files of the user's own."""
+    spooled: bool = False
+    """Whether the input is a copy of standard input, to be moved into the run directory."""
 
 
 @dataclass(slots=True)
@@ -260,11 +263,21 @@ def start(prepared: Prepared, out: Path | None, attend: Attend = unattended) -> 
     directory = RunDirectory.create(out, prepared.job.name)
     directory.lock()
     try:
+        if prepared.setup.spooled:
+            prepared = _moved(prepared, directory.path / f"input{prepared.source.path.suffix}")
         directory.write_json(directory.manifest_path, _manifest(prepared, directory, gateway))
         history = History(prepared.maker.slots)
         return _in_loop(_session(prepared, directory, gateway, history, attend))
     finally:
         directory.unlock()
+
+
+def _moved(prepared: Prepared, target: Path) -> Prepared:
+    """The same job with its input at another place."""
+    shutil.move(prepared.source.path, target)
+    job = replace(prepared.job, input=str(target.absolute()))
+    prepared.maker.job = job
+    return replace(prepared, job=job, source=Source(target))
 
 
 def resume(path: Path, attend: Attend = unattended, gateway: str | None = None) -> Finish:

@@ -57,7 +57,7 @@ def job_options(function: F) -> F:
             ),
             click.option("--schema", metavar="FILE", help="JSON schema that the answers must satisfy."),
             click.option(
-                "--endpoint", metavar="NAME", help="chat, messages, responses or gemini, where the model has it."
+                "--endpoint", metavar="NAME", help="chat, messages, responses, gemini, or native: the provider's own."
             ),
             click.option("--strict-params", is_flag=True, default=None, help="Refuse parameters that a model rejects."),
             click.option("--id-column", metavar="NAME", help="Column that names a row in the results."),
@@ -133,7 +133,7 @@ def _complete_models(_ctx: click.Context, _param: click.Parameter, incomplete: s
 SETUP = ("gateway", "limits", "no_limits", "catalogs")
 
 
-def declared(source: str, words: dict[str, Any], spool_in: Path | None = None) -> tuple[Job, Setup]:
+def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     """A job and its setup, from a job file's words with the command line's over them."""
     import tempfile
 
@@ -148,9 +148,10 @@ def declared(source: str, words: dict[str, Any], spool_in: Path | None = None) -
         limits=Path(said.pop("limits")) if "limits" in said else None,
         no_limits=said.pop("no_limits", False),
         catalogs=tuple(Path(name) for name in said.pop("catalogs", ())),
+        spooled=said.get("input") == STDIN,
     )
-    if said.get("input") == STDIN:
-        place = spool_in or Path(tempfile.mkdtemp(prefix="runner-"))
-        said["input"] = str(spool(sys.stdin.buffer, place / "stdin.jsonl"))
-    said["input"] = str(Path(said["input"]).absolute()) if "input" in said else said.get("input")
+    if setup.spooled:
+        said["input"] = str(spool(sys.stdin.buffer, Path(tempfile.mkdtemp(prefix="runner-")) / "stdin.jsonl"))
+    if "input" in said:
+        said["input"] = str(Path(said["input"]).absolute())
     return declare(said, source), setup

@@ -48,7 +48,10 @@ class TaskMaker:
         self._budgets = budgets
         self._choose = choose
         self._pixels = pixels
-        self._pool = tuple(catalogue.find(name) for name in job.models)
+        # A model named twice, or in both its forms, is still one model with one budget.
+        self._pool = tuple({model.short: model for model in map(catalogue.find, job.models)}.values())
+        for model in self._pool:
+            choose(Request(), model, job.endpoint)
         self._pinned: dict[str, Model] = {}
         self._routes: dict[tuple[Any, ...], _Route] = {}
 

@@ -31,6 +31,9 @@ URLS: tuple[tuple[re.Pattern[str], str], ...] = (
 """How a path ends -> the dialect that is spoken there; long, short and page forms end alike."""
 
 
+NATIVE = "native"
+
+
 def by_url(url: str) -> str:
     """The dialect that a batch line's `url` or an endpoint's name means; raises UsageError if it means none."""
     path = _path(url).rstrip("/").lower()
@@ -46,10 +49,15 @@ def by_url(url: str) -> str:
 def choose(request: Request, model: Model, endpoint: str | None = None) -> str:
     """The dialect to ask `model` in: the row's own, else the `endpoint` option, else the model's first.
 
-    Raises UsageError if the model does not answer in it.
+    The endpoint "native" means the one of the model's provider: the last in the catalogue's list. Raises UsageError
+    if the model does not answer in the dialect that is asked for.
     """
     wanted = request.dialect or endpoint
-    name = model.endpoints[0] if wanted is None else by_url(wanted)
+    if wanted is None:
+        return model.endpoints[0]
+    if wanted == NATIVE:
+        return model.endpoints[-1]
+    name = by_url(wanted)
     if name not in model.endpoints:
         raise UsageError(f"{model.short} does not answer on {name}; it answers on {', '.join(model.endpoints)}.")
     return name

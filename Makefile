@@ -1,0 +1,47 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Both need Python 3.11 or later and a package index.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench-label bench-overhead lock clean
+
+demo: .venv/installed
+	$(BIN)/runner run jobs/sections --gateway local
+	@echo
+	@echo "The tables lie in the run directory named above. As CSV:  $(BIN)/runner results RUN --to csv"
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench-label: .venv/installed-dev
+	$(BIN)/python benchmarks/label.py
+
+bench-overhead: .venv/installed-dev
+	$(BIN)/python benchmarks/overhead.py
+
+.venv/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "runner needs Python 3.11 or later; set PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/python requirements.lock pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Needs uv; the locks hold versions and hashes and name no index.
+lock:
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group dev -o requirements-dev.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
