@@ -1,9 +1,9 @@
 """Finish batches of LLM requests as fast as a gateway's token budgets allow, and lose nothing on the way.
 
-    import runner
+import runner
 
-    finish = runner.run("packages.jsonl", prompt="Label this: {{ description }}", models="pick:cheap", gateway="local")
-    print(finish.summary["tasks"], finish.results())
+finish = runner.run("packages.jsonl", prompt="Label this: {{ description }}", models="pick:cheap", gateway="local")
+print(finish.summary["tasks"], finish.results())
 """
 
 from __future__ import annotations

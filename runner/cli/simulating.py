@@ -78,6 +78,7 @@ def simulate(**options: Any) -> int:
     NEON_AI_GATEWAY_BASE_URL=http://127.0.0.1:8765  NEON_AI_GATEWAY_TOKEN=any
     """
     from runner.core.errors import UsageError
+    from runner.engines.loops import loop_factory
     from runner.simulator import serve
     from runner.storage.specs import load_catalogue
 
@@ -89,7 +90,8 @@ def simulate(**options: Any) -> int:
     if options["until_stdin_closes"]:
         _end_with_parent()
     try:
-        asyncio.run(serve(config, catalogue, port=options["port"]))
+        with asyncio.Runner(loop_factory=loop_factory()) as loop:
+            loop.run(serve(config, catalogue, port=options["port"]))
     except OSError as error:
         raise UsageError(f"Port {options['port']} cannot be used: {error.strerror}.") from None
     return 0

@@ -1,29 +1,35 @@
-"""When the gateway counted a request, at the latest.
+"""How much later than its sending the gateway may have counted a request.
 
 Its windows run by the moment at which it let a request in, which lies somewhere between sending and answer. What an
-answer took beyond what the model needs for so many tokens may have been spent before that moment: in queues of ours,
-on the way, in the gateway's front. Spending is therefore dated that much later than the sending.
+answer takes beyond what the model needs for so many tokens is time spent waiting: in queues of ours, on the way, in
+the gateway's front. One answer may be slow by chance; a queue delays all that come through it alike, so the least
+delay of the last few answers is taken for the queue's.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 MEMORY = 300
 """Replies over which the model's own speed is learned."""
 RISE = 0.01
 """Of the distance, with each reply: how fast the shortest overhead seen is let go of, should the model become slower."""
+NEIGHBOURS = 8
+"""Replies of which the least delay counts."""
 
 
 class Lag:
     """One model's speed, learned from its replies: a fixed time and a time for each output token."""
 
-    __slots__ = ("_count", "_floor", "_latency", "_product", "_square", "_tokens")
+    __slots__ = ("_count", "_floor", "_latency", "_product", "_recent", "_square", "_tokens")
 
     def __init__(self) -> None:
         self._count = self._tokens = self._latency = self._product = self._square = 0.0
         self._floor: float | None = None
+        self._recent: deque[float] = deque(maxlen=NEIGHBOURS)
 
     def learn(self, latency: float, tokens: int) -> float:
-        """Take in a reply; seconds of it that the model itself cannot account for, never negative."""
+        """Take in a reply; the seconds that it and its neighbours spent waiting, never negative."""
         keep = 1 - 1 / MEMORY
         self._count = self._count * keep + 1
         self._tokens = self._tokens * keep + tokens
@@ -35,7 +41,13 @@ class Lag:
             self._floor = overhead
         else:
             self._floor += (overhead - self._floor) * RISE
-        return max(0.0, overhead - self._floor)
+        self._recent.append(overhead)
+        return max(0.0, min(self._recent) - self._floor)
+
+    @property
+    def floor(self) -> float:
+        """Seconds that the model needs at least, before it writes; 0 until it has answered."""
+        return max(0.0, self._floor or 0.0)
 
     @property
     def seconds_per_token(self) -> float:

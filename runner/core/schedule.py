@@ -21,6 +21,7 @@ from random import Random
 
 from runner.core import retry
 from runner.core.caps import Spending
+from runner.core.congestion import Congestion
 from runner.core.errors import BrokenInvariant
 from runner.core.estimate import Size
 from runner.core.gates import Gates
@@ -184,7 +185,7 @@ class Scheduler:
         self._rng = rng
         self._window = window
         self._attempts = attempts
-        self._most_in_flight = most_in_flight
+        self.congestion = Congestion(most_in_flight)
         self.gates = Gates(window, rng)
         self._queues: dict[tuple[str, ...], _Queue] = {}
         self._of_model: dict[str, list[_Queue]] = {model: [] for model in budgets}
@@ -266,7 +267,7 @@ class Scheduler:
         ends = self._spending.ends
         if ends is not None and now >= ends and self.stopped is None and (self._more or self.queued):
             self.stop(self._spending.over)
-        if self.stopped is None and len(self._in_flight) < self._most_in_flight:
+        if self.stopped is None and not self._full():
             for model in self._order(now):
                 ask = self._try(model, now)
                 if ask is not None:
@@ -278,6 +279,12 @@ class Scheduler:
         if self.stopped is not None or not (self._more or self._reachable()):
             return Done()
         return Wait(self._next_change(now))
+
+    def _full(self) -> bool:
+        if len(self._in_flight) < self.congestion.allowed:
+            return False
+        self.congestion.used = True
+        return True
 
     def _reachable(self) -> bool:
         return bool(self._later) or any(
@@ -357,7 +364,7 @@ class Scheduler:
         return ask
 
     def _next_change(self, now: float) -> float:
-        if self.stopped is not None or len(self._in_flight) >= self._most_in_flight:
+        if self.stopped is not None or self._full():
             return math.inf
         until = self._later[0][0] if self._later else math.inf
         ends = self._spending.ends
@@ -386,7 +393,9 @@ class Scheduler:
         usage = reply.usage
         if not usage.reported:
             usage = Usage(input=ask.lease.charge.input, output=ask.lease.charge.output, reported=False)
-        lag = self._lags[ask.model].learn(now - ask.at, usage.output)
+        speed = self._lags[ask.model]
+        lag = speed.learn(now - ask.at, usage.output)
+        self.congestion.answered(lag, speed.floor + speed.seconds_per_token * usage.output)
         counted_at = ask.at + min(lag, self._window * MOST_LAG)
         self._settle(ask, Charge(1, usage.input, usage.output), usage, now, counted_at)
         self.gates.answered(ask.model, ask)

@@ -68,10 +68,12 @@ class Window:
         missing = self.spent + amount - self.limit.amount
         if missing <= 0:
             return now
+        leaves = now
         for take in self._log:
+            leaves = max(leaves, take.at + self.span)  # one that was dated later holds back those behind it
             missing -= take.amount
             if missing <= 0:
-                return take.at + self.span
+                return leaves
         return now + self.span
 
     def __repr__(self) -> str:

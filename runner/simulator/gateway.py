@@ -217,7 +217,10 @@ class Gateway:
         if self._first_admitted is None:
             self._first_admitted = now
         read.body.attempts += 1
-        exchange = self._answer(now, read)
+        try:
+            exchange = self._answer(now, read)
+        except MalformedError as error:  # A schema that is none is found out when it is to be followed.
+            exchange = Exchange(answer=errors.rejected(self._config.generation, read.model.provider, str(error)))
         exchange.taken, exchange.body = taken, read.body
         return exchange
 

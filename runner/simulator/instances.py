@@ -9,10 +9,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from runner.simulator.asked import Json
+from runner.simulator.asked import Json, MalformedError
 
 DEEPEST = 6
 """Levels after which only what is required is written, so that a schema that contains itself comes to an end."""
+
+LARGEST = 1_000
+"""Items or characters that are written at most, whatever is asked for."""
 
 FORMATS = {
     "date": "2026-01-01",
@@ -37,8 +40,11 @@ class Writer:
     """Where in its range a number of this name lies, from 0 to 1."""
 
     def write(self, schema: Mapping[str, Json]) -> Json:
-        """A value that satisfies the schema."""
-        return self._value(schema, schema, "", 0)
+        """A value that satisfies the schema; raises MalformedError for what is no schema."""
+        try:
+            return self._value(schema, schema, "", 0)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise MalformedError(f"Invalid schema: {error}") from error
 
     def _value(self, schema: Json, root: Mapping[str, Json], name: str, depth: int) -> Json:
         schema = _resolved(schema, root)
@@ -66,13 +72,13 @@ class Writer:
         properties = schema.get("properties", {})
         required = schema.get("required", ())
         names = [name for name in properties if depth < DEEPEST or name in required]
-        names += [name for name in required if name not in properties]
+        names += [name for name in required if isinstance(name, str) and name not in properties]
         return {name: self._value(properties.get(name, {}), root, name, depth + 1) for name in names}
 
     def _array(self, schema: Mapping[str, Json], root: Mapping[str, Json], name: str, depth: int) -> list[Json]:
         items = schema.get("items", {})
         count = max(int(schema.get("minItems", 0)), 1 if depth < DEEPEST else 0)
-        count = min(count, int(schema.get("maxItems", count)))
+        count = min(count, int(schema.get("maxItems", count)), LARGEST)
         if not schema.get("uniqueItems"):
             return [self._value(items, root, name, depth + 1) for _ in range(count)]
         allowed = _resolved(items, root).get("enum")
@@ -93,7 +99,7 @@ class Writer:
         if schema.get("format") in FORMATS:
             return FORMATS[schema["format"]]
         text = self.text(name)
-        return text[: schema.get("maxLength")].ljust(schema.get("minLength", 0), ".")
+        return text[: schema.get("maxLength")].ljust(min(schema.get("minLength", 0), LARGEST), ".")
 
 
 def _range(schema: Mapping[str, Json], step: float) -> tuple[float, float]:

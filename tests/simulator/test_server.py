@@ -230,6 +230,16 @@ async def test_bodies_that_are_no_requests(simulate: Any, post: Any, raw: bytes)
     assert (await post(simulator.url + CHAT, raw))[0] == 400
 
 
+async def test_a_schema_that_is_none(simulate: Any, post: Any) -> None:
+    """What cannot be followed as a schema is a 400, and its reservation comes back."""
+    simulator = await simulate()
+    wanted = {"type": "json_schema", "json_schema": {"name": "r", "schema": {"type": "object", "properties": 3}}}
+    status, _, answer = await post(simulator.url + CHAT, chat("gpt-5-2", response_format=wanted))
+    assert status == 400
+    assert "Invalid schema" in _message(answer)
+    assert simulator.meter()["limits"]["output/gpt-5-2"]["tokens"] == 0
+
+
 async def test_a_models_limit_is_the_gateways(simulate: Any, post: Any) -> None:
     """The input limit of a model answers in the gateway's flat body, names the model, and says when to come back."""
     simulator = await simulate(per_model_input=30)

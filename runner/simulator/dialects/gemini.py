@@ -72,8 +72,8 @@ def _tools(declared: list[Json]) -> list[Tool]:
 def _must_call(config: Mapping[str, Json]) -> str | None:
     if config.get("mode") != "ANY":
         return None
-    names = config.get("allowedFunctionNames") or [""]
-    return str(names[0])
+    names = listed(config, "allowedFunctionNames")
+    return str(names[0]) if names else ""
 
 
 def _effort(config: Mapping[str, Json]) -> str | None:

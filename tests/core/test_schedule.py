@@ -1,0 +1,700 @@
+"""The scheduler, rule by rule: tasks, times and landings go in as numbers, and what it says to do is looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from typing import Any
+
+import pytest
+
+from runner.core.caps import Caps, Spending
+from runner.core.catalog import Model, Price
+from runner.core.errors import BrokenInvariant
+from runner.core.limits import ALL, Budget, Limit
+from runner.core.retry import BASE_DELAY, Action
+from runner.core.schedule import Ask, Done, Finished, Landing, Scheduler, Task, Wait
+from runner.core.values import Charge, Failure, Kind, Reply, Status
+from runner.ledgers.memory import MemoryLedger
+from runner.testing import charge_of, failure, refusal, reply, task
+
+WINDOW = 10.0
+
+
+def limit(scope: str, amount: int, measure: Any = "input", window: float = WINDOW) -> Limit:
+    return Limit(scope=scope, measure=measure, amount=amount, window=window)
+
+
+class Bench:
+    """A scheduler on a bench: it is fed by hand, at a time that is set by hand."""
+
+    def __init__(self, budgets: Mapping[str, Budget], *, caps: Caps = Caps(), **options: Any) -> None:  # noqa: B008
+        price = Price(input=1.0, output=10.0)
+        models = [Model(id=name, provider="Somebody", price=price) for name in budgets]
+        self.now = 0.0
+        self.ledger = MemoryLedger(budgets)
+        self.scheduler = Scheduler(
+            **{
+                "budgets": budgets,
+                "ledger": self.ledger,
+                "charge": charge_of,
+                "spending": Spending(caps, models, 0.0),
+                "rng": Random(1),
+                "window": WINDOW,
+                **options,
+            }
+        )
+
+    def offer(self, *tasks: Task) -> None:
+        for each in tasks:
+            assert self.scheduler.offer(each) is None
+
+    def at(self, now: float) -> Bench:
+        self.now = now
+        return self
+
+    def next(self) -> Ask | Wait | Done:
+        return self.scheduler.next(self.now)
+
+    def ask(self) -> Ask:
+        """What is sent now; there must be something."""
+        decision = self.next()
+        assert isinstance(decision, Ask), decision
+        return decision
+
+    def asks(self) -> list[Ask]:
+        """Everything that is sent now."""
+        return list(iter(self.next_or_none, None))
+
+    def next_or_none(self) -> Ask | None:
+        decision = self.next()
+        return decision if isinstance(decision, Ask) else None
+
+    def rows(self) -> list[int]:
+        """The rows of everything that is sent now."""
+        return [ask.task.row for ask in self.asks()]
+
+    def wait(self) -> float:
+        """Until when nothing can be sent; there must be something to wait for."""
+        decision = self.next()
+        assert isinstance(decision, Wait), decision
+        return decision.until
+
+    def land(self, ask: Ask, result: Reply | Failure | None = None) -> Landing:
+        """Land an ask with a result, or with a reply that used what was reserved."""
+        held = ask.lease.charge
+        return self.scheduler.landed(ask, result or reply(input=held.input, output=held.output), self.now)
+
+
+# Which task.
+
+
+def test_tasks_go_out_oldest_first() -> None:
+    """Where all fit, the order of the input is the order of sending."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a", input=900), task(1, "a", input=5), task(2, "a", input=90))
+    assert bench.rows() == [0, 1, 2]
+
+
+def test_a_small_task_passes_one_that_does_not_fit() -> None:
+    """A large row at the front does not leave room unused that smaller ones behind it can use."""
+    bench = Bench({"a": (limit("a", 100),)})
+    bench.offer(task(0, "a", input=60), task(1, "a", input=80), task(2, "a", input=30))
+    assert bench.rows() == [0, 2]
+
+
+def test_a_passed_task_gets_its_turn_within_one_window_and_a_half() -> None:
+    """However many small tasks keep coming, a large one waits half a window, and then until the window is empty."""
+    bench = Bench({"a": (limit("a", 100),)})
+    bench.offer(task(0, "a", input=10))
+    bench.rows()
+    bench.offer(task(1, "a", input=100))
+    sent_at = math.inf
+    for step in range(100):
+        bench.at(step / 4).offer(task(2 + step, "a", input=2))
+        for ask in bench.asks():
+            sent_at = min(sent_at, bench.now) if ask.task.row == 1 else sent_at
+            bench.land(ask)
+    assert sent_at <= 1.5 * WINDOW
+
+
+def test_a_task_that_nothing_has_passed_does_not_hold_up_its_model() -> None:
+    """The half window counts from the first time that a younger task was sent before, not from the waiting itself."""
+    bench = Bench({"a": (limit("a", 100),)})
+    bench.offer(task(0, "a", input=60), task(1, "a", input=80))
+    assert bench.rows() == [0]
+    bench.at(0.9 * WINDOW).offer(task(2, "a", input=30))
+    assert bench.rows() == [2]
+
+
+def test_requeued_tasks_keep_their_age() -> None:
+    """Whatever the order in which refusals come back, the rows go out again in the order of the input."""
+    bench = Bench({"a": ()})
+    bench.offer(*(task(row, "a") for row in range(5)))
+    asks = [bench.ask() for _ in range(3)]
+    bench.at(1.0)
+    for ask in (asks[2], asks[0], asks[1]):
+        bench.land(ask, failure(Kind.UNREACHABLE, scope="all"))
+    bench.land(bench.at(5.0).ask())
+    assert bench.rows() == [1, 2, 3, 4]
+
+
+# Which model.
+
+
+def test_a_model_takes_its_own_tasks_before_those_of_a_pool() -> None:
+    """What others could do as well waits for what only this model can do, though it came first."""
+    bench = Bench({"a": (limit("a", 10),), "b": (limit("b", 10),)})
+    bench.offer(task(0, "a", "b"), task(1, "a"))
+    assert {ask.task.row: ask.model for ask in bench.asks()} == {1: "a", 0: "b"}
+
+
+@pytest.mark.parametrize("busy", ["a", "b"])
+def test_the_model_with_the_most_work_goes_first_under_a_combined_limit(busy: str) -> None:
+    """Room that all models share goes to the one that will take longest."""
+    combined = limit(ALL, 100)
+    bench = Bench({"a": (limit("a", 80), combined), "b": (limit("b", 80), combined)})
+    for model in "ab":
+        bench.scheduler.expect(model, Charge(100, 5000 if model == busy else 500, 0))
+        bench.offer(*(task(row, model, input=80) for row in range(3)))
+    assert [ask.model for ask in bench.asks()] == [busy]
+
+
+def test_work_is_measured_by_each_models_own_limits() -> None:
+    """Less work under a much smaller limit takes longer, and goes first."""
+    combined = limit(ALL, 15)
+    bench = Bench({"a": (limit("a", 1000), combined), "b": (limit("b", 10), combined)})
+    bench.scheduler.expect("a", Charge(0, 1000, 0))
+    bench.scheduler.expect("b", Charge(0, 500, 0))
+    bench.offer(task(0, "a"), task(1, "b"))
+    assert [ask.model for ask in bench.asks()] == ["b"]
+
+
+def test_work_that_was_sent_is_no_longer_expected() -> None:
+    """The order follows the work that is left: models with equal work take turns."""
+    combined = limit(ALL, 60)
+    bench = Bench({"a": (limit("a", 100), combined), "b": (limit("b", 100), combined)})
+    for model in "ab":
+        bench.scheduler.expect(model, Charge(0, 300, 0))
+        bench.offer(*(task(row, model, input=10) for row in range(30)))
+    models = [ask.model for ask in bench.asks()]
+    assert models.count("a") == models.count("b") == 3
+
+
+def test_a_pool_spreads_evenly_over_its_models() -> None:
+    """Equal models get equal shares."""
+    bench = Bench({name: (limit(name, 100),) for name in "abc"})
+    bench.offer(*(task(row, "a", "b", "c") for row in range(12)))
+    models = [ask.model for ask in bench.asks()]
+    assert {name: models.count(name) for name in "abc"} == {"a": 4, "b": 4, "c": 4}
+
+
+def test_a_pool_without_limits_spreads_by_what_is_under_way() -> None:
+    """Where no window tells which model is emptier, the number of requests in flight does."""
+    bench = Bench({"a": (), "b": ()})
+    bench.offer(*(task(row, "a", "b") for row in range(6)))
+    models = [ask.model for ask in bench.asks()]
+    assert models.count("a") == models.count("b") == 3
+
+
+def test_models_of_a_pool_get_shares_by_their_limits() -> None:
+    """A model that may do nine times as much gets nine times as much, and both are used to the last token."""
+    bench = Bench({"a": (limit("a", 900),), "b": (limit("b", 100),)})
+    bench.offer(*(task(row, "a", "b") for row in range(200)))
+    models = [ask.model for ask in bench.asks()]
+    assert (models.count("a"), models.count("b")) == (90, 10)
+
+
+def test_a_task_too_large_for_one_model_of_its_pool_goes_to_another() -> None:
+    """Each model is asked with its own limits."""
+    bench = Bench({"a": (limit("a", 50),), "b": (limit("b", 500),)})
+    bench.offer(task(0, "a", "b", input=200))
+    assert bench.ask().model == "b"
+
+
+def test_a_full_model_does_not_hold_up_the_others() -> None:
+    """Work for one model that must wait leaves work for another as it is."""
+    bench = Bench({"a": (limit("a", 10),), "b": (limit("b", 100),)})
+    bench.offer(*(task(row, "a") for row in range(3)), *(task(row, "b") for row in range(3, 6)))
+    assert sorted(bench.rows()) == [0, 3, 4, 5]
+
+
+def test_a_task_that_drains_one_model_may_go_to_another() -> None:
+    """A model that was kept free for a large task of a pool works on when another model has taken that task."""
+    bench = Bench({"a": (limit("a", 100),), "b": (limit("b", 100),)})
+    bench.offer(task(0, "a", input=60), task(1, "b", input=60))
+    first = {ask.model: ask for ask in bench.asks()}
+    bench.offer(task(2, "a", "b", input=100), task(3, "a", input=4), task(4, "b", input=4))
+    assert sorted(bench.rows()) == [3, 4]
+    bench.at(6.0).offer(task(5, "b", input=4))
+    assert bench.rows() == []  # b is kept free for row 2
+    bench.land(first["a"], failure(Kind.INVALID_REQUEST))
+    bench.at(10.0)
+    asks = bench.asks()
+    assert [(ask.task.row, ask.model) for ask in asks if ask.task.row == 2] == [(2, "a")]
+    for ask in asks:
+        bench.land(ask)
+    assert 5 in [ask.task.row for ask in asks] + bench.at(10.5).rows()
+
+
+# How many, and until when.
+
+
+def test_no_more_requests_are_in_flight_than_allowed() -> None:
+    """When as many as allowed are under way, only a landing can change anything."""
+    bench = Bench({"a": ()}, most_in_flight=2)
+    bench.offer(*(task(row, "a") for row in range(3)))
+    asks = bench.asks()
+    assert (len(asks), bench.scheduler.in_flight, bench.wait()) == (2, 2, math.inf)
+    bench.land(asks[0])
+    assert bench.rows() == [2]
+
+
+def test_waiting_ends_at_the_moment_at_which_something_fits() -> None:
+    """The time is exact: a moment before there is nothing to send, and at it there is."""
+    bench = Bench({"a": (limit("a", 100),)})
+    bench.offer(task(0, "a", input=100), task(1, "a", input=100))
+    bench.land(bench.at(3.0).ask())
+    assert bench.wait() == 13.0
+    assert bench.at(12.999).rows() == []
+    assert bench.at(13.0).rows() == [1]
+
+
+def test_waiting_ends_when_the_first_of_the_models_has_room() -> None:
+    """The earliest moment of all the models with work counts; models without work do not."""
+    bench = Bench({name: (limit(name, 10),) for name in "abc"})
+    for row, (model, at) in enumerate([("c", 0.0), ("b", 1.0), ("a", 2.0)]):
+        bench.at(at).offer(task(row, model))
+        bench.land(bench.ask())
+    bench.offer(task(3, "a"), task(4, "b"))
+    assert bench.wait() == 11.0
+
+
+def test_room_that_is_given_back_is_used_at_once() -> None:
+    """A reply shorter than its reservation lets the next task out in the same moment."""
+    bench = Bench({"a": (limit("a", 100, "output"),)})
+    bench.offer(task(0, "a", cap=80), task(1, "a", cap=80))
+    first = bench.ask()
+    assert bench.rows() == []
+    bench.at(2.0).land(first, reply(output=20))
+    assert bench.rows() == [1]
+
+
+def test_room_that_one_model_gives_back_is_used_by_another() -> None:
+    """Under a combined limit, a settlement of one model wakes those that wait for the same limit."""
+    combined = limit(ALL, 100, "output")
+    bench = Bench({"a": (combined,), "b": (combined,)})
+    bench.offer(task(0, "a", cap=80))
+    first = bench.ask()
+    bench.offer(task(1, "b", cap=80))
+    assert bench.rows() == []
+    bench.at(2.0).land(first, reply(output=20))
+    assert bench.rows() == [1]
+
+
+def test_room_that_a_late_answer_frees_is_used_at_once() -> None:
+    """A request that took longer than its window held it all that time: its answer frees it, however much it used."""
+    bench = Bench({"a": (limit("a", 100),)})
+    bench.offer(task(0, "a", input=100), task(1, "a", input=100))
+    first = bench.ask()
+    assert bench.at(12.0).rows() == []
+    bench.at(15.0).land(first)
+    assert bench.rows() == [1]
+
+
+def test_nothing_is_done_while_more_may_be_offered() -> None:
+    """An empty queue is not the end until the scheduler is told that no more will come."""
+    bench = Bench({"a": ()})
+    assert bench.wait() == math.inf
+    bench.scheduler.close()
+    assert bench.next() == Done()
+
+
+def test_it_is_not_done_while_a_request_is_under_way() -> None:
+    """The last landing ends the run, not the last sending."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"))
+    bench.scheduler.close()
+    last = bench.ask()
+    assert bench.wait() == math.inf
+    bench.land(last)
+    assert bench.next() == Done()
+
+
+def test_it_is_not_done_while_a_task_waits_for_another_attempt() -> None:
+    """A task that is neither queued nor under way is still to be done."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"))
+    bench.scheduler.close()
+    retry_at = bench.land(bench.ask(), failure(Kind.SERVER_ERROR)).retry_at
+    assert bench.wait() == retry_at
+    assert bench.scheduler.queued == 1
+
+
+# What a reply leads to.
+
+
+def test_a_reply_ends_its_task_as_succeeded() -> None:
+    """The outcome names the task, the model that answered and what it said."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"))
+    ask, answer = bench.ask(), reply("42")
+    assert bench.land(ask, answer) == Landing(None, (Finished(ask.task, "a", Status.SUCCEEDED, answer),))
+
+
+def test_a_reply_without_usage_keeps_its_reservation() -> None:
+    """What the gateway does not report is taken to be what was reserved."""
+    bench = Bench({"a": (limit("a", 100),)})
+    bench.offer(task(0, "a", input=70))
+    silent = reply(input=0, output=0)
+    bench.land(bench.ask(), Reply(**{**fields_of(silent), "usage": type(silent.usage)(reported=False)}))
+    assert bench.ledger.spent(0.0) == {limit("a", 100): 70}
+
+
+def fields_of(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def test_landing_twice_is_a_broken_invariant() -> None:
+    """One settle for each take: a second landing of the same ask is a bug of the caller."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"))
+    ask = bench.ask()
+    bench.land(ask)
+    with pytest.raises(BrokenInvariant, match="row 0"):
+        bench.land(ask)
+
+
+# What a failure leads to.
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_failure_that_may_pass_is_tried_again_after_a_random_time(seed: int) -> None:
+    """The delay lies between nothing and a bound that doubles with each attempt, and ends where it was said."""
+    bench = Bench({"a": ()}, rng=Random(seed), attempts=4)
+    bench.offer(task(0, "a"))
+    for attempt in range(1, 4):
+        landing = bench.land(bench.ask(), failure(Kind.SERVER_ERROR))
+        assert landing.retry_at is not None
+        assert 0 <= landing.retry_at - bench.now <= BASE_DELAY * 2**attempt
+        assert bench.wait() == landing.retry_at
+        bench.at(landing.retry_at)
+
+
+def test_delays_differ_between_seeds() -> None:
+    """Many runners that failed in one instant do not come back in one instant."""
+    delays = set()
+    for seed in range(20):
+        bench = Bench({"a": ()}, rng=Random(seed))
+        bench.offer(task(0, "a"))
+        delays.add(bench.land(bench.ask(), failure(Kind.SERVER_ERROR)).retry_at)
+    assert len(delays) == 20
+
+
+def test_a_retry_waits_as_long_as_the_gateway_said() -> None:
+    """A Retry-After of a 503 replaces the random delay."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"))
+    assert bench.at(1.0).land(bench.ask(), failure(Kind.OVERLOADED, retry_after=7.0)).retry_at == 8.0
+
+
+def test_a_task_fails_for_good_after_as_many_attempts_as_are_allowed() -> None:
+    """The last failure is the task's outcome, and nothing more is sent."""
+    bench = Bench({"a": ()}, attempts=3)
+    bench.offer(task(0, "a"))
+    bench.scheduler.close()
+    actions = []
+    for number in range(3):
+        landing = bench.at(100.0 * number).land(bench.ask(), failure(Kind.SERVER_ERROR, f"number {number}"))
+        actions.append(landing.action)
+    assert actions == [Action.RETRY, Action.RETRY, Action.FINISH]
+    assert [(end.status, end.result.message) for end in landing.finished] == [(Status.ERRORED, "number 2")]
+    assert bench.next() == Done()
+
+
+def test_a_refused_task_spends_no_attempt() -> None:
+    """However often the gateway says 429, the row has all its attempts left."""
+    bench = Bench({"a": ()}, attempts=1)
+    bench.offer(task(0, "a"))
+    for number in range(20):
+        ask = bench.at(100.0 * number).ask()
+        assert bench.land(ask, refusal()).action is Action.REQUEUE
+    assert (ask.task.attempts, ask.number) == (0, 20)
+
+
+def test_a_refused_task_gives_its_tokens_back() -> None:
+    """The gateway counts nothing but the request itself for what it refuses."""
+    limits = (limit("a", 100), limit("a", 50, "output"), limit("a", 5, "requests"))
+    bench = Bench({"a": limits})
+    bench.offer(task(0, "a", input=100, cap=50))
+    bench.land(bench.ask(), refusal())
+    assert list(bench.ledger.spent(0.0).values()) == [0, 0, 1]
+
+
+def test_a_refusal_closes_the_model_that_it_names() -> None:
+    """A 429 for one model stops that model, not the request alone, and no other model."""
+    bench = Bench({"a": (), "b": ()})
+    bench.offer(task(0, "a"))
+    assert bench.land(bench.ask(), refusal(retry_after=5.0)).closed == "a"
+    bench.offer(task(1, "a"), task(2, "b"))
+    assert bench.rows() == [2]
+
+
+def test_a_refusal_of_all_closes_all() -> None:
+    """Where the combined limit was hit, every model waits."""
+    bench = Bench({"a": (), "b": ()})
+    bench.offer(task(0, "a"), task(1, "b"))
+    assert bench.land(bench.ask(), refusal("all", retry_after=5.0)).closed == ALL
+    assert bench.rows() == []
+    assert 5.0 <= bench.wait() <= 5.1
+
+
+def test_after_a_refusal_one_request_goes_first_and_then_all() -> None:
+    """Nothing is sent before Retry-After; then a single probe; its answer lets the rest follow."""
+    bench = Bench({"a": ()})
+    bench.offer(*(task(row, "a") for row in range(5)))
+    bench.land(bench.ask(), refusal(retry_after=5.0))
+    assert bench.at(4.99).rows() == []
+    probes = bench.at(bench.wait()).asks()
+    assert [ask.task.row for ask in probes] == [0]
+    assert bench.wait() == math.inf
+    bench.at(6.0).land(probes[0])
+    assert bench.rows() == [1, 2, 3, 4]
+
+
+def test_a_probe_that_is_refused_closes_its_model_again() -> None:
+    """Nothing but an answer opens the way for more than one."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"), task(1, "a"))
+    bench.land(bench.ask(), refusal(retry_after=5.0))
+    bench.land(bench.at(6.0).ask(), refusal(retry_after=5.0))
+    assert bench.rows() == []
+    assert len(bench.at(12.0).asks()) == 1
+
+
+def test_a_probe_that_is_found_at_fault_opens_its_model() -> None:
+    """A gateway that says what is wrong with a row has looked at it: it answers again."""
+    bench = Bench({"a": ()})
+    bench.offer(*(task(row, "a") for row in range(4)))
+    bench.land(bench.ask(), refusal(retry_after=5.0))
+    bench.land(bench.at(6.0).ask(), failure(Kind.INVALID_REQUEST))
+    assert bench.rows() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("ambiguous", "left"), [(True, 100), (False, 0)])
+def test_an_ambiguous_failure_keeps_its_reservation(ambiguous: bool, left: int) -> None:
+    """What may have been processed counts in full for a window; what surely was not, counts nothing."""
+    bench = Bench({"a": (limit("a", 100),)})
+    bench.offer(task(0, "a", input=100))
+    ask = bench.ask()
+    bench.at(1.0).land(ask, failure(Kind.TIMEOUT, ambiguous=ambiguous))
+    assert bench.ledger.spent(9.9) == {limit("a", 100): left}
+    assert bench.ledger.spent(10.0) == {limit("a", 100): 0}
+
+
+def test_a_model_that_cannot_be_used_leaves_its_pool() -> None:
+    """The rows that others can answer go to the others; those that only it can answer end as errored."""
+    bench = Bench({"a": (limit("a", 10),), "b": ()})
+    bench.offer(task(0, "a"), task(1, "a"), task(2, "a", "b"), task(3, "a", "b"))
+    asks = {ask.model: ask for ask in bench.asks()}
+    landing = bench.land(asks["a"], failure(Kind.MODEL_UNAVAILABLE))
+    assert landing.action is Action.MOVE
+    assert [(end.task.row, end.status) for end in landing.finished] == [(1, Status.ERRORED), (0, Status.ERRORED)]
+    assert bench.scheduler.queued == 0
+
+
+def test_a_task_of_a_pool_moves_on_from_a_model_that_cannot_be_used() -> None:
+    """The very task that found it out is asked of another model, and loses no attempt."""
+    bench = Bench({"a": (), "b": ()})
+    bench.offer(task(0, "a", "b"))
+    first = bench.ask()
+    assert bench.land(first, failure(Kind.MODEL_UNAVAILABLE)).finished == ()
+    second = bench.ask()
+    assert (second.task.row, second.task.attempts) == (0, 0)
+    assert {first.model, second.model} == {"a", "b"}
+
+
+def test_a_task_offered_for_a_model_that_cannot_be_used_ends_at_once() -> None:
+    """Rows read after the model was given up have the same outcome as those before."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"))
+    bench.land(bench.ask(), failure(Kind.MODEL_UNAVAILABLE, "gone"))
+    finished = bench.scheduler.offer(task(1, "a"))
+    assert finished is not None
+    assert (finished.status, finished.result.message) == (Status.ERRORED, "gone")
+
+
+def test_a_task_that_waits_for_an_attempt_ends_when_its_model_is_given_up() -> None:
+    """Every task ends exactly once, also one that was waiting for its delay when its model was lost."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"), task(1, "a"))
+    bench.scheduler.close()
+    first, second = bench.asks()
+    ends = [*bench.land(first, failure(Kind.SERVER_ERROR)).finished]
+    ends += bench.land(second, failure(Kind.MODEL_UNAVAILABLE)).finished
+    assert bench.at(100.0).next() == Done()
+    ends += [Finished(left, "a", Status.ERRORED, reply()) for left in bench.scheduler.leftover()]
+    assert sorted(end.task.row for end in ends) == [0, 1]
+
+
+def test_a_model_without_quota_keeps_its_own_rows_and_gives_the_pools_away() -> None:
+    """What only it can answer stays for a later resume; the rest is answered by others now."""
+    bench = Bench({"a": (), "b": ()})
+    bench.offer(task(0, "a"), task(1, "a"))
+    bench.scheduler.close()
+    asks = bench.asks()
+    bench.offer(task(2, "a"), task(3, "a", "b"))
+    assert bench.land(asks[0], failure(Kind.QUOTA_EXHAUSTED, scope="model")).action is Action.PEND
+    moved = bench.asks()
+    assert [(ask.task.row, ask.model) for ask in moved] == [(3, "b")]
+    bench.land(asks[1])
+    bench.land(moved[0])
+    assert bench.next() == Done()
+    assert set(bench.scheduler.pending_models) == {"a"}
+    assert sorted(left.row for left in bench.scheduler.leftover()) == [0, 2]
+
+
+@pytest.mark.parametrize("kind", [Kind.UNAUTHORIZED, Kind.REDIRECTED, Kind.CERTIFICATE])
+def test_a_failure_that_no_row_can_escape_stops_the_run(kind: Kind) -> None:
+    """Nothing more is sent; what is under way lands; the rows stay as they are for a later resume."""
+    bench = Bench({"a": ()})
+    bench.offer(*(task(row, "a") for row in range(2)))
+    first, second = bench.asks()
+    bench.offer(task(2, "a"))
+    stopped = failure(kind)
+    assert bench.land(first, stopped).action is Action.STOP
+    assert bench.rows() == []
+    bench.land(second)
+    assert bench.next() == Done()
+    assert bench.scheduler.stopped == stopped
+    assert sorted(left.row for left in bench.scheduler.leftover()) == [0, 2]
+
+
+def test_a_row_at_fault_ends_at_once() -> None:
+    """What can never pass is not tried again."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"))
+    landing = bench.land(bench.ask(), failure(Kind.INVALID_REQUEST))
+    assert [(end.task.row, end.status) for end in landing.finished] == [(0, Status.ERRORED)]
+
+
+def test_many_outages_in_a_row_cost_the_rows_nothing() -> None:
+    """When the model is down, rows wait for it rather than use their attempts up one after the other."""
+    bench = Bench({"a": ()}, attempts=3)
+    bench.offer(*(task(row, "a") for row in range(20)))
+    ends: list[Finished] = []
+    for round_ in range(40):
+        for ask in bench.at(100.0 * round_).asks():
+            ends += bench.land(ask, failure(Kind.SERVER_ERROR)).finished
+    assert ends == []
+    assert bench.scheduler.queued == 20
+
+
+def test_the_time_of_failing_counts_from_the_first_failure_and_ends_with_an_answer() -> None:
+    """Patience is measured by it: from the sending of the first request that failed."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"), task(1, "a"), task(2, "a"))
+    bench.at(1.0)
+    asks = bench.asks()
+    bench.at(2.0).land(asks[0], failure(Kind.DISCONNECTED))
+    bench.at(3.0).land(asks[1], failure(Kind.DISCONNECTED))
+    assert bench.scheduler.failing_since == 1.0
+    bench.at(4.0).land(asks[2])
+    assert (bench.scheduler.failing_since, bench.scheduler.last_answer) == (None, 4.0)
+
+
+# What the user allows in all.
+
+
+def test_no_more_tokens_are_spent_than_allowed() -> None:
+    """What is in flight counts as spent; the first task beyond stops the run."""
+    bench = Bench({"a": ()}, caps=Caps(max_total_tokens=40))
+    bench.offer(*(task(row, "a", input=10, cap=5) for row in range(5)))
+    assert bench.rows() == [0, 1]
+    assert "--max-total-tokens 40" in str(bench.scheduler.stopped)
+
+
+def test_tokens_that_were_not_used_can_be_spent_again() -> None:
+    """A reservation is replaced by the truth before the next decision."""
+    bench = Bench({"a": ()}, caps=Caps(max_total_tokens=40))
+    bench.offer(task(0, "a", input=10, cap=25))
+    bench.land(bench.ask(), reply(input=10, output=5))
+    bench.offer(task(1, "a", input=20, cap=5))
+    assert bench.rows() == [1]
+
+
+def test_no_more_dollars_are_spent_than_allowed() -> None:
+    """A request counts with its whole cap, by the catalogue's price, before it is sent."""
+    one = (100 * 1.0 + 10 * 10.0) / 1e6
+    bench = Bench({"a": ()}, caps=Caps(max_cost=2.5 * one))
+    bench.offer(*(task(row, "a", input=100, cap=10) for row in range(5)))
+    assert bench.rows() == [0, 1]
+    assert "--max-cost" in str(bench.scheduler.stopped)
+
+
+def test_nothing_is_sent_after_the_deadline() -> None:
+    """What is under way may land; the run is then done, though tasks are left."""
+    bench = Bench({"a": (limit("a", 10),)}, caps=Caps(deadline=15.0))
+    bench.offer(*(task(row, "a") for row in range(3)))
+    bench.land(bench.ask())
+    last = bench.at(14.0).ask()
+    assert bench.at(15.0).rows() == []
+    bench.land(last)
+    assert bench.next() == Done()
+    assert bench.scheduler.stopped == "--deadline: 15 seconds are over"
+
+
+def test_a_deadline_ends_a_wait_that_goes_beyond_it() -> None:
+    """A run that waits for room ends on time, not when the room is there."""
+    bench = Bench({"a": (limit("a", 10),)}, caps=Caps(deadline=4.0))
+    bench.offer(task(0, "a"), task(1, "a"))
+    bench.land(bench.ask())
+    assert bench.wait() == 4.0
+    assert bench.at(4.0).next() == Done()
+
+
+def test_a_deadline_that_passes_when_all_is_sent_stops_nothing() -> None:
+    """A run whose work is done is complete, whenever its last answer comes."""
+    bench = Bench({"a": ()}, caps=Caps(deadline=4.0))
+    bench.offer(task(0, "a"))
+    bench.scheduler.close()
+    last = bench.ask()
+    bench.at(5.0).next()
+    bench.land(last)
+    assert (bench.next(), bench.scheduler.stopped) == (Done(), None)
+
+
+def test_the_first_reason_to_stop_is_the_one_that_is_kept() -> None:
+    """What comes after it is a consequence."""
+    bench = Bench({"a": ()})
+    bench.scheduler.stop("first")
+    bench.scheduler.stop("second")
+    assert bench.scheduler.stopped == "first"
+
+
+@pytest.mark.parametrize(
+    ("held_up", "reason"),
+    [
+        (refusal(retry_after=5.0), "cool-down"),
+        (failure(Kind.QUOTA_EXHAUSTED), "quota used up"),
+        (reply(input=10), "input limit"),
+    ],
+)
+def test_what_a_model_waits_for_can_be_told(held_up: Reply | Failure, reason: str) -> None:
+    """The progress line and the plan say what holds a model up."""
+    bench = Bench({"a": (limit("a", 10),)})
+    bench.offer(task(0, "a"), task(1, "a"))
+    bench.at(1.0).land(bench.ask(), held_up)
+    assert bench.rows() == []
+    assert bench.scheduler.waiting_for(2.0) == {"a": reason}
+
+
+def test_a_model_that_nothing_holds_up_waits_for_nothing() -> None:
+    """A model that merely has not been asked yet is not listed."""
+    bench = Bench({"a": (), "b": ()})
+    bench.offer(task(0, "a"))
+    assert bench.scheduler.waiting_for(0.0) == {}
+
+
+Offer = Callable[[Iterable[Task]], None]

@@ -1,0 +1,154 @@
+"""What a journal says of a run so far, read back or just being written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.core.errors import StorageFailed
+from runner.storage.history import History, read_history
+from runner.storage.journal import VERSION, Journal
+
+USAGE = {"input": 10, "output": 3, "reasoning": 1, "cached_input": 0, "cache_write": 0, "reported": True}
+
+
+def sent(row: int, slot: int = 0, n: int = 1) -> dict[str, Any]:
+    return {"t": "sent", "row": row, "slot": slot, "n": n, "model": "m", "est": 12, "cap": 64, "at": 1.0}
+
+
+def replied(row: int, slot: int = 0, **more: Any) -> dict[str, Any]:
+    frame = sent(row, slot) | {"t": "landed", "id": str(row), "latency": 0.5, "final": "succeeded", "attempts": 1}
+    return frame | {"outcome": "ok", "usage": USAGE, "cost": 0.25, "text": "x", "finish": "stop"} | more
+
+
+def failed(row: int, slot: int = 0, final: str | None = None, **failure: Any) -> dict[str, Any]:
+    told = {"kind": "server_error", "message": "no", "ambiguous": False} | failure
+    return sent(row, slot) | {"t": "landed", "latency": 0.5, "final": final, "attempts": 1, "failure": told}
+
+
+def ended(row: int, slot: int = 0, final: str = "errored") -> dict[str, Any]:
+    return {"t": "ended", "row": row, "slot": slot, "model": "m", "final": final, "failure": None}
+
+
+FRAMES = [
+    {"t": "header", "version": VERSION, "run": "r"},
+    {"t": "session", "at": 0.0},
+    sent(0),
+    replied(0),
+    sent(3, 1),
+    failed(3, 1, kind="rate_limited"),
+    failed(3, 1, ambiguous=True),
+    replied(3, 1),
+    ended(1),
+    {"t": "closed", "at": 9.0, "elapsed": 9.0, "reason": None},
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.jsonl"
+
+
+def write(path: Path, frames: list[dict[str, Any]], slots: int = 2) -> History:
+    """Write frames as a run does: into the journal and the history that grows with it."""
+    history = History(slots)
+    book = Journal(path)
+    for frame in frames:
+        history.add(frame, book.append(frame))
+    book.close()
+    return history
+
+
+def test_a_task_has_ended_when_a_frame_with_its_outcome_was_read(path: Path) -> None:
+    """Only a final frame ends a task, and only its own."""
+    write(path, FRAMES)
+    history = read_history(path, 2)
+    over = {(row, slot) for row in range(6) for slot in range(2) if history.has_ended(row, slot)}
+    assert over == {(0, 0), (3, 1), (1, 0)}
+
+
+def test_a_task_that_was_only_sent_or_failed_for_now_is_open(path: Path) -> None:
+    """R3: what a kill left under way is asked again."""
+    write(path, [sent(0), sent(1), failed(1)])
+    history = read_history(path, 1)
+    assert not history.has_ended(0, 0)
+    assert not history.has_ended(1, 0)
+
+
+def test_history_that_is_read_is_the_history_that_was_written(path: Path) -> None:
+    """I11: offsets and sums are the same in the session that wrote them and in the next."""
+    lived = write(path, FRAMES)
+    read = read_history(path, 2)
+    places = [(row, slot) for row in range(6) for slot in range(2)]
+    assert [read.offset(*place) for place in places] == [lived.offset(*place) for place in places]
+    assert read.tally == lived.tally
+    assert read.end == path.stat().st_size
+
+
+def test_the_sums_are_those_of_the_frames(path: Path) -> None:
+    """R4: tokens, cost, attempts and sessions over everything that was written."""
+    tally = write(path, FRAMES).tally
+    assert (tally.sent, tally.sessions, tally.elapsed, tally.ambiguous, tally.ended) == (2, 1, 9.0, 1, 3)
+    assert tally.statuses == {"succeeded": 2, "errored": 1}
+    assert [tally.total(name) for name in ("requests", "refused", "input_tokens", "output_tokens", "cost")] == [
+        4,
+        1,
+        20,
+        6,
+        0.5,
+    ]
+
+
+def test_the_first_word_on_a_task_stands(path: Path) -> None:
+    """I2: outcomes are immutable, also where a frame says otherwise later."""
+    history = write(path, [replied(0), ended(0, final="canceled")], slots=1)
+    assert history.offset(0, 0) == 0
+
+
+def test_two_words_on_a_task_count_as_one(path: Path) -> None:
+    """G8: the sum of all statuses is never more than the number of tasks."""
+    assert write(path, [replied(0), ended(0, final="canceled")], slots=1).tally.ended == 1
+
+
+def test_tasks_far_apart_are_kept_apart(path: Path) -> None:
+    """The first row and the millionth need no rows between them."""
+    history = write(path, [replied(1_000_000, 1), replied(0, 0)])
+    assert history.has_ended(1_000_000, 1)
+    assert history.has_ended(0, 0)
+    assert not history.has_ended(1_000_000, 0)
+    assert history.offset(5_000_000, 0) == -1
+
+
+def test_a_run_without_a_journal_has_no_history(path: Path) -> None:
+    """R1: a run that was killed before its first frame begins anew."""
+    history = read_history(path, 1)
+    assert (history.end, history.tally.ended, history.offset(0, 0)) == (0, 0, -1)
+
+
+def test_a_torn_tail_ends_the_history_where_it_begins(path: Path) -> None:
+    """P19: the end that is given is where the tail is to be cut."""
+    history = write(path, FRAMES)
+    whole = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(b"0000ffff 0000")
+    assert read_history(path, 2).end == whole
+    assert read_history(path, 2).tally == history.tally
+
+
+def test_a_journal_of_a_newer_runner_is_refused(path: Path) -> None:
+    """P21: what a later version means by its frames nobody here knows."""
+    write(path, [{"t": "header", "version": VERSION + 1, "run": "r"}, replied(0)])
+    with pytest.raises(StorageFailed, match=f"newer runner .journal version {VERSION + 1}"):
+        read_history(path, 1)
+
+
+def test_a_damaged_journal_is_no_history(path: Path) -> None:
+    """P20: no half of a run is taken for all of it."""
+    write(path, FRAMES)
+    content = bytearray(path.read_bytes())
+    content[40] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StorageFailed, match="damaged"):
+        read_history(path, 2)

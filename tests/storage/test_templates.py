@@ -1,0 +1,129 @@
+"""Prompt templates: strict about columns, closed to the program around them, and blind to braces in data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.core.errors import UsageError
+from runner.core.prompt import RowError
+from runner.storage.templates import Template, text_or_file
+
+
+def filled(text: str, /, **columns: Any) -> str:
+    return Template(text, "--prompt")(columns)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Name {{ name }}.", "Name Elbe."),
+        ("{{ row.name }} {{ row['odd name'] }}", "Elbe x"),
+        ("{{ tags | join(', ') }}", "a, b"),
+        ("{{ tags | tojson }} {{ name | tojson }}", '["a","b"] "Elbe"'),
+        ("{% for tag in tags %}<{{ tag }}>{% endfor %}", "<a><b>"),
+        ("{% if note is defined %}{{ note }}{% else %}none{% endif %}", "none"),
+        ("{{ nothing | default('none', true) }}", "none"),
+        ("{{ text }}", "<b>&amp;</b>"),
+        ("one line\n", "one line"),
+    ],
+)
+def test_a_template_is_filled_from_the_row(text: str, said: str) -> None:
+    """Columns by name, the whole row, filters and conditions."""
+    row = {"name": "Elbe", "odd name": "x", "tags": ["a", "b"], "nothing": None, "text": "<b>&amp;</b>"}
+    assert filled(text, **row) == said
+
+
+@pytest.mark.parametrize("data", ["{{ 7 * 7 }}", "{% raw %}", "{# x #}", "{name}", "%s", "{{ row.__class__ }}"])
+def test_data_is_never_expanded(data: str) -> None:
+    """O11: braces in a column stay braces, also where it goes through a filter."""
+    assert filled("{{ text }}|{{ text | upper | lower }}", text=data.lower()) == f"{data.lower()}|{data.lower()}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ text.__class__.__mro__ }}",
+        "{{ ''|attr('__class__')|attr('__mro__') }}",
+        "{{ row.__init__.__globals__ }}",
+        "{{ row['__class__'].__mro__ }}",
+        "{{ '{0.__class__.__mro__}'.format(text) }}",
+        "{{ '{x.__class__.__mro__}'.format_map({'x': text}) }}",
+        "{{ cycler.__init__.__globals__.os }}",
+        "{{ self.__init__.__globals__ }}",
+        "{{ lipsum.__globals__['os'] }}",
+        "{{ [].append(1) }}",
+        "{{ row.update({'a': 1}) }}",
+        "{% include '/etc/passwd' %}",
+        "{% import 'os' as os %}",
+        "{% for x in range(10 ** 9) %}{% endfor %}",
+    ],
+)
+def test_a_template_reaches_nothing_but_its_row(text: str) -> None:
+    """O11: the sandbox ends every walk to the program, and the row is not changed."""
+    with pytest.raises(RowError, match="cannot be filled in"):
+        filled(text, text="x")
+
+
+def test_a_missing_column_is_named_with_those_that_there_are() -> None:
+    """I9: what a person needs to correct the prompt or the row."""
+    with pytest.raises(RowError, match="no column 'titel', which the prompt uses; its columns are id, title"):
+        filled("{{ titel }}", id=1, title="x")
+
+
+def test_a_missing_column_of_the_row_itself_is_named() -> None:
+    """`row.x` is as strict as `x`."""
+    with pytest.raises(RowError, match="titel"):
+        filled("{{ row.titel }}", title="x")
+
+
+@pytest.mark.parametrize("text", ["{{ 1 / n }}", "{{ n.a.b }}", "{{ n + 'x' }}", "{{ n() }}"])
+def test_an_expression_that_fails_is_the_row_s_error(text: str) -> None:
+    """One row that cannot be filled in costs only itself."""
+    with pytest.raises(RowError, match="cannot be filled in"):
+        filled(text, n=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("{{ a", 1), ("a\n{% if a %}", 2), ("a\n\n{{ a b }}", 3), ("a\n{{ a | nofilter }}", 2), ("{% nonsense %}", 1)],
+)
+def test_a_text_that_is_no_template_is_refused_with_its_line(text: str, line: int) -> None:
+    """Before anything is sent; the origin is named."""
+    with pytest.raises(UsageError, match=f"ask.jinja: line {line}: "):
+        Template(text, "ask.jinja")
+
+
+def test_a_template_knows_its_columns() -> None:
+    """They are checked before a run; `row`, loop variables and what is set are none."""
+    text = "{{ a }}{% for x in b %}{{ x }}{% endfor %}{% set y = c %}{{ y }}{{ row.d }}"
+    assert Template(text, "--prompt").columns == {"a", "b", "c"}
+
+
+def test_a_text_is_taken_as_it_is() -> None:
+    """Without an @ in front there is no file."""
+    assert text_or_file("Name {{ it }} @home", "--prompt") == ("Name {{ it }} @home", "--prompt")
+
+
+def test_a_file_is_read_and_gives_its_name_to_messages(tmp_path: Path) -> None:
+    """`@FILE`, from the folder that is given."""
+    (tmp_path / "ask.jinja").write_text("Nöme {{ it }}.\n", encoding="utf-8")
+    expected = ("Nöme {{ it }}.\n", str(tmp_path / "ask.jinja"))
+    assert text_or_file("@ask.jinja", "--prompt", tmp_path) == expected
+    assert text_or_file(f"@{tmp_path}/ask.jinja", "--prompt") == expected
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """With the option that named it."""
+    with pytest.raises(UsageError, match=r"--prompt: .*gone\.jinja: No such file"):
+        text_or_file("@gone.jinja", "--prompt", tmp_path)
+
+
+def test_a_file_that_is_not_utf8_is_refused_with_the_byte(tmp_path: Path) -> None:
+    """Nothing is replaced silently."""
+    (tmp_path / "ask.jinja").write_bytes(b"abc\xff")
+    with pytest.raises(UsageError, match="byte 3 is not UTF-8"):
+        text_or_file("@ask.jinja", "--prompt", tmp_path)
