@@ -57,19 +57,17 @@ def report(window: str, run: Measured, meter: dict[str, Any], rows: int, phase: 
     most = 2 if window == "bucket" else 1
     over = [name for name, limit in meter["limits"].items() if limit["peak"] > limit["limit"] * (most + 1e-9)]
     return {
-        "window": window,
         "rows": rows,
         "succeeded": tasks["succeeded"],
         "answered_twice": meter["answered_more_than_once"],
-        "distinct": meter["distinct_bodies"],
-        "taken_s": round(taken, 2),
-        "least_s": round(least, 2),
+        "taken_s": round(taken, 1),
+        "least_s": round(least, 1),
         "share": round(least / taken, 3),
         "refused": requests["refused_429"],
-        "refused_share": round(requests["refused_429"] / requests["sent"], 4),
-        "over_budget": over,
-        "cpu_ms_row": round(1000 * run.cpu / rows, 3),
+        "refused_percent": round(100 * requests["refused_429"] / requests["sent"], 2),
+        "cpu_ms_row": round(1000 * run.cpu / rows, 2),
         "megabytes": round(run.megabytes),
+        "over_budget": over,
     }
 
 
@@ -81,35 +79,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     phase = round(random.Random(options.seed).uniform(1, WINDOW), 1)
-    note(
-        f"{'window':<8} {'rows':>7} {'ok':>7} {'twice':>5} {'taken':>7} {'least':>7} {'share':>6} {'429':>5} {'%':>6}  over  ms/row   MB"
-    )
+    columns = ("rows", "ok", "twice", "taken", "least", "share", "429", "% 429", "ms/row", "MB")
+    note("window  " + "".join(f"{name:>8}" for name in columns) + "  over budget")
     for window in options.windows.split(","):
         with tempfile.TemporaryDirectory() as folder:
             rows, limits = Path(folder) / "rows.jsonl", Path(folder) / "limits.toml"
             write_rows(rows, options.rows, options.seed)
             limits.write_text(LIMITS)
-            words = [
-                "-m",
-                MODELS,
-                "-p",
-                f"@{ROOT / 'samples/section.jinja'}",
-                "--max-tokens",
-                "16",
-                "--limits",
-                str(limits),
-            ]
+            prompt = f"@{ROOT / 'samples/section.jinja'}"
+            words = ["-m", MODELS, "-p", prompt, "--max-tokens", "16", "--limits", str(limits)]
             start = ["--limits", str(limits), "--window", window, f"--time-scale={SCALE}", f"--seed={options.seed}"]
             if window == "fixed":
                 start.append(f"--phase={phase}")
             with gateway(*start) as local:
                 run = measured(runner("run", str(rows), *words, "--json", "-o", f"{folder}/run"), local.url)
                 line = report(window, run, local.meter(), options.rows, phase)
-        note(
-            f"{line['window']:<8} {line['rows']:>7,} {line['succeeded']:>7,} {line['answered_twice']:>5} {line['taken_s']:>7} "
-            f"{line['least_s']:>7} {line['share']:>6} {line['refused']:>5} {100 * line['refused_share']:>6.2f}  "
-            f"{','.join(line['over_budget']) or 'none'}  {line['cpu_ms_row']:>6} {line['megabytes']:>4}"
-        )
+        over = line.pop("over_budget")
+        note(f"{window:<8}" + "".join(f"{value:>8}" for value in line.values()) + f"  {', '.join(over) or 'none'}")
 
 
 if __name__ == "__main__":

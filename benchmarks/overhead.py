@@ -85,9 +85,7 @@ def main() -> None:
     note(f"bare aiohttp loop  {loop.wall:6.1f} s  {per_bare:.3f} CPU-ms a row  {loop.megabytes:4.0f} MB")
     note(f"runner             {run.wall:6.1f} s  {per_row:.3f} CPU-ms a row  {run.megabytes:4.0f} MB")
     note(f"  of that starting {empty.wall:6.1f} s  {1000 * empty.cpu / options.rows:.3f} CPU-ms a row")
-    note(
-        f"the runner takes {per_row / per_bare:.2f} times the CPU of the bare loop, {per_row - per_bare:.3f} ms a row more"
-    )
+    note(f"the runner takes {per_row / per_bare:.2f} times the CPU of the bare loop: {per_row - per_bare:.3f} ms more")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ from runner.core.schedule import Scheduler
 from runner.core.tasks import NeverFits, Survey, TaskMaker, selected
 from runner.core.values import Request, Status
 from runner.engines.local import Engine
+from runner.engines.loops import loop_factory
+from runner.execution import Ending, make_scheduler, run, tasks_of
 from runner.gateway import environment
 from runner.gateway.asking import Asking, capped
 from runner.gateway.client import Client
@@ -44,7 +46,6 @@ from runner.gateway.secret import Secret
 from runner.gateway.tokens import counter
 from runner.ledgers.memory import MemoryLedger
 from runner.report import summary as summaries
-from runner.execution import Ending, make_scheduler, run, tasks_of
 from runner.storage import history as histories
 from runner.storage import journal as journals
 from runner.storage.history import History
@@ -309,13 +310,8 @@ def reopen(directory: RunDirectory, manifest: Mapping[str, Any]) -> Prepared:
 
 
 def _in_loop(coroutine: Any) -> Finish:
-    factory = None
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        finish: Finish = runner.run(coroutine)
+    with asyncio.Runner(loop_factory=loop_factory()) as loop:
+        finish: Finish = loop.run(coroutine)
         return finish
 
 

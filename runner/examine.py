@@ -92,8 +92,7 @@ async def _examine(
     findings.append(Finding(what="gateway", good=None, said=kind))
     try:
         async with environment.opened(where, limits) as (url, token), Client(url, token, timeout=60.0) as client:
-            async for finding in _ask_all(client, token, chosen, answers):
-                findings.append(finding)
+            findings += [finding async for finding in _ask_all(client, token, chosen, answers)]
     except RunnerError as error:
         findings.append(Finding(what="gateway", good=False, said=str(error), exit_code=error.exit_code))
     return findings, answers
@@ -157,7 +156,7 @@ def _asked(model: Model, result: Reply | Failure, took: float) -> Finding:
         return Finding(
             what=model.short,
             good=True,
-            said=f"answered in {took:.2f} s ({result.outcome}, {result.usage.input} tokens in, {result.usage.output} out)",
+            said=f"{result.outcome} in {took:.2f} s, {result.usage.input} tokens in, {result.usage.output} out",
         )
     mend = {
         Kind.UNAUTHORIZED: f"Set {environment.TOKEN} to a valid token.",

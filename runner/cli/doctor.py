@@ -10,6 +10,8 @@ import click
 
 from runner.cli.options import FILE
 
+MARKS = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("note", None)}
+
 
 @click.command()
 @click.option(
@@ -35,11 +37,8 @@ def doctor(as_json: bool, out: Path | None, **words: Any) -> int:
         print_json({"findings": [finding.to_json() for finding in findings], "answers": answers})
     else:
         for finding in findings:
-            mark = click.style(
-                {True: "ok  ", False: "FAIL", None: "note"}[finding.good],
-                fg={True: "green", False: "red"}.get(finding.good),
-            )
-            click.echo(f"{mark}  {finding.what}: {safe(finding.said, 300)}")
+            word, colour = MARKS[finding.good]
+            click.echo(f"{click.style(word, fg=colour)}  {finding.what}: {safe(finding.said, 300)}")
             if finding.mend:
                 click.echo(f"      {finding.mend}")
     sys.stdout.flush()

@@ -86,6 +86,9 @@ class Gates:
 
     def failed(self, model: str, flight: object, failure: Failure, sent_at: float, now: float) -> str | None:
         """Take note of a failure; the scope that it closed, if it did."""
+        if failure.kind is not Kind.RATE_LIMITED and failure.kind not in OUTAGES:
+            self.answered(model, flight)
+            return None
         for scope in (ALL, model):
             gate = self._gates.get(scope)
             if gate is not None and gate.probe is flight:
@@ -93,12 +96,11 @@ class Gates:
         if failure.kind is Kind.RATE_LIMITED:
             scope = ALL if failure.scope == "all" else model
             return self._close(scope, failure, sent_at, now, self._window * FIRST_PAUSE, self._window)
-        if failure.kind in OUTAGES:
-            scope = ALL if failure.kind is Kind.UNREACHABLE else model
-            gate = self[scope]
-            gate.outages += 1
-            if gate.outages >= OUTAGE_AFTER or failure.kind is Kind.UNREACHABLE or gate.narrow:
-                return self._close(scope, failure, sent_at, now, 1.0, LONGEST_DELAY)
+        scope = ALL if failure.kind is Kind.UNREACHABLE else model
+        gate = self[scope]
+        gate.outages += 1
+        if gate.outages >= OUTAGE_AFTER or failure.kind is Kind.UNREACHABLE or gate.narrow:
+            return self._close(scope, failure, sent_at, now, 1.0, LONGEST_DELAY)
         return None
 
     def _close(

@@ -166,7 +166,8 @@ def _read_part(block: Json, where: str) -> Part:
         image = block.get("image_url")
         detail = block.get("detail")
         if isinstance(image, dict):
-            image, detail = image.get("url"), image.get("detail", detail)
+            detail = image.get("detail", detail)
+            image = image.get("url")
         if isinstance(image, str) and image.startswith(("data:image/", "https://")):
             return Image(image, detail)
         raise RowError(f"{where} has an image whose URL is neither data:image/... nor https://...")

@@ -12,6 +12,7 @@ engine under asyncio, the plan in virtual time) reports every landing back. Its 
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import math
 from collections import deque
@@ -29,7 +30,7 @@ from runner.core.lag import Lag
 from runner.core.limits import Budget, Limit
 from runner.core.ports import Lease, Ledger, Refusal
 from runner.core.retry import Action
-from runner.core.values import Charge, Failure, Kind, Reply, Request, Status, Usage
+from runner.core.values import Charge, Failure, Reply, Request, Status, Usage
 
 NOTHING = Charge(1, 0, 0)
 """What the gateway counts for a request that it refused, or never saw."""
@@ -131,8 +132,8 @@ class _Queue:
 
     def push(self, task: Task) -> None:
         line = self.classes.setdefault(self._class(task), deque())
-        if line and task.sequence < line[0].sequence:
-            line.appendleft(task)
+        if line and task.sequence < line[-1].sequence:
+            bisect.insort(line, task, key=lambda other: other.sequence)
         else:
             line.append(task)
         self.length += 1
@@ -328,7 +329,7 @@ class Scheduler:
         for queue in self._of_model[model]:
             oldest: Task | None = None
             for key, task in queue.heads() if queue.length else ():
-                if draining is not None and task is not draining:
+                if draining is not None and task.sequence > draining.sequence:
                     continue
                 charge = self._charge(task, model)
                 reason = self._spending.refuses(model, charge)
@@ -349,8 +350,9 @@ class Scheduler:
         return None
 
     def _send(self, task: Task, model: str, lease: Lease, now: float) -> Ask:
-        if self._draining.get(model) is task:
-            del self._draining[model]
+        for name in [name for name, large in self._draining.items() if large is task]:
+            del self._draining[name]
+            self._blocked.pop(name, None)
         task.passed_since = math.inf
         task.sends += 1
         ask = Ask(task, model, lease, task.sends, now)
@@ -411,13 +413,12 @@ class Scheduler:
         task = ask.task
         if failure.kind in retry.OUTAGES:
             self._failing_since = ask.at if self._failing_since is None else self._failing_since
-        elif failure.kind is not Kind.RATE_LIMITED:
-            self.gates.answered(ask.model, ask)
-            self._failing_since, self.last_answer = None, now
         else:
             self._failing_since, self.last_answer = None, now
         down = failure.kind in retry.OUTAGES and self.gates[ask.model].narrow
         action = Action.REQUEUE if down else retry.action(failure, task.attempts + 1, self._attempts)
+        if action is Action.RETRY and self._lost.keys() >= set(task.models):
+            action = Action.FINISH
         return self._carry_out(action, ask, failure, closed, now)
 
     def _carry_out(self, action: Action, ask: Ask, failure: Failure, closed: str | None, now: float) -> Landing:
@@ -456,6 +457,10 @@ class Scheduler:
             del self._queues[queue.models]
             for task in tasks:
                 yield from self._some(self._enqueue(task))
+        for entry in [entry for entry in self._later if self._lost.keys() >= set(entry[2].models)]:
+            self._later.remove(entry)
+            yield from self._some(self._enqueue(entry[2]))
+        heapq.heapify(self._later)
 
     def _settle(
         self, ask: Ask, charge: Charge, usage: Usage | None, now: float, counted_at: float | None = None
@@ -467,7 +472,7 @@ class Scheduler:
         if not self._blocked:
             return
         for limit in self._budgets[ask.model]:
-            if limit.of(charge) < limit.of(held):
+            if limit.of(charge) < limit.of(held) or now - ask.at >= limit.window:
                 for model in [m for m, blocked in self._blocked.items() if limit in blocked.limits]:
                     del self._blocked[model]
 

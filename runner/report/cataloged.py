@@ -38,9 +38,8 @@ def show_all(catalogue: Catalogue, limits: Limits, *, as_json: bool) -> None:
         )
         return
     write = sys.stdout.write
-    write(
-        f"{'model':<30} {'provider':<11} {'inputs':<24} {'context':>9} {'output':>8} {'$/M in':>7} {'$/M out':>8}  endpoints\n"
-    )
+    head = f"{'model':<30} {'provider':<11} {'inputs':<24} {'context':>9} {'output':>8} {'$/M in':>7} {'$/M out':>8}"
+    write(f"{head}  endpoints\n")
     for model in catalogue:
         price = model.price
         write(

@@ -47,12 +47,14 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
     write(f"{tasks['total']:,} tasks: {', '.join(counts) or 'none'}")
     write(f"; {clock(summary['elapsed_s'])}, ${summary['cost_usd']:.4f}\n")
     write(
-        f"{requests['sent']:,} requests, {requests['refused_429']:,} refused with 429, {requests['failed']:,} failed in all"
+        f"{requests['sent']:,} requests, {requests['refused_429']:,} refused with 429, "
+        f"{requests['failed']:,} failed in all"
     )
     if requests["ambiguous"]:
         write(f", {requests['ambiguous']:,} of them perhaps billed")
     write(
-        f"\n{tokens['input']:,} input tokens ({tokens['estimated_input']:,} estimated), {tokens['output']:,} output tokens\n"
+        f"\n{tokens['input']:,} input tokens ({tokens['estimated_input']:,} estimated), "
+        f"{tokens['output']:,} output tokens\n"
     )
     if summary["models"]:
         write("\n" + model_table(summary) + "\n")

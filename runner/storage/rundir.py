@@ -36,7 +36,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path | None, name: str) -> RunDirectory:
-        """A new run directory at `path`, or under runs/ by time and name. Raises UsageError if there is a run already."""
+        """A new run directory at `path`, or under runs/ by time and name; raises UsageError if there is a run."""
         if path is None:
             stamp = time.strftime("%Y%m%d-%H%M%S")
             slug = re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[:40] or "run"

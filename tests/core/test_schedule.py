@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
@@ -108,7 +108,7 @@ def test_a_passed_task_gets_its_turn_within_one_window_and_a_half() -> None:
     """However many small tasks keep coming, a large one waits half a window, and then until the window is empty."""
     bench = Bench({"a": (limit("a", 100),)})
     bench.offer(task(0, "a", input=10))
-    bench.rows()
+    bench.land(bench.ask())
     bench.offer(task(1, "a", input=100))
     sent_at = math.inf
     for step in range(100):
@@ -163,11 +163,11 @@ def test_the_model_with_the_most_work_goes_first_under_a_combined_limit(busy: st
 
 def test_work_is_measured_by_each_models_own_limits() -> None:
     """Less work under a much smaller limit takes longer, and goes first."""
-    combined = limit(ALL, 15)
-    bench = Bench({"a": (limit("a", 1000), combined), "b": (limit("b", 10), combined)})
+    combined = limit(ALL, 1000)
+    bench = Bench({"a": (limit("a", 1000), combined), "b": (limit("b", 100), combined)})
     bench.scheduler.expect("a", Charge(0, 1000, 0))
     bench.scheduler.expect("b", Charge(0, 500, 0))
-    bench.offer(task(0, "a"), task(1, "b"))
+    bench.offer(task(0, "a", input=950), task(1, "b", input=100))
     assert [ask.model for ask in bench.asks()] == ["b"]
 
 
@@ -220,22 +220,24 @@ def test_a_full_model_does_not_hold_up_the_others() -> None:
     assert sorted(bench.rows()) == [0, 3, 4, 5]
 
 
-def test_a_task_that_drains_one_model_may_go_to_another() -> None:
-    """A model that was kept free for a large task of a pool works on when another model has taken that task."""
+def test_a_model_kept_free_for_a_task_works_on_when_another_has_taken_it() -> None:
+    """A pool's large task that one model is drained for may find room on another first: the draining is then over."""
     bench = Bench({"a": (limit("a", 100),), "b": (limit("b", 100),)})
-    bench.offer(task(0, "a", input=60), task(1, "b", input=60))
-    first = {ask.model: ask for ask in bench.asks()}
-    bench.offer(task(2, "a", "b", input=100), task(3, "a", input=4), task(4, "b", input=4))
-    assert sorted(bench.rows()) == [3, 4]
-    bench.at(6.0).offer(task(5, "b", input=4))
-    assert bench.rows() == []  # b is kept free for row 2
-    bench.land(first["a"], failure(Kind.INVALID_REQUEST))
-    bench.at(10.0)
-    asks = bench.asks()
-    assert [(ask.task.row, ask.model) for ask in asks if ask.task.row == 2] == [(2, "a")]
-    for ask in asks:
-        bench.land(ask)
-    assert 5 in [ask.task.row for ask in asks] + bench.at(10.5).rows()
+    bench.offer(task(0, "a", input=60), task(1, "b", input=64))
+    under_way = bench.asks()
+    bench.offer(task(2, "a", "b", input=100), task(3, "a", "b", input=4))
+    under_way += bench.asks()  # row 3 passes row 2
+    bench.at(6.0).offer(task(4, "a", "b", input=4))
+    under_way += bench.asks()  # half a window later: a model is kept free, the other takes row 4
+    busy = {ask.model for ask in under_way if ask.task.row == 4}
+    for ask in under_way:
+        if ask.model in busy:
+            bench.land(ask, failure(Kind.INVALID_REQUEST))
+    large = bench.ask()
+    assert (large.task.row, {large.model}) == (2, busy)
+    (kept_free,) = {"a", "b"} - busy
+    bench.offer(task(5, kept_free, input=4))
+    assert bench.rows() == [5]
 
 
 # How many, and until when.
@@ -294,7 +296,7 @@ def test_room_that_one_model_gives_back_is_used_by_another() -> None:
 
 
 def test_room_that_a_late_answer_frees_is_used_at_once() -> None:
-    """A request that took longer than its window held it all that time: its answer frees it, however much it used."""
+    """A request that took longer than its window held it all that time: its answer frees it, whatever it used."""
     bench = Bench({"a": (limit("a", 100),)})
     bench.offer(task(0, "a", input=100), task(1, "a", input=100))
     first = bench.ask()
@@ -538,6 +540,30 @@ def test_a_task_that_waits_for_an_attempt_ends_when_its_model_is_given_up() -> N
     assert sorted(end.task.row for end in ends) == [0, 1]
 
 
+def test_a_task_under_way_to_a_model_that_is_given_up_is_not_tried_again() -> None:
+    """A failure that lands after its only model was lost is the task's last one, with attempts left or not."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"), task(1, "a"))
+    first, second = bench.asks()
+    bench.land(first, failure(Kind.MODEL_UNAVAILABLE))
+    landing = bench.land(second, failure(Kind.SERVER_ERROR))
+    assert [(end.task.row, end.status) for end in landing.finished] == [(1, Status.ERRORED)]
+
+
+def test_an_older_task_that_comes_back_does_not_lock_a_model_that_is_kept_free() -> None:
+    """What was refused returns to the front of its line, before the task that its model is kept free for."""
+    bench = Bench({"a": (limit("a", 100),)})
+    bench.offer(task(0, "a", input=60), task(1, "a", input=60), task(2, "a", input=2))
+    refused, _ = bench.asks()
+    bench.at(6.0).offer(task(3, "a", input=60))
+    assert bench.rows() == []  # row 1 was passed by row 2: the model is kept free for it
+    bench.land(refused, refusal(retry_after=1.0))
+    probe = bench.at(8.0).ask()
+    assert probe.task.row == 0
+    bench.land(probe, failure(Kind.INVALID_REQUEST))
+    assert bench.rows() == [1]
+
+
 def test_a_model_without_quota_keeps_its_own_rows_and_gives_the_pools_away() -> None:
     """What only it can answer stays for a later resume; the rest is answered by others now."""
     bench = Bench({"a": (), "b": ()})
@@ -695,6 +721,3 @@ def test_a_model_that_nothing_holds_up_waits_for_nothing() -> None:
     bench = Bench({"a": (), "b": ()})
     bench.offer(task(0, "a"))
     assert bench.scheduler.waiting_for(0.0) == {}
-
-
-Offer = Callable[[Iterable[Task]], None]

@@ -1,0 +1,141 @@
+"""A server of raw sockets that does what a script says, however wrong it is."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from enum import Enum
+
+import pytest_asyncio
+
+
+class Step(Enum):
+    """What a script can do beside writing bytes."""
+
+    CLOSE = "end the connection"
+    RESET = "break the connection"
+    HANG = "say nothing more"
+    DRIP = "write a space every 20 ms, for ever"
+
+
+Script = Sequence[bytes | Step]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as it came in."""
+
+    head: bytes
+    body: bytes
+    at: float
+
+    @property
+    def line(self) -> str:
+        return self.head.split(b"\r\n", 1)[0].decode()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        pairs = (line.split(": ", 1) for line in self.head.decode("latin-1").split("\r\n")[1:] if line)
+        return {name.lower(): value for name, value in pairs}
+
+
+@dataclass
+class Scripted:
+    """A server that follows its scripts: one for each request, the last one for all that follow."""
+
+    scripts: Sequence[Script]
+    secure: bool = False
+    port: int = 0
+    connections: int = 0
+    received: int = 0
+    """Bytes, of whatever kind."""
+    requests: list[Seen] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.secure else 'http'}://localhost:{self.port}"
+
+    async def follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        while (seen := await self._request(reader)) is not None:
+            script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
+            self.requests.append(seen)
+            for step in script:
+                if not await self._do(step, writer):
+                    return
+
+    async def _request(self, reader: asyncio.StreamReader) -> Seen | None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = await reader.read(1)
+            if not byte:
+                return None
+            self.received += 1
+            head += byte
+        length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+        body = await reader.readexactly(length)
+        self.received += length
+        return Seen(head, body, time.monotonic())
+
+    async def _do(self, step: bytes | Step, writer: asyncio.StreamWriter) -> bool:
+        if isinstance(step, bytes):
+            writer.write(step)
+            await writer.drain()
+            return True
+        if step is Step.RESET:
+            raw: socket.socket = writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        while step is Step.DRIP:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        if step is Step.HANG:
+            await asyncio.Event().wait()
+        return False
+
+
+Serve = Callable[..., Awaitable[Scripted]]
+
+
+@pytest_asyncio.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Start servers that follow these scripts; they are gone when the test is over."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async with AsyncExitStack() as stack:
+
+        async def start(*scripts: Script, context: ssl.SSLContext | None = None) -> Scripted:
+            scripted = Scripted(scripts, secure=context is not None)
+
+            async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                task = asyncio.current_task()
+                assert task is not None
+                tasks.add(task)
+                try:
+                    await scripted.follow(reader, writer)
+                except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                    pass
+                finally:
+                    writer.close()
+                    tasks.discard(task)
+
+            server = await asyncio.start_server(attend, "127.0.0.1", 0, ssl=context)
+            scripted.port = server.sockets[0].getsockname()[1]
+            stack.push_async_callback(_stop, server, tasks)
+            return scripted
+
+        yield start
+
+
+async def _stop(server: asyncio.Server, tasks: set[asyncio.Task[None]]) -> None:
+    server.close()
+    going = list(tasks)
+    for task in going:
+        task.cancel()
+    await asyncio.gather(*going, return_exceptions=True)
