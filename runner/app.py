@@ -56,8 +56,8 @@ from runner.storage.rundir import RunDirectory
 from runner.storage.specs import load_catalogue, load_limits
 from runner.storage.templates import Template
 
-GUARD = 1 / 300
-"""Of a window: how much longer than the window spending is kept, for the time a request needs to be counted."""
+JITTER_SECONDS = 0.05
+"""By how much requests may overtake each other on the way."""
 DRAIN_SECONDS = 60.0
 """How long an interrupted run waits for what is in flight."""
 
@@ -116,6 +116,11 @@ class Prepared:
 
 def _is_plain(kind: pl.DataType) -> bool:
     return not (kind.is_nested() or kind in (pl.Binary, pl.Object))
+
+
+def guard(window: float) -> float:
+    """How much longer than a window its spending is kept, in seconds: clocks and ways are never quite alike."""
+    return JITTER_SECONDS + window / 300
 
 
 def prepare(job: Job, setup: Setup) -> Prepared:
@@ -371,7 +376,7 @@ async def _session(
         async with environment.opened(gateway, prepared.limits) as (url, token):
             recorder = Recorder(journal, history, prepared.models, token.redact)
             recorder.begin(directory.path.name)
-            ledger = MemoryLedger(prepared.budgets, GUARD)
+            ledger = MemoryLedger(prepared.budgets, guard)
             scheduler, estimator, spending = make_scheduler(
                 prepared.job,
                 prepared.models,
@@ -541,7 +546,7 @@ def plan(prepared: Prepared, latency: float, tokens_per_second: float) -> planni
         prepared.job,
         models,
         budgets,
-        MemoryLedger(budgets, GUARD),
+        MemoryLedger(budgets, guard),
         prepared.survey,
         window=prepared.limits.window_seconds,
         now=0.0,

@@ -35,7 +35,7 @@ class Congestion:
             return
         share = self._queued / max(1, self._round)
         if share > 0.1:
-            self.allowed = max(LEAST, int(self.allowed * max(0.5, 1 - share)))
+            self.allowed = min(self._most, max(LEAST, int(self.allowed * max(0.5, 1 - share))))
         elif self.used:
             self.allowed = min(self._most, self.allowed * 2)
         self._left, self._queued, self.used = self._round, 0.0, False

@@ -246,8 +246,9 @@ class Scheduler:
 
     @property
     def queued(self) -> int:
-        """Tasks that wait, those that wait for another attempt included."""
-        return sum(queue.length for queue in self._queues.values()) + len(self._later)
+        """Tasks that wait and can be sent in this run, those that wait for another attempt included."""
+        reachable = (queue.length for queue in self._queues.values() if not self._pending.keys() >= set(queue.models))
+        return sum(reachable) + len(self._later)
 
     @property
     def in_flight(self) -> int:

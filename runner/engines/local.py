@@ -149,6 +149,8 @@ class Engine:
             self._timer = self._loop.call_at(wait.until, self._pump)
 
     async def _fly(self, ask: Ask) -> None:
+        if self._done.done():
+            return  # what was decided could not be written down, or the run was abandoned
         try:
             result = await self._send(ask)
             self._land(ask, result)

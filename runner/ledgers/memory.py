@@ -8,7 +8,7 @@ whole numbers, so nothing drifts.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from runner.core.errors import BrokenInvariant
 from runner.core.limits import Budget, Limit
@@ -83,12 +83,12 @@ class Window:
 class MemoryLedger:
     """Takes all of a budget's limits or none, in one step that nothing can come between."""
 
-    def __init__(self, budgets: Mapping[str, Budget], guard: float = 0.0) -> None:
-        """`guard`, a fraction of the window, allows for the time a request needs to reach the gateway's clock."""
+    def __init__(self, budgets: Mapping[str, Budget], guard: Callable[[float], float] = lambda _window: 0.0) -> None:
+        """`guard` gives, for a window, the seconds that spending is kept beyond it."""
         windows: dict[Limit, Window] = {}
         for budget in budgets.values():
             for limit in budget:
-                windows.setdefault(limit, Window(limit, limit.window * guard))
+                windows.setdefault(limit, Window(limit, guard(limit.window)))
         self._windows = windows
         self._budgets = {name: tuple(windows[limit] for limit in budget) for name, budget in budgets.items()}
 
@@ -127,6 +127,11 @@ class MemoryLedger:
         for window in self._windows.values():
             window.expire(now)
         return {limit: window.spent for limit, window in self._windows.items()}
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Every limit that is kept."""
+        return tuple(self._windows)
 
     def use(self, model: str, now: float) -> float:
         """The fullest of a model's own windows, as a fraction of its limit; 0 without limits."""

@@ -18,6 +18,7 @@ from runner.core.events import Event, What
 from runner.core.limits import ALL, Limit
 from runner.core.values import Status
 from runner.report.safe import safe
+from runner.report.summary import used
 
 if TYPE_CHECKING:
     from runner.app import Attend, Session
@@ -80,10 +81,14 @@ class View:
         return self.now - self.session.started
 
     def eta(self) -> float | None:
-        """Seconds to go, at the pace of this session so far; None before there is one."""
-        ended = self.session.history.tally.ended - self._ended_before
-        left = self.total - self.session.history.tally.ended
-        return None if ended < 1 or self.elapsed < 1 else left * self.elapsed / ended
+        """Seconds to go: at the pace so far, or as the limits allow if that is longer; None before there is a pace."""
+        tally = self.session.history.tally
+        ended, left = tally.ended - self._ended_before, self.total - tally.ended
+        if ended < 1 or self.elapsed < 1:
+            return None
+        rows = left / max(1, tally.ended)
+        limits = [rows * used(tally, limit) / limit.amount * limit.window for limit in self.session.ledger.limits]
+        return max([left * self.elapsed / ended, *limits])
 
     def line(self) -> str:
         """One plain line."""
@@ -131,9 +136,7 @@ class View:
         tally = self.session.history.tally
         head = Table.grid(padding=(0, 1))
         done = tally.ended / self.total if self.total else 1.0
-        head.add_row(
-            ProgressBar(total=1.0, completed=done, width=40), f"{done:4.0%}", Text(self.line(), overflow="fold")
-        )
+        head.add_row(ProgressBar(total=1.0, completed=done, width=60), f"{done:4.0%}")
         grid = Table(box=None, padding=(0, 1), show_edge=False)
         for name in ("model", "done", "failed", "429", "input/window", "output/window"):
             grid.add_column(name, justify="left" if name == "model" else "right", style="dim" if name == "429" else "")
@@ -156,7 +159,7 @@ class View:
             grid.add_row(
                 "all models", "", "", "", _share(combined.get("input", combined.get("total"))), "", style="bold"
             )
-        return Group(head, grid)
+        return Group(head, Text(self.line()), grid)
 
 
 def _share(share: float | None) -> str:

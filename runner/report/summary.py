@@ -77,8 +77,7 @@ def _limits(tally: Tally, limits: Iterable[Limit]) -> list[dict[str, Any]]:
     for limit in limits:
         if limit.measure == "requests":
             continue
-        models = tally.models.values() if limit.scope == ALL else [tally.models.get(limit.scope, ModelTally())]
-        used = sum(_measured(model, limit) for model in models)
+        spent = used(tally, limit)
         windows = max(1.0, tally.elapsed / limit.window)
         rows.append(
             {
@@ -86,14 +85,22 @@ def _limits(tally: Tally, limits: Iterable[Limit]) -> list[dict[str, Any]]:
                 "measure": limit.measure,
                 "limit": limit.amount,
                 "window_s": limit.window,
-                "used": used,
-                "used_share": round(used / (limit.amount * windows), 4),
+                "used": spent,
+                "used_share": round(spent / (limit.amount * windows), 4),
             }
         )
     return rows
 
 
+def used(tally: Tally, limit: Limit) -> int:
+    """What a run has taken of a limit in all its time."""
+    models = tally.models.values() if limit.scope == ALL else [tally.models.get(limit.scope, ModelTally())]
+    return sum(_measured(model, limit) for model in models)
+
+
 def _measured(model: ModelTally, limit: Limit) -> int:
+    if limit.measure == "requests":
+        return model.requests
     if limit.measure == "total":
         return model.input_tokens + model.output_tokens
     return model.input_tokens if limit.measure == "input" else model.output_tokens

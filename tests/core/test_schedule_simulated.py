@@ -130,6 +130,7 @@ class SimulatedRun:
         result = self.some_result(held)
         truth = result.usage.input if isinstance(result, Reply) else held.input
         counted = self.judge.admit(ask.model, Charge(1, truth, held.output), self.now)
+        assert self.scheduler.in_flight <= MOST_IN_FLIGHT
         assert isinstance(counted, Counted), f"at {self.now}: {ask} exceeds {counted}"
         del self.queued[ask.task.row]
         lands = self.now + self.rng.uniform(0.1, self.slow)
@@ -174,7 +175,7 @@ class SimulatedRun:
     def check_that_nothing_fits(self) -> None:
         """Work conservation: whoever waits must have nothing that could be sent."""
         scheduler, now = self.scheduler, self.now
-        if scheduler.stopped is not None or scheduler.in_flight >= MOST_IN_FLIGHT:
+        if scheduler.stopped is not None or scheduler.in_flight >= scheduler.congestion.allowed:
             return
         spent = self.ledger.spent(now)
         for model, budget in self.budgets.items():

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import Enum
 
+import pytest
 import pytest_asyncio
 
 
@@ -22,6 +23,12 @@ class Step(Enum):
     RESET = "break the connection"
     HANG = "say nothing more"
     DRIP = "write a space every 20 ms, for ever"
+
+
+@pytest.fixture(scope="session")
+def step() -> type[Step]:
+    """The steps of a script."""
+    return Step
 
 
 Script = Sequence[bytes | Step]
@@ -50,6 +57,8 @@ class Scripted:
     """A server that follows its scripts: one for each request, the last one for all that follow."""
 
     scripts: Sequence[Script]
+    greeting: bytes = b""
+    """What is said before anything was asked."""
     secure: bool = False
     port: int = 0
     connections: int = 0
@@ -63,6 +72,7 @@ class Scripted:
 
     async def follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        writer.write(self.greeting)
         while (seen := await self._request(reader)) is not None:
             script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
             self.requests.append(seen)
@@ -78,7 +88,9 @@ class Scripted:
                 return None
             self.received += 1
             head += byte
-        length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+        length = next(
+            (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+        )
         body = await reader.readexactly(length)
         self.received += length
         return Seen(head, body, time.monotonic())
@@ -110,8 +122,8 @@ async def serve() -> AsyncIterator[Serve]:
 
     async with AsyncExitStack() as stack:
 
-        async def start(*scripts: Script, context: ssl.SSLContext | None = None) -> Scripted:
-            scripted = Scripted(scripts, secure=context is not None)
+        async def start(*scripts: Script, context: ssl.SSLContext | None = None, greeting: bytes = b"") -> Scripted:
+            scripted = Scripted(scripts, greeting, secure=context is not None)
 
             async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 task = asyncio.current_task()

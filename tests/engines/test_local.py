@@ -1,0 +1,373 @@
+"""The engine against a scripted gateway, in time that jumps."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from random import Random
+from typing import Any
+
+import pytest
+
+from runner.core.caps import Caps, Spending
+from runner.core.catalog import Model
+from runner.core.errors import GatewayUnavailable, StorageFailed
+from runner.core.events import Event, What
+from runner.core.limits import Budget, Limit
+from runner.core.schedule import Ask, Finished, Scheduler, Task
+from runner.core.values import Kind, Status
+from runner.engines.local import AT_ONCE, Engine
+from runner.ledgers.memory import MemoryLedger
+from runner.testing import Deadlock, ScriptedGateway, as_reserved, charge_of, failure, reply, run, task
+
+LIMIT = Limit(scope="a", measure="input", amount=100, window=60.0)
+
+
+class CountingScheduler(Scheduler):
+    """A scheduler that counts how often it is asked what to do."""
+
+    asked = 0
+
+    def next(self, now: float) -> Any:
+        self.asked += 1
+        return super().next(now)
+
+
+class Rig:
+    """One engine run: a gateway, an input, and a list of all that happened."""
+
+    def __init__(
+        self,
+        tasks: Iterable[Task | Finished],
+        gateway: ScriptedGateway | None = None,
+        *,
+        budgets: dict[str, Budget] | None = None,
+        caps: Caps = Caps(),  # noqa: B008
+        **options: Any,
+    ) -> None:
+        self.budgets = budgets or {"a": ()}
+        self.gateway = gateway or ScriptedGateway()
+        self.caps = caps
+        self.options = options
+        self.read = 0
+        self.events: list[Event] = []
+        self.on_event: Callable[[Event], None] = lambda _event: None
+        self._tasks = tasks
+        self.engine: Engine
+        self.scheduler: CountingScheduler
+        self.ended_at = 0.0
+
+    def reading(self) -> Iterator[Task | Finished]:
+        for each in self._tasks:
+            self.read += 1
+            yield each
+
+    def watch(self, event: Event) -> None:
+        self.events.append(event)
+        self.on_event(event)
+
+    async def drive(self) -> None:
+        models = [Model(id=name, provider="Somebody") for name in self.budgets]
+        self.scheduler = CountingScheduler(
+            budgets=self.budgets,
+            ledger=MemoryLedger(self.budgets),
+            charge=charge_of,
+            spending=Spending(self.caps, models, 0.0),
+            rng=Random(1),
+        )
+        self.engine = Engine(self.scheduler, self.reading(), self.gateway, self.watch, **self.options)
+        await self.engine.run()
+        self.ended_at = self.engine._loop.time()
+
+    def run(self) -> Rig:
+        run(self.drive())
+        return self
+
+    @property
+    def ends(self) -> dict[int, Status]:
+        """The outcome of each row; a second one of the same row is an error."""
+        finished = [event.finished for event in self.events if event.finished is not None]
+        ends = {end.task.row: end.status for end in finished}
+        assert len(ends) == len(finished)
+        return ends
+
+
+def rows(count: int, *models: str, size: int = 10) -> list[Task]:
+    return [task(row, *(models or ("a",)), input=size) for row in range(count)]
+
+
+def test_all_rows_are_asked_and_end() -> None:
+    """A thousand rows are a thousand requests and a thousand outcomes."""
+    rig = Rig(rows(1000)).run()
+    assert rig.ends == dict.fromkeys(range(1000), Status.SUCCEEDED)
+    assert len(rig.gateway.sent) == 1000
+
+
+def test_an_empty_input_ends_at_once() -> None:
+    """Nothing to do is done."""
+    rig = Rig([]).run()
+    assert (rig.ends, rig.ended_at) == ({}, 0.0)
+
+
+def test_requests_that_fit_go_out_together() -> None:
+    """Nobody waits for anybody: a hundred answers of one second take one second."""
+    rig = Rig(rows(100), ScriptedGateway(latency=1.0)).run()
+    assert (rig.ended_at, rig.gateway.most_in_flight) == (1.0, 100)
+
+
+def test_requests_that_do_not_fit_wait_for_the_window() -> None:
+    """Three windows of work take two windows and an answer, and the gateway never has to refuse."""
+    gateway = ScriptedGateway(latency=1.0, limits=[LIMIT])
+    rig = Rig(rows(30), gateway, budgets={"a": (LIMIT,)}).run()
+    assert rig.ended_at == pytest.approx(121.0)
+    assert (gateway.refused, gateway.judge.most) == (0, {LIMIT: 100})
+
+
+def test_a_gateway_that_allows_less_is_obeyed() -> None:
+    """Where the limits that we know are not the gateway's, its refusals slow the run down and no row is lost."""
+    strict = Limit(scope="a", measure="input", amount=40, window=60.0)
+    gateway = ScriptedGateway(latency=1.0, limits=[strict])
+    rig = Rig(rows(12), gateway, budgets={"a": (LIMIT,)}).run()
+    assert rig.ends == dict.fromkeys(range(12), Status.SUCCEEDED)
+    assert gateway.refused > 0
+
+
+def test_a_row_that_ended_before_it_was_sent_is_reported_and_not_sent() -> None:
+    """Rows that cannot be asked come through the same input, and have their outcome like the others."""
+    bad = Finished(task(0, ""), "", Status.ERRORED, failure(Kind.BAD_ROW))
+    rig = Rig([bad, task(1, "a")]).run()
+    assert rig.ends == {0: Status.ERRORED, 1: Status.SUCCEEDED}
+    assert [sent.row for sent in rig.gateway.sent] == [1]
+
+
+def test_everything_that_happens_is_told_in_its_order() -> None:
+    """Sent, landed, finished: with the ask, the result and the outcome, at the time at which it happened."""
+    rig = Rig(rows(1), ScriptedGateway(lambda ask, _: reply("yes"), latency=2.5)).run()
+    assert [(event.at, event.what) for event in rig.events] == [
+        (0.0, What.SENT),
+        (2.5, What.LANDED),
+        (2.5, What.FINISHED),
+    ]
+    assert len({id(event.ask) for event in rig.events}) == 1
+
+
+def test_replies_are_learned_from_before_the_next_decision() -> None:
+    """What a reply teaches is known when the room that it freed is given away."""
+    learned: list[int] = []
+    seen: list[int] = []
+    budgets = {"a": (Limit(scope="a", measure="input", amount=10, window=60.0),)}
+    rig = Rig(rows(3), budgets=budgets, learn=lambda ask, _: learned.append(ask.task.row))
+    rig.on_event = lambda event: seen.append(len(learned)) if event.what is What.SENT else None
+    rig.run()
+    assert seen == [0, 1, 2]
+
+
+# Reading.
+
+
+def test_rows_are_read_no_further_than_the_choice_needs() -> None:
+    """An input without an end is read a little ahead of what is sent, and a cap ends the run."""
+    endless = (task(row, "a") for row in itertools.count())
+    rig = Rig(endless, caps=Caps(max_total_tokens=15 * 500), ahead=200).run()
+    assert len(rig.gateway.sent) == 500
+    assert rig.read <= 500 + 200 + AT_ONCE
+
+
+def test_rows_are_read_as_far_as_the_choice_needs() -> None:
+    """A model whose rows come late in the input has work while another's rows wait."""
+    tasks = [*rows(50), *(task(row, "b") for row in range(50, 100))]
+    rig = Rig(tasks, budgets={"a": (LIMIT,), "b": ()}, ahead=200).run()
+    assert {sent.row for sent in rig.gateway.sent if sent.at == 0.0} >= set(range(50, 100))
+
+
+def test_a_model_without_quota_does_not_hold_up_rows_behind_its_own() -> None:
+    """Rows that wait for a later resume fill the choice; those of other models behind them are read all the same."""
+    tasks = [*rows(300), *(task(row, "b") for row in range(300, 310))]
+    spent = failure(Kind.QUOTA_EXHAUSTED, scope="model")
+    gateway = ScriptedGateway(lambda ask, n: spent if ask.model == "a" else as_reserved(ask, n))
+    budgets = {"a": (LIMIT,), "b": ()}
+    rig = Rig(tasks, gateway, budgets=budgets, ahead=100).run()
+    assert rig.ends == dict.fromkeys(range(300, 310), Status.SUCCEEDED)
+
+
+# Ending early.
+
+
+def test_a_stop_lets_what_is_under_way_land() -> None:
+    """Nothing more is sent, and no answer that was paid for is thrown away."""
+    rig = Rig(rows(30), ScriptedGateway(latency=5.0), budgets={"a": (LIMIT,)})
+    rig.on_event = lambda event: rig.engine.stop("enough") if event.what is What.SENT and event.at == 0.0 else None
+    rig.run()
+    sent = {each.row for each in rig.gateway.sent}
+    assert 0 < len(sent) <= 10
+    assert rig.ends == dict.fromkeys(sent, Status.SUCCEEDED)
+    assert (rig.ended_at, rig.scheduler.stopped) == (5.0, "enough")
+
+
+def test_a_stop_is_told_once() -> None:
+    """Two interrupts are one reason."""
+    rig = Rig(rows(2))
+
+    def twice(event: Event) -> None:
+        if event.what is What.SENT:
+            rig.engine.stop("first")
+            rig.engine.stop("second")
+
+    rig.on_event = twice
+    rig.run()
+    assert [event.reason for event in rig.events if event.what is What.STOPPED] == ["first"]
+
+
+def test_abandoning_ends_at_once() -> None:
+    """What is in flight is cut off: the second interrupt does not wait for a slow gateway."""
+    rig = Rig(rows(3), ScriptedGateway(latency=3600.0))
+
+    async def drive() -> None:
+        rig.gateway = interrupted
+        await rig.drive()
+
+    class Interrupted(ScriptedGateway):
+        async def __call__(self, ask: Ask) -> Any:
+            if ask.task.row == 2:
+                rig.engine.abandon()
+            return await super().__call__(ask)
+
+    interrupted = Interrupted(latency=3600.0)
+    run(drive())
+    assert (rig.ended_at, interrupted.in_flight, rig.ends) == (0.0, 0, {})
+
+
+def test_a_deadline_ends_a_run_that_waits_for_room() -> None:
+    """The run ends on time, though its next request could only go a window later."""
+    rig = Rig(rows(20), budgets={"a": (LIMIT,)}, caps=Caps(deadline=30.0)).run()
+    assert rig.ended_at == 30.0
+    assert len(rig.ends) == 10
+
+
+# What must be on disk first.
+
+
+def test_decisions_are_flushed_before_a_request_goes_out() -> None:
+    """Whatever is sent has been written down: the intents of a round are flushed before its first request."""
+    flushed: list[int] = []
+    told: list[int] = []
+
+    def script(ask: Ask, _number: int) -> Any:
+        assert ask.task.row in flushed
+        return reply()
+
+    rig = Rig(rows(200), ScriptedGateway(script), budgets={"a": (LIMIT,)}, flush=lambda: flushed.extend(told))
+    rig.on_event = lambda event: told.append(event.ask.task.row) if event.what is What.SENT and event.ask else None
+    rig.run()
+    assert len(rig.gateway.sent) == 200
+
+
+def test_nothing_goes_out_when_it_could_not_be_flushed() -> None:
+    """A disk that fills up ends the run before the requests of that round, and with its own error."""
+    to_write: list[Event] = []
+
+    def flush() -> None:
+        if any(event.at >= 60.0 for event in to_write):
+            raise StorageFailed("No space left on device.")
+
+    rig = Rig(rows(20), budgets={"a": (LIMIT,)}, flush=flush)
+    rig.on_event = to_write.append
+    with pytest.raises(StorageFailed, match="No space left"):
+        rig.run()
+    assert {sent.at for sent in rig.gateway.sent} == {0.0}
+
+
+def test_whatever_a_watcher_raises_ends_the_run_with_it() -> None:
+    """A landing that cannot be recorded is not passed over in silence."""
+
+    def broken(event: Event) -> None:
+        if event.what is What.LANDED:
+            raise StorageFailed("The journal is gone.")
+
+    rig = Rig(rows(5))
+    rig.on_event = broken
+    with pytest.raises(StorageFailed, match="The journal is gone"):
+        rig.run()
+
+
+def test_whatever_sending_raises_ends_the_run_with_it() -> None:
+    """A failure is a value; an exception is a bug, and no row's fault."""
+
+    def broken(_ask: Ask, _number: int) -> Any:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Rig(rows(5), ScriptedGateway(broken)).run()
+
+
+def test_whatever_reading_raises_ends_the_run_with_it() -> None:
+    """An input that breaks off in the middle is not taken for its end."""
+
+    def broken() -> Iterator[Task]:
+        yield task(0, "a")
+        raise StorageFailed("It broke off.")
+
+    with pytest.raises(StorageFailed, match="It broke off"):
+        Rig(broken()).run()
+
+
+# Patience.
+
+
+def down(_ask: Ask, _number: int) -> Any:
+    return failure(Kind.DISCONNECTED)
+
+
+def test_a_gateway_that_never_answers_is_given_up_soon() -> None:
+    """Before the first answer, the shorter patience holds: the address is probably wrong."""
+    rig = Rig(rows(100), ScriptedGateway(down, latency=0.1), patience=600.0, first_patience=30.0)
+    with pytest.raises(GatewayUnavailable):
+        rig.run()
+    last = max(sent.at for sent in rig.gateway.sent)
+    assert 30.0 <= last <= 30.0 + 61.0
+    assert rig.ends == {}
+
+
+def test_a_gateway_that_has_answered_is_waited_for_longer() -> None:
+    """After an answer, an outage within patience is sat out, and every row is answered in the end."""
+
+    def out_for_ten_minutes(ask: Ask, _number: int) -> Any:
+        return failure(Kind.DISCONNECTED) if 30.0 < ask.at < 500.0 else reply()
+
+    rig = Rig(rows(60), ScriptedGateway(out_for_ten_minutes), budgets={"a": (LIMIT,)}, patience=600.0)
+    rig.run()
+    assert rig.ends == dict.fromkeys(range(60), Status.SUCCEEDED)
+
+
+def test_an_outage_longer_than_patience_ends_the_run() -> None:
+    """The rows that have no outcome stay for a resume."""
+
+    def out_for_good(ask: Ask, _number: int) -> Any:
+        return failure(Kind.DISCONNECTED) if ask.at > 30.0 else reply()
+
+    rig = Rig(rows(60), ScriptedGateway(out_for_good), budgets={"a": (LIMIT,)}, patience=600.0)
+    with pytest.raises(GatewayUnavailable, match="has not answered for"):
+        rig.run()
+    assert rig.ends == dict.fromkeys(range(10), Status.SUCCEEDED)
+
+
+# No polling.
+
+
+@pytest.mark.parametrize("latency", [0.0, 1.0, 90.0, 3600.0])
+def test_the_scheduler_is_asked_only_when_something_has_happened(latency: float) -> None:
+    """Once for each request, landing and timer, and no more in a wait of an hour than in one of a second."""
+    gateway = ScriptedGateway(latency=lambda ask: latency * (1 + ask.task.row % 7))
+    rig = Rig(rows(300), gateway, budgets={"a": (LIMIT,)}).run()
+    assert rig.scheduler.asked <= 4 * 300
+
+
+def test_a_loop_that_nothing_can_wake_says_so() -> None:
+    """Where everything waits for what cannot come, a jumping loop raises rather than sleeps."""
+
+    async def hang() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Deadlock):
+        run(hang())
