@@ -295,7 +295,8 @@ def resume(path: Path, attend: Attend = unattended, gateway: str | None = None) 
         manifest = directory.read_json(directory.manifest_path)
         prepared = reopen(directory, manifest)
         chosen = environment.resolve_again(manifest["gateway"], gateway)
-        history = histories.read_history(directory.journal_path, prepared.maker.slots)
+        window = prepared.limits.window_seconds
+        history = histories.read_history(directory.journal_path, prepared.maker.slots, window)
         cut = journals.cut_torn_tail(directory.journal_path, history.end) if directory.journal_path.exists() else 0
         if cut:
             prepared.notices.append(f"The journal ended in the middle of a frame: {cut} bytes were cut off.")
@@ -377,6 +378,8 @@ async def _session(
             recorder = Recorder(journal, history, prepared.models, token.redact)
             recorder.begin(directory.path.name)
             ledger = MemoryLedger(prepared.budgets, guard)
+            for spent in history.recent:
+                ledger.restore(spent.model, spent.charge, started - max(0.0, time.time() - spent.at))
             scheduler, estimator, spending = make_scheduler(
                 prepared.job,
                 prepared.models,
@@ -529,7 +532,15 @@ def write_tables(prepared: Prepared, directory: RunDirectory, history: History, 
             return [(0, str(row.index), "")]
         return [(task.slot, task.id, task.models[0] if len(task.models) == 1 else "") for task in made]
 
-    tables = Tables(prepared.records, tasks, history, directory.journal_path, prepared.columns, open_status)
+    tables = Tables(
+        prepared.records,
+        tasks,
+        history,
+        directory.journal_path,
+        prepared.columns,
+        open_status,
+        id_column=prepared.job.id_column,
+    )
     tables.write_results(directory.results_path)
     tables.write_errors(directory.results_path, directory.errors_path)
     tables.write_attempts(directory.attempts_path)

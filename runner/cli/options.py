@@ -151,7 +151,8 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
         spooled=said.get("input") == STDIN,
     )
     if setup.spooled:
-        said["input"] = str(spool(sys.stdin.buffer, Path(tempfile.mkdtemp(prefix="runner-")) / "stdin.jsonl"))
+        folder = click.get_current_context().with_resource(tempfile.TemporaryDirectory(prefix="runner-"))
+        said["input"] = str(spool(sys.stdin.buffer, Path(folder) / "stdin.jsonl"))
     if "input" in said:
         said["input"] = str(Path(said["input"]).absolute())
     return declare(said, source), setup

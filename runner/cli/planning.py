@@ -26,7 +26,7 @@ def plan(source: str, latency: float, tokens_per_second: float, as_json: bool, *
     from runner import app
     from runner.report import planned
 
-    job, setup = declared(source, words)
+    job, setup = declared(source, words | {"bad_rows": "record"})
     prepared = app.prepare(job, setup)
     made = app.plan(prepared, latency, tokens_per_second)
     planned.show(made, prepared.survey, prepared.notices, as_json=as_json)

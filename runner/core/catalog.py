@@ -146,6 +146,7 @@ _WORDS = {
     ),
     "thinking": ("none", "effort", "adaptive", "budget", "level"),
     "endpoints": DIALECTS,
+    "images": ("patches-28", "patches-28-large", "patches-32", "tiles-768", "flat-1100", "none"),
 }
 """Facts that take only certain words."""
 
@@ -169,10 +170,11 @@ def build(tables: Iterable[tuple[str, Facts]]) -> Catalogue:
             )
         _gather(families, table.get("families", {}), origin, "families")
         _gather(providers, table.get("providers", {}), origin, "providers")
-        for name in table.get("models", {}):
+        stated = _mapping(table.get("models", {}), f"{origin}: [models]")
+        for name in stated:
             ids.setdefault(_short(name), name)
-        _gather(models, {_short(name): facts for name, facts in table.get("models", {}).items()}, origin, "models")
-        for task, names in table.get("picks", {}).items():
+        _gather(models, {_short(name): facts for name, facts in stated.items()}, origin, "models")
+        for task, names in _mapping(table.get("picks", {}), f"{origin}: [picks]").items():
             picks[task] = _typed(names, "tuple", f"{origin}: picks.{task}")
     made = {name: _make(Family(name=name), facts) for name, facts in families.items()}
     catalogue = Catalogue({name: _model(ids[name], facts, made, providers) for name, facts in models.items()}, picks)

@@ -103,6 +103,8 @@ def measure(request: Request, count: TokenCounter, pixels: Callable[[str], tuple
 
 NOT_READ = frozenset({"model", "metadata", "user", "stream", "store", "stop", "temperature", "top_p"})
 """Keys of a batch line's body that no model reads as text."""
+MEDIA_TYPES = ("media_type", "mimeType", "mime_type", "format")
+"""Keys beside a `data` that is base64, in Anthropic's, Gemini's and OpenAI's blocks."""
 
 
 def _measure_body(body: Mapping[str, Json], count: TokenCounter, pixels: Callable[[str], tuple[int, int]]) -> Size:
@@ -112,16 +114,24 @@ def _measure_body(body: Mapping[str, Json], count: TokenCounter, pixels: Callabl
     while stack:
         key, value = stack.pop()
         if isinstance(value, str):
-            if value.startswith("data:") or (key in ("url", "image_url", "fileUri") and value.startswith("https:")):
+            if _is_data_url(value) or (key in ("url", "image_url", "fileUri") and value.startswith("https:")):
                 images.append(pixels(value))
-            elif key != "type":
+            elif key not in ("type", "role"):
                 tokens += count(value)
         elif isinstance(value, Mapping):
             tokens += PER_MESSAGE if "role" in value else 0
-            stack.extend(value.items())
+            media = next((value[name] for name in MEDIA_TYPES if name in value), None)
+            if media is not None and isinstance(value.get("data"), str):
+                images.append(pixels(f"data:{media};base64,{value['data']}"))
+            else:
+                stack.extend(value.items())
         elif isinstance(value, list):
             stack.extend((key, item) for item in value)
     return Size(tokens, tuple(images))
+
+
+def _is_data_url(text: str) -> bool:
+    return text.startswith("data:") and ";base64," in text[:100]
 
 
 class _Correction:

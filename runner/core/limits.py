@@ -139,7 +139,10 @@ def from_table(table: Mapping[str, Any], origin: str, base: Limits | None = None
         raise UsageError(f'{origin}: count is "input" or "total"; got {count!r}.')
     per_model = _allowance(table.get("per_model", {}), origin, "per_model")
     models = {name: per_model.over(own) for name, own in base.models.items()}
-    for name, own in table.get("models", {}).items():
+    stated = table.get("models", {})
+    if not isinstance(stated, Mapping):
+        raise UsageError(f"{origin}: [models] is a table.")
+    for name, own in stated.items():
         short = name.removeprefix(PREFIX)
         models[short] = _allowance(own, origin, f'models."{name}"').over(models.get(short, Allowance()))
     return Limits(

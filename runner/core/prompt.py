@@ -144,14 +144,17 @@ def _read_message(item: Any, position: int) -> Message:
     if role not in get_args(Role):
         raise RowError(f"{where} has the role {role!r}; there are system, user, assistant and tool")
     content = item.get("content")
-    calls = tuple(item.get("tool_calls") or ())
+    calls = item.get("tool_calls") or []
+    if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+        raise RowError(f"{where} has `tool_calls` that are not a list of objects")
     if content is None and calls:
         content = ""
     if isinstance(content, list):
         content = tuple(_read_part(block, where) for block in content)
     elif not isinstance(content, str):
         raise RowError(f"{where} has no content that is a text or a list of blocks")
-    return Message(role=cast("Role", role), content=content, tool_calls=calls, tool_call_id=item.get("tool_call_id"))
+    answers = item.get("tool_call_id")
+    return Message(role=cast("Role", role), content=content, tool_calls=tuple(calls), tool_call_id=answers)
 
 
 def _read_part(block: Json, where: str) -> Part:

@@ -78,7 +78,7 @@ class Tally:
             self.sent += 1
         elif kind == "landed":
             self._landed(frame)
-        elif kind == "ended":
+        elif kind == "ended" and frame["final"]:
             self.statuses[frame["final"]] += 1
         elif kind == "session":
             self.sessions += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,10 +84,8 @@ class TaskMaker:
         return (model,)
 
     def _id(self, row: int, columns: Mapping[str, Any]) -> str:
-        column = self.job.id_column
-        if column is None:
-            column = next((name for name in ("custom_id", "id") if name in columns), None)
-        elif column not in columns:
+        column = naming_column(self.job.id_column, columns)
+        if column is not None and column not in columns:
             raise RowError(f"it has no column {column!r}, which --id-column names")
         return str(row) if column is None else str(columns[column])
 
@@ -167,6 +165,11 @@ class TaskMaker:
         return min([default, model.max_output_tokens or default, *amounts])
 
 
+def naming_column(given: str | None, columns: Container[str]) -> str | None:
+    """The column whose values are the ids of rows; None if they go by their position."""
+    return given or next((name for name in ("custom_id", "id") if name in columns), None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Route:
     """Where requests of one shape can go."""
@@ -220,6 +223,8 @@ class Survey:
         """Widen the kinds of columns by a row's values."""
         for name, value in columns.items():
             kind = KINDS.get(type(value), "json")
+            if kind == "int" and not -(2**63) <= value < 2**63:
+                kind = "json"
             known = self.kinds.get(name)
             if known is None or known == "null":
                 self.kinds[name] = kind

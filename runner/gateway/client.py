@@ -6,7 +6,7 @@ failure is decided in `core.retry`. The token is added here and nowhere else, to
 
 from __future__ import annotations
 
-import asyncio
+import ipaddress
 import ssl
 from types import TracebackType
 from typing import Self
@@ -22,7 +22,13 @@ from runner.gateway.secret import Secret
 LARGEST_RESPONSE = 32 * 1024 * 1024
 """Bytes, decompressed."""
 CONNECT_SECONDS = 10.0
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def origin_of(url: str) -> URL:
@@ -35,7 +41,7 @@ def origin_of(url: str) -> URL:
         raise UsageError(f"The gateway's address {url!r} is not of the form https://host.")
     if parsed.user or parsed.password:
         raise UsageError("The gateway's address holds a user name or a password; the token belongs in the environment.")
-    if parsed.scheme == "http" and parsed.host not in LOOPBACK and not parsed.host.startswith("127."):
+    if parsed.scheme == "http" and not _is_loopback(parsed.host):
         raise UsageError(f"The gateway's address {url!r} is not https: the token would be readable on the way.")
     if parsed.path not in ("", "/") or parsed.query_string:
         raise UsageError(f"The gateway's address {url!r} has a path; it is only the host: {parsed.origin()}")
@@ -131,18 +137,16 @@ class Client:
     @staticmethod
     async def _read(answer: aiohttp.ClientResponse) -> bytes | None:
         """The whole body, or None where it is larger than the bound."""
-        first = await answer.content.readany()
-        if answer.content.at_eof():
-            return first
-        chunks, size = [first], len(first)
-        while not answer.content.at_eof():
+        chunks, size = [], 0
+        while True:
             chunk = await answer.content.readany()
             size += len(chunk)
             if size > LARGEST_RESPONSE:
                 answer.close()
                 return None
             chunks.append(chunk)
-        return b"".join(chunks)
+            if answer.content.at_eof():
+                return chunk if len(chunks) == 1 else b"".join(chunks)
 
     @staticmethod
     def _too_large() -> Failure:
@@ -168,8 +172,3 @@ class Client:
         return Failure(
             kind=Kind.INVALID_RESPONSE, message=f"Not a response that can be read: {message}", ambiguous=True
         )
-
-
-async def close_softly() -> None:
-    """Give transports of a closed session the one turn of the loop that they need to go."""
-    await asyncio.sleep(0)

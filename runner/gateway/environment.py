@@ -57,7 +57,7 @@ def resolve(choice: str | None) -> Gateway:
     """
     name, _, query = (choice or "").partition("?")
     if name == "local":
-        options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+        options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True, strict_parsing=False))
         return Gateway(None, Secret(LOCAL_TOKEN), options)
     values = {**dotenv_values(Path(".env")), **os.environ}
     url = choice or values.get(BASE_URL)

@@ -10,8 +10,8 @@ import imagesize
 
 from runner.core.estimate import UNKNOWN_PIXELS
 
-HEAD = 64 * 1024
-"""Characters of base64 that are looked at: sizes stand near the start of every common format."""
+HEAD = 512 * 1024
+"""Characters of base64 that are looked at: sizes stand before the pixels, behind previews at the most."""
 
 
 def pixels(url: str) -> tuple[int, int]:

@@ -31,6 +31,8 @@ class Secret:
         forms = {
             self._text,
             base64.b64encode(self._text.encode()).decode().rstrip("="),
+            base64.urlsafe_b64encode(self._text.encode()).decode().rstrip("="),
+            urllib.parse.quote(self._text),
             urllib.parse.quote(self._text, safe=""),
             urllib.parse.quote_plus(self._text),
         }

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, mkdtemp
 
 import platformdirs
 import tiktoken
@@ -71,7 +71,7 @@ def _cache_directory(encoding: str) -> Iterator[None]:
     """TIKTOKEN_CACHE_DIR for the time of loading: the user's own if it holds the file, else ours."""
     before = os.environ.get("TIKTOKEN_CACHE_DIR")
     known = RANKS.get(encoding)
-    if known is None or (before and (Path(before) / known[0]).is_file()):
+    if known is None or (before and _is_whole(Path(before) / known[0], known[1])):
         yield
         return
     os.environ["TIKTOKEN_CACHE_DIR"] = str(unpack(encoding).parent)
@@ -84,18 +84,29 @@ def _cache_directory(encoding: str) -> Iterator[None]:
             os.environ["TIKTOKEN_CACHE_DIR"] = before
 
 
+def _is_whole(path: Path, digest: str) -> bool:
+    """Whether the file is there and what it should be: tiktoken deletes one that is not."""
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+
 def unpack(encoding: str) -> Path:
     """The ranks' file in the user's cache directory, put there whole and verified if it was not there yet."""
     name, digest = RANKS[encoding]
     target = Path(platformdirs.user_cache_path("runner")) / "tiktoken" / name
-    if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == digest:
+    if _is_whole(target, digest):
         return target
     packed = importlib.resources.files("runner.gateway") / "ranks" / f"{encoding}.tiktoken.xz"
     ranks = lzma.decompress(packed.read_bytes())
     if hashlib.sha256(ranks).hexdigest() != digest:
         raise ValueError(f"the packaged ranks of {encoding} are damaged")
+    try:
+        return _put(ranks, target)
+    except OSError:  # a home that cannot be written, as cron may have it
+        return _put(ranks, Path(mkdtemp(prefix="runner-")) / name)
+
+
+def _put(ranks: bytes, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=target.parent, delete=False) as file:
         file.write(ranks)
-    Path(file.name).replace(target)
-    return target
+    return Path(file.name).replace(target)

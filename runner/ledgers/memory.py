@@ -101,6 +101,11 @@ class MemoryLedger:
                 return self._refusal(windows, charge, now)
         return Lease(model, charge, now, [window.take(window.limit.of(charge), now) for window in windows])
 
+    def restore(self, model: str, charge: Charge, at: float) -> None:
+        """Count what an earlier session spent at a moment before now, whether it fits or not; oldest first."""
+        for window in self._budgets[model]:
+            window.settle(window.take(amount := window.limit.of(charge), at), amount, at)
+
     def _refusal(self, windows: tuple[Window, ...], charge: Charge, now: float) -> Refusal:
         until, limit = now, windows[0].limit
         for window in windows:

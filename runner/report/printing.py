@@ -82,7 +82,7 @@ def model_table(summary: Mapping[str, Any]) -> str:
 
 def preview(results: Path, rows: int = 5) -> None:
     """The first lines of a results table."""
-    frame = pl.scan_parquet(results).select("row", "id", "model", "status", "answer").head(rows).collect()
+    frame = pl.scan_parquet(results, glob=False).select("row", "id", "model", "status", "answer").head(rows).collect()
     for line in frame.iter_rows(named=True):
         answer = safe(line["answer"] or "", 60)
         sys.stdout.write(
@@ -93,7 +93,7 @@ def preview(results: Path, rows: int = 5) -> None:
 def show_errors(errors: Path, kinds: int = 5) -> None:
     """The commonest reasons, with an example of each."""
     frame = (
-        pl.scan_parquet(errors)
+        pl.scan_parquet(errors, glob=False)
         .filter(pl.col("error_type").is_not_null())
         .group_by("error_type")
         .agg(pl.len().alias("rows"), pl.col("error_message").first())

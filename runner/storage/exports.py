@@ -39,8 +39,20 @@ def export(path: Path, form: str, out: Path | None, *, raw_cells: bool = False) 
     directory = RunDirectory.open(path)
     if not directory.results_path.is_file():
         raise UsageError(f"{path} has no results yet: they are written when the run ends, or stops.")
-    if out is not None and out.exists():
-        raise UsageError(f"{out} exists; nothing was written.")
+    beside = None if out is None else out.with_name(f"{out.stem}.errors{out.suffix}")
+    for target in (out, beside if form == "openai-batch" else None):
+        if target is not None and (target.exists() or target.is_symlink()):
+            raise UsageError(f"{target} exists; nothing was written.")
+    try:
+        return _export(directory, form, out, beside, raw_cells)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0][:300]
+        raise StorageFailed(f"{directory.results_path} cannot be read: {reason}") from None
+
+
+def _export(
+    directory: RunDirectory, form: str, out: Path | None, beside: Path | None, raw_cells: bool
+) -> list[tuple[str, int]]:
     if form == "parquet":
         return [_copy(directory.results_path, out)]
     if form == "csv":
@@ -56,15 +68,14 @@ def export(path: Path, form: str, out: Path | None, *, raw_cells: bool = False) 
         return None if line["status"] == Status.SUCCEEDED else _batch_error(line)
 
     written = [_write(out, lambda sink: _lines(directory.results_path, sink, output))]
-    if out is not None:
-        beside = out.with_name(f"{out.stem}.errors{out.suffix}")
+    if beside is not None:
         written.append(_write(beside, lambda sink: _lines(directory.results_path, sink, error)))
     return written
 
 
 def rows(results: Path) -> Iterator[dict[str, Any]]:
     """The lines of a results table."""
-    for batch in pl.scan_parquet(results).collect_batches(chunk_size=BATCH, maintain_order=True):
+    for batch in pl.scan_parquet(results, glob=False).collect_batches(chunk_size=BATCH, maintain_order=True):
         yield from batch.iter_rows(named=True)
 
 
@@ -73,19 +84,24 @@ def _write(out: Path | None, write: Callable[[BinaryIO], int]) -> tuple[str, int
         lines = write(sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return "-", lines
+    beside = out.with_name(f".{out.name}.new")
     try:
-        fd = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as sink:
-            return str(out), write(sink)
+            lines = write(sink)
+        beside.replace(out)
     except OSError as error:
         raise StorageFailed(f"{out} cannot be written: {error.strerror}.") from None
+    finally:
+        beside.unlink(missing_ok=True)
+    return str(out), lines
 
 
 def _copy(results: Path, out: Path | None) -> tuple[str, int]:
     def write(sink: BinaryIO) -> int:
         with results.open("rb") as file:
             shutil.copyfileobj(file, sink)
-        return int(pl.scan_parquet(results).select(pl.len()).collect().item())
+        return int(pl.scan_parquet(results, glob=False).select(pl.len()).collect().item())
 
     return _write(out, write)
 
@@ -101,10 +117,10 @@ def _lines(results: Path, sink: BinaryIO, form: Callable[[Mapping[str, Any]], Ma
 
 
 def _csv(results: Path, sink: BinaryIO, raw_cells: bool) -> int:
-    names = list(pl.scan_parquet(results).collect_schema())
+    names = list(pl.scan_parquet(results, glob=False).collect_schema())
     text = io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text)
-    writer.writerow(names)
+    writer.writerow(names if raw_cells else [_defused(name) for name in names])
     count = 0
     for line in rows(results):
         writer.writerow([value if raw_cells else _defused(value) for value in line.values()])
@@ -115,6 +131,10 @@ def _csv(results: Path, sink: BinaryIO, raw_cells: bool) -> int:
 
 def _defused(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _batch_id(line: Mapping[str, Any]) -> str:
+    return f"batch_req_{line['row']}_{line['model']}"
 
 
 def _batch_output(line: Mapping[str, Any], created: int) -> dict[str, Any]:
@@ -136,7 +156,7 @@ def _batch_output(line: Mapping[str, Any], created: int) -> dict[str, Any]:
         "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
     }
     return {
-        "id": f"batch_req_{line['row']}",
+        "id": _batch_id(line),
         "custom_id": line["id"],
         "response": {"status_code": 200, "request_id": f"row-{line['row']}", "body": body},
         "error": None,
@@ -151,7 +171,7 @@ def _batch_error(line: Mapping[str, Any]) -> dict[str, Any]:
     code = BATCH_CODES.get(line["status"]) or line["error_type"]
     message = line["error_message"] or "This request was not sent before the run ended."
     return {
-        "id": f"batch_req_{line['row']}",
+        "id": _batch_id(line),
         "custom_id": line["id"],
         "response": None,
         "error": {"code": code, "message": message},

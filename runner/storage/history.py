@@ -3,13 +3,52 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from runner.core.errors import StorageFailed
 from runner.core.tally import Tally
+from runner.core.values import Charge
 from runner.storage import journal
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one request took of its model's budget."""
+
+    at: float
+    """Wall clock time of its sending."""
+    model: str
+    charge: Charge
+
+
+class _Recent:
+    """The spending of the last window, followed while frames are read."""
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._spent: dict[tuple[int, int, int], Spent] = {}
+
+    def add(self, frame: Mapping[str, Any]) -> None:
+        kind = frame["t"]
+        if kind not in ("sent", "landed"):
+            return
+        key = (frame["row"], frame["slot"], frame["n"])
+        if kind == "sent":
+            self._spent[key] = Spent(frame["at"], frame["model"], Charge(1, frame["est"], frame["cap"]))
+            while self._spent and next(iter(self._spent.values())).at < frame["at"] - self._window:
+                del self._spent[next(iter(self._spent))]
+        elif key in self._spent:
+            spent, failure, usage = self._spent[key], frame.get("failure"), frame.get("usage")
+            if usage is not None and usage["reported"]:
+                self._spent[key] = replace(spent, charge=Charge(1, usage["input"], usage["output"]))
+            elif failure is not None and not failure["ambiguous"]:
+                self._spent[key] = replace(spent, charge=Charge(1, 0, 0))
+
+    def __iter__(self) -> Iterator[Spent]:
+        return iter(self._spent.values())
 
 
 class History:
@@ -21,17 +60,21 @@ class History:
         self.tally = Tally()
         self.end = 0
         """Where the last whole frame ends."""
+        self.recent: list[Spent] = []
+        """What the last sessions spent within `window` of their end: a resume still has to reckon with it."""
         self._offsets: array.array[int] = array.array("q")
 
     def add(self, payload: Mapping[str, Any], offset: int) -> None:
         """Take in one frame."""
-        self.tally.add(payload)
         if payload.get("final"):
             position = payload["row"] * self.slots + payload["slot"]
             if position >= len(self._offsets):
                 self._offsets.extend([-1] * (2 * position + 1024 - len(self._offsets)))
-            if self._offsets[position] < 0:  # the first word on a task stands
+            if self._offsets[position] >= 0:  # the first word on a task stands
+                payload = {**payload, "final": None}
+            else:
                 self._offsets[position] = offset
+        self.tally.add(payload)
 
     def offset(self, row: int, slot: int) -> int:
         """Where the frame stands that ended a task, or -1."""
@@ -43,9 +86,12 @@ class History:
         return self.offset(row, slot) >= 0
 
 
-def read_history(path: Path, slots: int) -> History:
-    """Read a journal through; raises StorageFailed if it is damaged or of a newer version."""
-    history = History(slots)
+def read_history(path: Path, slots: int, window: float = 0.0) -> History:
+    """Read a journal through; raises StorageFailed if it is damaged or of a newer version.
+
+    `window`, in seconds, is how far back spending is remembered.
+    """
+    history, recent = History(slots), _Recent(window)
     if not path.exists():
         return history
     for frame in journal.read(path):
@@ -53,4 +99,7 @@ def read_history(path: Path, slots: int) -> History:
             raise StorageFailed(f"{path} was written by a newer runner (journal version {frame.payload['version']}).")
         history.add(frame.payload, frame.offset)
         history.end = frame.end
+        if window:
+            recent.add(frame.payload)
+    history.recent = list(recent)
     return history

@@ -36,11 +36,13 @@ def seconds(value: Any) -> Any:
 
 def _names(value: Any) -> Any:
     """Names given as a list, or one text with commas."""
-    parts = [value] if isinstance(value, str) else list(value)
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise ValueError("models are named in a list, or in one text with commas")
     return [name.strip() for part in parts for name in str(part).split(",") if name.strip()]
 
 
-Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -98,8 +100,9 @@ def read_words(path: Path) -> dict[str, Any]:
         if isinstance(words.get(key), str) and words[key].startswith("@"):
             words[key] = f"@{base / words[key][1:]}"
     for key in ("input", "schema", "limits"):
-        if isinstance(words.get(key), str) and words[key] != "-":
-            words[key] = str(base / words[key])
+        value = words.get(key)
+        if isinstance(value, str) and value != "-" and not value.lstrip().startswith("{"):
+            words[key] = str(base / value.removeprefix("@"))
     return words
 
 

@@ -11,6 +11,7 @@ A torn tail is cut off when the journal is opened again; a damaged frame with wh
 from __future__ import annotations
 
 import os
+import re
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ VERSION = 1
 COMMIT_SECONDS = 0.05
 HEAD = 18
 """Bytes before the payload: two numbers of eight hexadecimal digits, each with a space behind it."""
+_HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8} \{")
 
 
 def frame(payload: Mapping[str, Any]) -> bytes:
@@ -134,7 +136,7 @@ def read(path: Path) -> Iterator[Frame]:
         for line in file:
             payload = _payload(line)
             if payload is None:
-                if any(_payload(later) is not None for later in file):
+                if _hides_frame(line) or any(_payload(later) is not None or _hides_frame(later) for later in file):
                     raise StorageFailed(
                         f"The journal {path} is damaged at byte {offset}, with whole frames behind the damage."
                     )
@@ -151,8 +153,16 @@ def _payload(line: bytes) -> dict[str, Any] | None:
     body = line[HEAD:-1]
     if len(body) != length or line[-1:] != b"\n" or zlib.crc32(body) != check:
         return None
-    payload: dict[str, Any] = orjson.loads(body)
-    return payload
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return payload if isinstance(payload, dict) else None
+
+
+def _hides_frame(line: bytes) -> bool:
+    """Whether a damaged line has a whole frame in it, behind a newline that is gone."""
+    return any(_payload(line[found.start() :]) is not None for found in _HEAD.finditer(line, 1))
 
 
 def read_at(file: Any, offset: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from runner.core.errors import StorageFailed
+from runner.core.tasks import naming_column
 from runner.core.values import Status
 from runner.storage import journal
 from runner.storage.history import History
@@ -87,20 +88,20 @@ class Tables:
         journal_path: Path,
         columns: Mapping[str, Any],
         open_status: Status = Status.CANCELED,
-        id_of: Callable[[BadRow | Row], str] = lambda record: str(record.index),
+        id_column: str | None = None,
     ) -> None:
         """`tasks_of` gives (slot, id, model) for each task of a row; `columns` the input's columns and their types.
 
-        `open_status` is what a task without an outcome is said to be.
+        `open_status` is what a task without an outcome is said to be; `id_column` the job's column of ids.
         """
         self._records = records
         self._tasks_of = tasks_of
         self._history = history
         self._journal_path = journal_path
         self._open_status = open_status
-        self._id_of = id_of
-        self._columns = {name: kind for name, kind in columns.items() if name != "id"}
-        self._names = {name: f"input_{name}" if name in RESULT_SCHEMA else name for name in self._columns}
+        repeated = naming_column(id_column, columns) == "id"
+        self._columns = {name: kind for name, kind in columns.items() if not (repeated and name == "id")}
+        self._names = _names(self._columns)
         self.schema = {**RESULT_SCHEMA, **{self._names[name]: kind for name, kind in self._columns.items()}}
 
     def write_results(self, path: Path) -> None:
@@ -109,7 +110,7 @@ class Tables:
 
     def write_errors(self, results: Path, path: Path) -> None:
         """The tasks that did not succeed, from the results table."""
-        frame = pl.scan_parquet(results).filter(pl.col("status") != Status.SUCCEEDED).select(ERROR_COLUMNS)
+        frame = pl.scan_parquet(results, glob=False).filter(pl.col("status") != Status.SUCCEEDED).select(ERROR_COLUMNS)
         _replace(frame, path)
 
     def write_attempts(self, path: Path) -> None:
@@ -134,7 +135,7 @@ class Tables:
         with self._journal_path.open("rb") as file:
             for record in self._records():
                 if isinstance(record, BadRow):
-                    yield self._line(record, 0, self._id_of(record), "", {}, file)
+                    yield self._line(record, 0, str(record.index), "", {}, file)
                     continue
                 for slot, name, model in self._tasks_of(record):
                     yield self._line(record, slot, name, model, record.columns, file)
@@ -176,6 +177,19 @@ class Tables:
             }
 
 
+def _names(columns: Iterable[str]) -> dict[str, str]:
+    """The names that input columns have in the table: `input_NAME` where the runner's own has that name."""
+    names: dict[str, str] = {}
+    taken = {*RESULT_SCHEMA, *(name for name in columns if name not in RESULT_SCHEMA)}
+    for name in columns:
+        names[name] = name
+        if name in RESULT_SCHEMA:
+            while names[name] in taken:
+                names[name] = f"input_{names[name]}"
+            taken.add(names[name])
+    return names
+
+
 def _fill(line: dict[str, Any], payload: Mapping[str, Any]) -> None:
     """A result line from the frame that ended the task."""
     line["status"] = payload["final"]
@@ -215,6 +229,8 @@ def _cell(value: Any, kind: Any) -> Any:
         return orjson.dumps(value, default=_odd).decode()
     if kind == pl.String:
         return _clean(value)
+    if kind == pl.Int64 and not -(2**63) <= value < 2**63:
+        return None  # a survey makes such a column text; where none was made, one cell must not stop the table
     return float(value) if kind == pl.Float64 and isinstance(value, int) else value
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
-import io
 import shutil
+import stat
 import sys
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,22 @@ import polars as pl
 
 from runner.core.errors import InputRejected
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of one JSONL line."""
 CHUNK = 10_000
 """Rows of Parquet in memory at once."""
 STDIN = "-"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error, zstd.ZstdError)
+"""What files and archives raise when they cannot be read on."""
+NOT_PARQUET = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What polars raises for a file that is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +71,13 @@ class Source:
     def __init__(self, path: Path) -> None:
         """Raises InputRejected if there is nothing at `path` that can be read."""
         self.path = path
-        if not path.exists():
-            raise InputRejected(f"There is no input at {path}.")
-        if not path.is_file():
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            raise InputRejected(f"There is no input at {path}.") from None
+        except (OSError, ValueError) as error:
+            raise InputRejected(f"{str(path)[:200]} cannot be read: {error}.") from None
+        if not stat.S_ISREG(mode):
             raise InputRejected(
                 f"{path} is not a regular file. Give a JSONL, CSV or Parquet file, or - for standard input."
             )
@@ -102,8 +118,8 @@ class Source:
                 with gzip.open(file) as unpacked:
                     yield unpacked  # type: ignore[misc]
             else:
-                with _zstd_open(file) as unpacked:
-                    yield unpacked
+                with zstd.open(file) as unpacked:
+                    yield unpacked  # type: ignore[misc]
 
     def _jsonl(self) -> Iterator[Record]:
         index = 0
@@ -125,8 +141,8 @@ class Source:
                 return
             number += 1
             start, length = offset, len(data)
-            if number == 1:
-                data = data.removeprefix(b"\xef\xbb\xbf")
+            mark = len(BYTE_ORDER_MARK) if number == 1 and data.startswith(BYTE_ORDER_MARK) else 0
+            data = data[mark:]
             while length >= LONGEST_LINE and data and not data.endswith(b"\n"):
                 data = self._readline(file)
                 length += len(data or b"")
@@ -136,18 +152,19 @@ class Source:
             if data is None:
                 yield number, start, None
             elif data.strip():
-                yield number, start, data
+                yield number, start + mark, data
 
     def _readline(self, file: BinaryIO) -> bytes:
         try:
             return file.readline(LONGEST_LINE)
-        except (OSError, EOFError, ValueError) as error:
+        except UNREADABLE as error:
             raise InputRejected(f"{self.path} cannot be read to its end: {error}.") from None
 
     def _csv(self) -> Iterator[Record]:
         delimiter = "\t" if self.format == "tsv" else ","
-        with self._open() as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, delimiter=delimiter, strict=True)
+        with self._open() as raw:
+            csv.field_size_limit(LONGEST_LINE)
+            reader = csv.reader(_decoded(raw), delimiter=delimiter, strict=True)
             header = self._csv_next(reader)
             if header is None:
                 return
@@ -168,28 +185,39 @@ class Source:
     def _csv_next(self, reader: Any) -> list[str] | None:
         try:
             return next(reader, None)
-        except (csv.Error, UnicodeDecodeError, OSError, EOFError) as error:
+        except csv.Error as error:
+            raise InputRejected(f"{self.path}: line {reader.line_num}: {error}.") from None
+        except UNREADABLE as error:  # the line that could not be read is not counted yet
             raise InputRejected(f"{self.path}: line {reader.line_num + 1}: {error}.") from None
 
     def _parquet(self) -> Iterator[Record]:
         try:
-            frame = pl.scan_parquet(self.path)
+            frame = pl.scan_parquet(self.path, glob=False)
             total = frame.select(pl.len()).collect().item()
             for start in range(0, total, CHUNK):
                 chunk = frame.slice(start, CHUNK).collect()
                 for index, columns in enumerate(chunk.iter_rows(named=True), start):
                     yield Row(index, f"row {index}", columns, _digest(repr(tuple(columns.values())).encode()))
-        except pl.exceptions.PolarsError as error:
+        except NOT_PARQUET as error:
             raise InputRejected(f"{self.path} cannot be read as Parquet: {_first_line(error)}") from None
 
     def schema(self) -> dict[str, pl.DataType] | None:
         """The columns' types where the file states them: Parquet."""
         if self.format != "parquet":
             return None
-        return dict(pl.scan_parquet(self.path).collect_schema())
+        try:
+            return dict(pl.scan_parquet(self.path, glob=False).collect_schema())
+        except NOT_PARQUET as error:
+            raise InputRejected(f"{self.path} cannot be read as Parquet: {_first_line(error)}") from None
 
 
-def _first_line(error: Exception) -> str:
+def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    """Text line by line, so that a byte that is not UTF-8 is found in its own line."""
+    for number, line in enumerate(lines):
+        yield line.decode("utf-8" if number else "utf-8-sig")
+
+
+def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0][:300]
 
 
@@ -213,18 +241,9 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=12).hexdigest()
 
 
-@contextmanager
-def _zstd_open(file: BinaryIO) -> Iterator[Any]:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-    with zstd.open(file) as unpacked:
-        yield unpacked
-
-
 def spool(stream: IO[bytes], target: Path) -> Path:
     """Copy standard input to a file, so that it can be read again by a resume."""
     with target.open("wb") as file:
+        target.chmod(0o600)
         shutil.copyfileobj(stream, file, 1024 * 1024)
     return target

@@ -299,7 +299,7 @@ async def test_half_a_gzip_is_never_taken_for_a_whole_answer(serve: Any, connect
     if isinstance(result, Failure):
         assert result.ambiguous
     else:
-        with pytest.raises(ValueError, match="JSON|Unterminated"):
+        with pytest.raises(json.JSONDecodeError):
             json.loads(result.body)
 
 

@@ -177,9 +177,9 @@ def test_a_settlement_never_dates_the_spending_earlier(ledger: Ledger) -> None:
     assert ledger.spent(14.99)[INPUT] == 100
 
 
-def test_a_guard_keeps_spending_for_a_fraction_of_the_window_longer(ledgers: Callable[..., Ledger]) -> None:
+def test_a_guard_keeps_spending_beyond_its_window(ledgers: Callable[..., Ledger]) -> None:
     """It allows for the time that a request needs to reach the gateway's clock."""
-    ledger = ledgers(BUDGETS, guard=0.1)
+    ledger = ledgers(BUDGETS, guard=lambda window: 0.1 * window)
     lease = taken(ledger, "a", Charge(1, 100, 0), 0.0)
     ledger.settle(lease, lease.charge, 1.0)
     assert refused(ledger, "a", Charge(1, 1, 0), 10.0).until == 11.0
@@ -193,6 +193,16 @@ def test_a_lease_is_settled_once(ledger: Ledger) -> None:
     with pytest.raises(BrokenInvariant):
         ledger.settle(lease, Charge(1, 20, 0), 1.0)
     assert ledger.spent(1.0)[INPUT] == 20
+
+
+def test_spending_of_an_earlier_session_counts_from_its_own_date(ledger: Ledger) -> None:
+    """A resumed run begins with what is still in its windows, whether it fits or not."""
+    for at in (0.0, 2.0):
+        ledger.restore("a", Charge(1, 90, 0), at)
+    assert ledger.spent(5.0)[INPUT] == ledger.spent(5.0)[COMBINED] == 180
+    assert refused(ledger, "a", Charge(1, 20, 0), 5.0).until == 12.0
+    assert ledger.spent(10.0)[INPUT] == 90
+    assert ledger.spent(12.0)[INPUT] == 0
 
 
 # When a refusal says to come back.
@@ -337,7 +347,7 @@ def test_a_guard_covers_whatever_the_way_to_the_gateway_takes(
     ledgers: Callable[..., Ledger], steps: list[tuple], delays: list[float]
 ) -> None:
     """Counted at any moment up to the guard after the take, no window of the gateway's holds more than its limit."""
-    ledger, now, counted = ledgers(BUDGETS, guard=0.05), 0.0, []
+    ledger, now, counted = ledgers(BUDGETS, guard=lambda window: 0.05 * window), 0.0, []
     for (gap, _, read, written, _, _), delay in zip(steps, delays, strict=False):
         now += gap
         lease = ledger.take("a", Charge(1, read, written), now)

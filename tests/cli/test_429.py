@@ -1,0 +1,83 @@
+"""Runs under limits that bind, against gateways of every kind of window: the judge is the gateway's own meter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+MODELS = "claude-haiku-4-5,gpt-5-4-nano"
+LIMITS = """
+window_seconds = 2
+[combined]
+input_tokens = 250
+[per_model]
+input_tokens = 160
+output_tokens = 400
+requests_per_second = 20
+"""
+WINDOWS = ("fixed", "sliding", "counter", "bucket")
+
+
+@pytest.fixture(scope="session")
+def limits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The limits file of all these runs."""
+    path = tmp_path_factory.mktemp("limits") / "limits.toml"
+    path.write_text(LIMITS)
+    return path
+
+
+@pytest.fixture
+def limited(request: pytest.FixtureRequest, gateways: Any, limits: Path) -> Any:
+    """A gateway with these limits and this kind of window."""
+    return gateways("--limits", str(limits), "--window", request.param)
+
+
+@pytest.mark.parametrize("limited", WINDOWS, indirect=True)
+def test_a_run_that_knows_the_limits_keeps_them(command, limited, limits, rows, tmp_path) -> None:
+    """All rows succeed in the end, and at no time was more in force than a window allows.
+
+    A bucket that starts full lets through its content and one refill in the length of a window.
+    """
+    words = ["run", rows(30), "-m", MODELS, "--max-tokens", "60", "--limits", limits, "--out", tmp_path / "run"]
+    done = command(*words, env=limited.env)
+    table = pl.read_parquet(tmp_path / "run" / "results.parquet")
+    meter = limited.meter()
+    assert done.code == 0
+    assert table["status"].to_list() == ["succeeded"] * 30
+    for name, limit in meter["limits"].items():
+        allowed = limit["limit"] * (2 if meter["window"] == "bucket" else 1)
+        assert limit["peak"] <= allowed, name
+    assert meter["answered_more_than_once"] == 0
+
+
+@pytest.mark.parametrize("limited", ["fixed", "sliding", "bucket"], indirect=True)
+def test_a_run_that_knows_the_limits_is_not_refused(command, limited, limits, rows, tmp_path) -> None:
+    """A mirror of a sliding log never asks for more than such a gateway has, so there is no 429."""
+    words = ["run", rows(20), "-m", MODELS, "--max-tokens", "60", "--limits", limits, "--out", tmp_path / "run"]
+    command(*words, env=limited.env)
+    assert limited.meter()["statuses"] == {"200": 20}
+
+
+@pytest.mark.parametrize("limited", WINDOWS, indirect=True)
+def test_429s_cost_a_row_no_attempt(command, limited, rows, tmp_path) -> None:
+    """A run that knows of no limits is refused, waits as it is told, and every row succeeds at its first attempt."""
+    words = ["run", rows(16), "-m", MODELS, "--max-tokens", "60", "--no-limits", "--out", tmp_path / "run"]
+    done = command(*words, env=limited.env)
+    table = pl.read_parquet(tmp_path / "run" / "results.parquet")
+    assert done.code == 0
+    assert limited.meter()["statuses"]["429"] > 0
+    assert table["attempts"].to_list() == [1] * 16
+
+
+@pytest.mark.parametrize("limited", ["sliding"], indirect=True)
+def test_429s_are_counted(command, limited, rows, tmp_path) -> None:
+    """The summary, the table of attempts and the gateway agree on how many there were."""
+    words = ["run", rows(16), "-m", MODELS, "--max-tokens", "60", "--no-limits", "--out", tmp_path / "run"]
+    done = command(*words, "--json", env=limited.env)
+    attempts = pl.read_parquet(tmp_path / "run" / "attempts.parquet")
+    refused = limited.meter()["statuses"]["429"]
+    assert done.json()["requests"]["refused_429"] == refused
+    assert attempts.filter(pl.col("http_status") == 429).height == refused

@@ -1,0 +1,176 @@
+"""Gates: when a scope that refused, or is down, may be asked again."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+
+from runner.core.gates import FIRST_PAUSE, JITTER, OUTAGE_AFTER, Gates
+from runner.core.limits import ALL
+from runner.core.retry import LONGEST_DELAY, OUTAGES
+from runner.core.values import Kind
+from runner.testing import failure, refusal
+
+WINDOW = 60.0
+
+
+@pytest.fixture
+def gates() -> Gates:
+    return Gates(WINDOW, Random(1))
+
+
+def refuse(
+    gates: Gates, *, sent_at: float, now: float, retry_after: float | None = None, model: str = "a"
+) -> str | None:
+    """A request that went out at `sent_at` comes back with a 429."""
+    return gates.failed(model, object(), refusal(retry_after=retry_after), sent_at, now)
+
+
+def pause(gates: Gates, now: float) -> float:
+    return gates.wait("a", now) - now
+
+
+def test_a_model_may_be_asked_before_anything_is_known_of_it(gates: Gates) -> None:
+    """Gates begin open."""
+    assert gates.wait("a", 5.0) == 5.0
+
+
+def test_a_refusal_closes_for_as_long_as_it_says_and_a_little(gates: Gates) -> None:
+    """Never shorter than Retry-After; longer by no more than the jitter."""
+    assert refuse(gates, sent_at=1.0, now=2.0, retry_after=30.0) == "a"
+    assert 30.0 <= pause(gates, 2.0) <= 30.0 * (1 + JITTER)
+
+
+def test_a_refusal_without_a_time_closes_for_a_growing_share_of_the_window(gates: Gates) -> None:
+    """The pause doubles with each episode, up to a whole window."""
+    now, pauses = 0.0, []
+    for _ in range(8):
+        refuse(gates, sent_at=now + 0.5, now=now + 1.0)
+        pauses.append(pause(gates, now + 1.0))
+        now = gates.wait("a", now + 1.0)
+    wanted = [min(WINDOW, WINDOW * FIRST_PAUSE * 2**n) for n in range(8)]
+    assert all(w <= p <= w * (1 + JITTER) for p, w in zip(pauses, wanted, strict=True))
+
+
+def test_refusals_of_one_episode_do_not_lengthen_the_next_pause(gates: Gates) -> None:
+    """Ten requests that were under way when the first was refused are one refusal."""
+    for n in range(10):
+        closed = refuse(gates, sent_at=0.0, now=1.0 + n / 10)
+        assert closed == ("a" if n == 0 else None)
+    assert gates["a"].refusals == 1
+    assert pause(gates, 1.0) <= WINDOW * FIRST_PAUSE * (1 + JITTER)
+
+
+def test_a_later_time_in_the_same_episode_moves_the_opening(gates: Gates) -> None:
+    """The latest Retry-After that was heard holds."""
+    refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
+    refuse(gates, sent_at=0.0, now=2.0, retry_after=20.0)
+    assert gates.wait("a", 2.0) >= 22.0
+
+
+def test_an_earlier_time_in_the_same_episode_does_not(gates: Gates) -> None:
+    """A gate never opens sooner because of another refusal."""
+    refuse(gates, sent_at=0.0, now=1.0, retry_after=20.0)
+    refuse(gates, sent_at=0.0, now=2.0, retry_after=1.0)
+    assert gates.wait("a", 2.0) >= 21.0
+
+
+def test_one_probe_goes_when_the_time_is_up(gates: Gates) -> None:
+    """While it is under way nothing else may go; its answer lets all go."""
+    refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
+    probe = object()
+    gates.sent("a", probe)
+    assert gates.wait("a", 10.0) == math.inf
+    gates.answered("a", probe)
+    assert gates.wait("a", 10.0) == 10.0
+
+
+def test_an_answer_to_a_request_from_before_the_refusal_opens_nothing(gates: Gates) -> None:
+    """It was let in before the limit was hit, and says nothing of now."""
+    refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
+    gates.answered("a", object())
+    assert gates["a"].narrow
+
+
+def test_an_answer_ends_the_series_of_refusals(gates: Gates) -> None:
+    """The next pause begins small again."""
+    for now in (0.0, 100.0, 200.0):
+        refuse(gates, sent_at=now, now=now + 1.0)
+    probe = object()
+    gates.sent("a", probe)
+    gates.answered("a", probe)
+    refuse(gates, sent_at=300.0, now=301.0)
+    assert pause(gates, 301.0) <= WINDOW * FIRST_PAUSE * (1 + JITTER)
+
+
+def test_a_lost_probe_makes_way_for_another(gates: Gates) -> None:
+    """A probe that timed out must not keep its model closed for ever."""
+    refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
+    probe = object()
+    gates.sent("a", probe)
+    gates.failed("a", probe, failure(Kind.TIMEOUT), 7.0, 30.0)
+    assert gates.wait("a", 200.0) == 200.0
+
+
+def test_a_probe_whose_row_is_at_fault_opens(gates: Gates) -> None:
+    """A 400 is an answer."""
+    refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
+    probe = object()
+    gates.sent("a", probe)
+    gates.failed("a", probe, failure(Kind.INVALID_REQUEST), 7.0, 8.0)
+    assert not gates["a"].narrow
+
+
+def test_a_closed_model_leaves_the_others_open(gates: Gates) -> None:
+    """The scope is the model that was named."""
+    refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
+    assert gates.wait("b", 1.0) == 1.0
+    assert set(gates.closed(1.0)) == {"a"}
+
+
+def test_a_refusal_of_all_closes_every_model(gates: Gates) -> None:
+    """Also those that were never asked."""
+    assert gates.failed("a", object(), refusal("all", retry_after=5.0), 0.0, 1.0) == ALL
+    assert gates.wait("b", 1.0) >= 6.0
+
+
+def test_single_outages_close_nothing(gates: Gates) -> None:
+    """A 500 now and then is the row's own bad luck."""
+    for n in range(OUTAGE_AFTER - 1):
+        assert gates.failed("a", object(), failure(Kind.SERVER_ERROR), float(n), n + 0.5) is None
+    assert gates.wait("a", 100.0) == 100.0
+
+
+def test_an_answer_between_outages_starts_the_count_again(gates: Gates) -> None:
+    """Only failures in a row mean that the model is down."""
+    for n in range(3 * OUTAGE_AFTER):
+        gates.failed("a", object(), failure(Kind.SERVER_ERROR), float(n), n + 0.5)
+        if n % 3 == 0:
+            gates.answered("a", object())
+    assert gates.closed(1000.0) == {}
+    assert not gates["a"].narrow
+
+
+@pytest.mark.parametrize("kind", sorted(OUTAGES - {Kind.UNREACHABLE}))
+def test_many_outages_in_a_row_close_the_model(gates: Gates, kind: Kind) -> None:
+    """For a second at first."""
+    closed = [gates.failed("a", object(), failure(kind), float(n), n + 0.5) for n in range(OUTAGE_AFTER)]
+    assert closed == [None] * (OUTAGE_AFTER - 1) + ["a"]
+    assert 1.0 <= pause(gates, OUTAGE_AFTER - 0.5) <= 1.0 + JITTER
+
+
+def test_pauses_of_an_outage_grow_to_a_bound(gates: Gates) -> None:
+    """A gateway that is down for long is asked about once a minute."""
+    now = 0.0
+    for _ in range(40):
+        gates.failed("a", object(), failure(Kind.SERVER_ERROR), now + 0.1, now + 0.2)
+        now = gates.wait("a", now + 0.2)
+    gates.failed("a", object(), failure(Kind.SERVER_ERROR), now + 0.1, now + 0.2)
+    assert LONGEST_DELAY <= pause(gates, now + 0.2) <= LONGEST_DELAY * (1 + JITTER)
+
+
+def test_a_gateway_that_cannot_be_reached_closes_all_at_once(gates: Gates) -> None:
+    """Where no connection is made, no model will do better."""
+    assert gates.failed("a", object(), failure(Kind.UNREACHABLE), 0.0, 1.0) == ALL

@@ -1,0 +1,116 @@
+"""The sums of a run, from frames as the journal holds them."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from runner.core.tally import Quantiles, Tally
+
+REPLY: dict[str, Any] = {
+    "t": "landed",
+    "model": "a",
+    "final": "succeeded",
+    "outcome": "ok",
+    "usage": {"input": 100, "output": 20, "reasoning": 5, "reported": True},
+    "est": 110,
+    "cap": 64,
+    "cost": 0.25,
+    "latency": 1.5,
+}
+
+
+def tally(*frames: dict[str, Any]) -> Tally:
+    made = Tally()
+    for frame in frames:
+        made.add(frame)
+    return made
+
+
+def failed(kind: str, final: str | None = None, **failure: Any) -> dict[str, Any]:
+    return {"t": "landed", "model": "a", "final": final, "failure": {"kind": kind, **failure}}
+
+
+def test_a_reply_counts_in_all_sums_of_its_model() -> None:
+    """Tokens as reported beside tokens as reserved, and what it cost."""
+    sums = tally(REPLY, REPLY).models["a"]
+    assert (sums.requests, sums.succeeded, sums.errored) == (2, 2, 0)
+    assert (sums.input_tokens, sums.estimated_input_tokens) == (200, 220)
+    assert (sums.output_tokens, sums.reserved_output_tokens, sums.reasoning_tokens) == (40, 128, 10)
+    assert (sums.cost, dict(sums.outcomes), sums.latency.count) == (0.5, {"ok": 2}, 2)
+
+
+def test_a_reply_without_usage_says_nothing_of_the_estimates() -> None:
+    """Its numbers are zero because they are unknown."""
+    silent = {**REPLY, "usage": {"input": 0, "output": 0, "reasoning": 0, "reported": False}}
+    sums = tally(silent).models["a"]
+    assert (sums.succeeded, sums.estimated_input_tokens) == (1, 0)
+
+
+def test_a_failure_that_is_tried_again_is_a_request_and_no_outcome() -> None:
+    """Attempts and tasks are counted apart."""
+    made = tally(failed("server_error"), failed("timeout", ambiguous=True), REPLY)
+    assert made.ended == 1
+    assert (made.models["a"].requests, made.models["a"].failures.total(), made.ambiguous) == (3, 2, 1)
+
+
+def test_a_refusal_is_counted_as_such() -> None:
+    """How often the gateway said 429 is what tells whether limits were right."""
+    made = tally(failed("rate_limited"), failed("rate_limited"), failed("server_error"))
+    assert (made.models["a"].refused, dict(made.models["a"].failures)) == (2, {"rate_limited": 2, "server_error": 1})
+
+
+def test_a_last_failure_ends_its_task() -> None:
+    """With the status that its frame names."""
+    made = tally(failed("invalid_request", final="errored"))
+    assert (dict(made.statuses), made.models["a"].errored) == ({"errored": 1}, 1)
+
+
+def test_a_task_that_ended_without_a_request_counts_for_no_model() -> None:
+    """A row that could not be asked has an outcome and nothing else."""
+    made = tally({"t": "ended", "final": "errored"})
+    assert (dict(made.statuses), made.models) == ({"errored": 1}, {})
+
+
+def test_sums_of_all_models_are_the_sums_of_each() -> None:
+    """And are zero before there is any."""
+    made = tally(REPLY, {**REPLY, "model": "b"})
+    assert (made.total("input_tokens"), Tally().total("input_tokens")) == (200, 0)
+
+
+def test_sessions_and_their_times_add_up() -> None:
+    """Of a run that was resumed; one that broke off has no time."""
+    made = tally({"t": "session"}, {"t": "closed", "elapsed": 2.0}, {"t": "session"}, {"t": "sent"})
+    assert (made.sessions, made.elapsed, made.sent) == (2, 2.0, 1)
+
+
+def test_frames_of_other_kinds_are_passed_over() -> None:
+    """A later version may write what this one does not know."""
+    assert tally({"t": "something new"}) == Tally()
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.99, 1.0])
+def test_quantiles_are_within_five_percent(share: float) -> None:
+    """Over five decades of durations, in a few hundred buckets."""
+    rng = Random(1)
+    durations = sorted(10 ** rng.uniform(-2, 3) for _ in range(5000))
+    quantiles = Quantiles()
+    for seconds in durations:
+        quantiles.add(seconds)
+    exact = durations[max(0, round(share * 5000) - 1)]
+    assert quantiles.at(share) == pytest.approx(exact, rel=0.05)
+    assert len(quantiles.buckets) < 300
+
+
+def test_there_is_no_quantile_of_nothing() -> None:
+    """None is not a duration of zero."""
+    assert Quantiles().at(0.5) is None
+
+
+def test_a_duration_of_nothing_is_a_duration() -> None:
+    """An answer that took no measurable time has a place in the lowest bucket."""
+    quantiles = Quantiles()
+    quantiles.add(0.0)
+    assert quantiles.at(0.5) == pytest.approx(1e-4, rel=0.05)
