@@ -13,7 +13,7 @@ from runner import app
 from runner.app import Finish, Prepared, Setup
 from runner.planning import Plan
 from runner.report.progress import attendant
-from runner.storage.jobs import declare, read_words
+from runner.storage.jobs import caps_from, declare, read_words
 
 T = TypeVar("T")
 
@@ -73,10 +73,20 @@ def run(
     return _outside_loops(lambda: app.start(prepared, None if out is None else Path(out), attend))
 
 
-def resume(directory: str | Path, *, gateway: str | None = None, progress: bool = False) -> Finish:
+class CapWords(TypedDict, total=False):
+    """Caps to replace when a run goes on; what was spent before counts."""
+
+    max_cost: float
+    max_total_tokens: int
+    deadline: float | str
+
+
+def resume(
+    directory: str | Path, *, gateway: str | None = None, progress: bool = False, **caps: Unpack[CapWords]
+) -> Finish:
     """Go on with a run; what has an outcome is not asked again."""
     attend = attendant(quiet=not progress, stream=sys.stderr)
-    return _outside_loops(lambda: app.resume(Path(directory), attend, gateway))
+    return _outside_loops(lambda: app.resume(Path(directory), attend, gateway, caps_from(caps)))
 
 
 def plan(

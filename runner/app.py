@@ -287,13 +287,15 @@ def _moved(prepared: Prepared, target: Path) -> Prepared:
     return replace(prepared, job=job, source=Source(target))
 
 
-def resume(path: Path, attend: Attend = unattended, gateway: str | None = None) -> Finish:
-    """Go on with a run; what has an outcome is not asked again."""
+def resume(
+    path: Path, attend: Attend = unattended, gateway: str | None = None, caps: Mapping[str, Any] | None = None
+) -> Finish:
+    """Go on with a run; what has an outcome is not asked again. `caps` replaces caps by name."""
     directory = RunDirectory.open(path)
     directory.lock()
     try:
         manifest = directory.read_json(directory.manifest_path)
-        prepared = reopen(directory, manifest)
+        prepared = reopen(directory, manifest, caps or {})
         chosen = environment.resolve_again(manifest["gateway"], gateway)
         window = prepared.limits.window_seconds
         history = histories.read_history(directory.journal_path, prepared.maker.slots, window)
@@ -305,9 +307,10 @@ def resume(path: Path, attend: Attend = unattended, gateway: str | None = None) 
         directory.unlock()
 
 
-def reopen(directory: RunDirectory, manifest: Mapping[str, Any]) -> Prepared:
+def reopen(directory: RunDirectory, manifest: Mapping[str, Any], caps: Mapping[str, Any]) -> Prepared:
     """A run's job as it was declared; raises InputRejected if the input is not what it was."""
     job = Job.from_json(manifest["job"])
+    job = replace(job, caps=replace(job.caps, **caps))
     setup = Setup(gateway=None, catalogs=tuple(Path(name) for name in manifest["catalogs"]))
     source = Source(Path(job.input))
     if source.digest() != manifest["input"]["digest"]:

@@ -76,11 +76,6 @@ def job_options(function: F) -> F:
                 type=click.Choice(["stop", "record"]),
                 help="Stop before sending, or record as errored rows.",
             ),
-            click.option("--max-cost", type=float, metavar="USD", help="Stop before more than this is spent."),
-            click.option(
-                "--max-total-tokens", type=int, metavar="N", help="Stop before more tokens than this are used."
-            ),
-            click.option("--deadline", metavar="TIME", help="Stop sending after so long: 90, 45m, 8h."),
             click.option("--limits", type=FILE, metavar="FILE", help="TOML file with the account's limits."),
             click.option("--no-limits", is_flag=True, default=None, help="Keep no budgets at all."),
             click.option(
@@ -91,6 +86,18 @@ def job_options(function: F) -> F:
                 metavar="FILE",
                 help="TOML file with models of your own.",
             ),
+        ],
+    )
+
+
+def cap_options(function: F) -> F:
+    """When to stop."""
+    return _apply(
+        function,
+        [
+            click.option("--max-cost", type=float, metavar="USD", help="Stop before more than this is spent."),
+            click.option("--max-total-tokens", type=int, metavar="N", help="Stop before more tokens than this."),
+            click.option("--deadline", metavar="TIME", help="Stop sending after so long: 90, 45m, 8h."),
         ],
     )
 

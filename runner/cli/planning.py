@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from runner.cli.options import declared, job_options
+from runner.cli.options import cap_options, declared, job_options
 
 
 @click.command()
 @job_options
+@cap_options
 @click.option(
     "--latency", type=float, default=1.0, show_default=True, metavar="S", help="Seconds to a model's first token."
 )

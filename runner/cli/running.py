@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from runner.cli.options import declared, job_options, run_options, show_options
+from runner.cli.options import cap_options, declared, job_options, run_options, show_options
 
 
 @click.command()
 @job_options
+@cap_options
 @run_options
 @click.option(
     "-o", "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Run directory (runs/...)."
@@ -42,13 +43,19 @@ def run(source: str, out: Path | None, quiet: bool, as_json: bool, **words: Any)
 @click.option(
     "--gateway", metavar="URL|local", help="The gateway, if the environment does not name it: the same as before."
 )
+@cap_options
 @show_options
-def resume(directory: Path, gateway: str | None, quiet: bool, as_json: bool) -> int:
-    """Go on with the run in directory RUN. What has an outcome is not asked again."""
+def resume(directory: Path, gateway: str | None, quiet: bool, as_json: bool, **caps: Any) -> int:
+    """Go on with the run in directory RUN. What has an outcome is not asked again.
+
+    Caps are those that the run began with, unless others are given; what was spent before counts.
+    """
     from runner import app
     from runner.report.printing import print_finish
     from runner.report.progress import attendant
+    from runner.storage.jobs import caps_from
 
-    finish = app.resume(directory, attendant(quiet=quiet or as_json, stream=sys.stderr), gateway)
+    attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
+    finish = app.resume(directory, attend, gateway, caps_from(caps))
     print_finish(finish, quiet=quiet, as_json=as_json)
     return finish.ending.exit_code

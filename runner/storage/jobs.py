@@ -147,6 +147,16 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
     )
 
 
+def caps_from(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Caps that were given anew, checked; raises UsageError."""
+    said = {name: value for name, value in given.items() if value is not None}
+    try:
+        words = Words.model_validate({"input": "", **said})
+    except ValidationError as error:
+        raise UsageError("\n".join(_explain(error, "resume"))) from None
+    return {name: getattr(words, name) for name in said}
+
+
 def _schema(value: str | dict[str, Any] | None) -> Mapping[str, Any] | None:
     if not isinstance(value, str):
         return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
@@ -19,7 +18,7 @@ from runner.core.schedule import Ask, Finished, Scheduler, Task
 from runner.core.values import Kind, Status
 from runner.engines.local import AT_ONCE, Engine
 from runner.ledgers.memory import MemoryLedger
-from runner.testing import Deadlock, ScriptedGateway, as_reserved, charge_of, failure, reply, run, task
+from runner.testing import ScriptedGateway, as_reserved, charge_of, failure, reply, run, task
 
 LIMIT = Limit(scope="a", measure="input", amount=100, window=60.0)
 
@@ -361,13 +360,3 @@ def test_the_scheduler_is_asked_only_when_something_has_happened(latency: float)
     gateway = ScriptedGateway(latency=lambda ask: latency * (1 + ask.task.row % 7))
     rig = Rig(rows(300), gateway, budgets={"a": (LIMIT,)}).run()
     assert rig.scheduler.asked <= 4 * 300
-
-
-def test_a_loop_that_nothing_can_wake_says_so() -> None:
-    """Where everything waits for what cannot come, a jumping loop raises rather than sleeps."""
-
-    async def hang() -> None:
-        await asyncio.get_running_loop().create_future()
-
-    with pytest.raises(Deadlock):
-        run(hang())
