@@ -380,7 +380,7 @@ async def _session(
         async with environment.opened(gateway, prepared.limits) as (url, token):
             recorder = Recorder(journal, history, prepared.models, token.redact)
             recorder.begin(directory.path.name)
-            ledger = MemoryLedger(prepared.budgets, guard)
+            ledger = MemoryLedger(prepared.budgets, guard, learns=True)
             for spent in history.recent:
                 ledger.restore(spent.model, spent.charge, started - max(0.0, time.time() - spent.at))
             scheduler, estimator, spending = make_scheduler(
@@ -560,7 +560,7 @@ def plan(prepared: Prepared, latency: float, tokens_per_second: float) -> planni
         prepared.job,
         models,
         budgets,
-        MemoryLedger(budgets, guard),
+        MemoryLedger(budgets, guard, learns=True),
         prepared.survey,
         window=prepared.limits.window_seconds,
         now=0.0,

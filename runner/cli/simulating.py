@@ -125,7 +125,7 @@ def _config(options: dict[str, Any], catalogue: Catalogue) -> Simulator:
         latency=options["latency"],
         tokens_per_second=options["tokens_per_second"],
         time_scale=options["time_scale"],
-        faults={name: float(share) for name, _, share in (fault.partition("=") for fault in options["faults"])},
+        faults=dict(_fault(text) for text in options["faults"]),
         seed=options["seed"],
         token=options["token"],
         counter=counter("o200k_base"),
@@ -156,10 +156,19 @@ def _pairs(texts: tuple[str, ...], between: str) -> list[tuple[float, float]]:
 
 
 def _pair(text: str, between: str) -> tuple[float, float]:
-    first, found, second = text.partition(between)
-    if not found:
-        raise ValueError(f"{text!r} is not of the form A{between}B.")
-    return float(first), float(second)
+    first, _, second = text.partition(between)
+    try:
+        return float(first), float(second)
+    except ValueError:
+        raise ValueError(f"{text!r} is not of the form A{between}B, two numbers.") from None
+
+
+def _fault(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError:
+        raise ValueError(f"{text!r} is not of the form KIND=P, as in error_500=0.01.") from None
 
 
 def _end_with_parent() -> None:

@@ -68,6 +68,9 @@ class Ledger(Protocol):
         `counted_at` is the latest moment at which the gateway may have counted it, where that is not the take's own.
         """
 
+    def refused(self, lease: Lease, failure: Failure, now: float) -> None:
+        """Learn from a 429 to a lease, before it is settled."""
+
     def spent(self, now: float) -> dict[Limit, int]:
         """What each limit's window holds."""
 

@@ -30,7 +30,7 @@ from runner.core.lag import Lag
 from runner.core.limits import Budget, Limit
 from runner.core.ports import Lease, Ledger, Refusal
 from runner.core.retry import Action
-from runner.core.values import Charge, Failure, Reply, Request, Status, Usage
+from runner.core.values import Charge, Failure, Kind, Reply, Request, Status, Usage
 
 NOTHING = Charge(1, 0, 0)
 """What the gateway counts for a request that it refused, or never saw."""
@@ -409,6 +409,8 @@ class Scheduler:
         spent = ask.lease.charge if failure.ambiguous else NOTHING
         # What an ambiguous attempt cost nobody knows: the ledger keeps all of it, the caps count all of it.
         usage = Usage(input=spent.input, output=spent.output) if failure.ambiguous else None
+        if failure.kind is Kind.RATE_LIMITED:
+            self._ledger.refused(ask.lease, failure, now)
         self._settle(ask, spent, usage, now)
         closed = self.gates.failed(ask.model, ask, failure, ask.at, now)
         task = ask.task

@@ -7,23 +7,30 @@ whole numbers, so nothing drifts.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from runner.core.belief import Belief
 from runner.core.errors import BrokenInvariant
-from runner.core.limits import Budget, Limit
+from runner.core.limits import ALL, Budget, Limit
 from runner.core.ports import Lease, Refusal
-from runner.core.values import Charge
+from runner.core.values import Charge, Failure, Measure
+
+LOOK_AGAIN = 1 / 60
+"""Of a window: how often a limit is looked at again whose real amount may be growing."""
 
 
 class Take:
     """An amount held in one window."""
 
-    __slots__ = ("amount", "at", "overdue", "settled")
+    __slots__ = ("amount", "at", "before", "overdue", "settled")
 
-    def __init__(self, at: float, amount: int) -> None:
+    def __init__(self, at: float, amount: int, before: int) -> None:
         self.at = at
         self.amount = amount
+        self.before = before
+        """What the window held when this was taken."""
         self.settled = False
         self.overdue = False
 
@@ -31,10 +38,11 @@ class Take:
 class Window:
     """The sliding log of one limit: what was taken in the last `span` seconds, oldest first."""
 
-    __slots__ = ("_log", "limit", "span", "spent")
+    __slots__ = ("_log", "belief", "limit", "span", "spent")
 
-    def __init__(self, limit: Limit, guard: float) -> None:
+    def __init__(self, limit: Limit, guard: float, belief: Belief | None) -> None:
         self.limit = limit
+        self.belief = belief
         self.span = limit.window + guard
         self.spent = 0
         self._log: deque[Take] = deque()
@@ -51,21 +59,42 @@ class Window:
 
     def take(self, amount: int, now: float) -> Take:
         """Hold an amount from now on."""
-        take = Take(now, amount)
+        take = Take(now, amount, self.spent)
         self.spent += amount
         self._log.append(take)
+        if self.belief is not None:
+            self.belief.sent(amount, now)
         return take
 
     def settle(self, take: Take, amount: int, counted_at: float) -> None:
         """Replace a guess by the truth."""
         self.spent += (0 if take.overdue else amount) - take.amount
+        if self.belief is not None and amount != take.amount:
+            self.belief.corrected(amount - take.amount, counted_at)
         take.amount = amount
         take.at = max(take.at, counted_at)
         take.settled = True
 
+    def has_room(self, amount: int, now: float) -> bool:
+        """Whether this much more may be taken now."""
+        if self.belief is None or not amount:
+            return self.spent + amount <= self.limit.amount
+        # What is larger than all that is believed to be there goes alone.
+        most = max(self.belief.amount(now), amount)
+        return self.spent + amount <= most and self.belief.opens(now) <= now
+
     def when(self, amount: int, now: float) -> float:
         """The moment at which `amount` fits, if nothing more is taken; `now` if it fits already."""
-        missing = self.spent + amount - self.limit.amount
+        if self.belief is None:
+            return self._leaves(self.spent + amount - self.limit.amount, now)
+        missing = self.spent + amount - max(math.floor(self.belief.amount(now)), amount)
+        leaves = self._leaves(missing, now)
+        if self.belief.is_shaken and leaves > now:  # the room may grow before that
+            leaves = min(leaves, now + self.limit.window * LOOK_AGAIN)
+        return max(leaves, self.belief.opens(now))
+
+    def _leaves(self, missing: int, now: float) -> float:
+        """The moment at which so much will have left the window."""
         if missing <= 0:
             return now
         leaves = now
@@ -80,15 +109,35 @@ class Window:
         return f"<Window {self.limit}: {self.spent:,} spent in {len(self._log)} takes>"
 
 
+MEANT: Mapping[Measure | None, tuple[Measure, ...]] = {
+    None: ("input", "output", "total"),
+    "total": ("input", "total"),
+    "input": ("input", "total"),
+    "output": ("output", "total"),
+    "requests": (),
+}
+"""The measures that a 429 may mean by the one that it names: "tokens" are what input limits count."""
+
+
 class MemoryLedger:
     """Takes all of a budget's limits or none, in one step that nothing can come between."""
 
-    def __init__(self, budgets: Mapping[str, Budget], guard: Callable[[float], float] = lambda _window: 0.0) -> None:
-        """`guard` gives, for a window, the seconds that spending is kept beyond it."""
+    def __init__(
+        self,
+        budgets: Mapping[str, Budget],
+        guard: Callable[[float], float] = lambda _window: 0.0,
+        *,
+        learns: bool = False,
+    ) -> None:
+        """`guard` gives, for a window, the seconds that spending is kept beyond it.
+
+        With `learns` the limits are what is believed of them, and refusals change it (`core.belief`).
+        """
         windows: dict[Limit, Window] = {}
         for budget in budgets.values():
             for limit in budget:
-                windows.setdefault(limit, Window(limit, guard(limit.window)))
+                belief = Belief(limit) if learns and limit.measure != "requests" else None
+                windows.setdefault(limit, Window(limit, guard(limit.window), belief))
         self._windows = windows
         self._budgets = {name: tuple(windows[limit] for limit in budget) for name, budget in budgets.items()}
 
@@ -97,7 +146,7 @@ class MemoryLedger:
         windows = self._budgets[model]
         for window in windows:
             window.expire(now)
-            if window.spent + window.limit.of(charge) > window.limit.amount:
+            if not window.has_room(window.limit.of(charge), now):
                 return self._refusal(windows, charge, now)
         return Lease(model, charge, now, [window.take(window.limit.of(charge), now) for window in windows])
 
@@ -126,6 +175,25 @@ class MemoryLedger:
         for window, take in zip(self._budgets[lease.model], lease.takes, strict=True):
             window.settle(take, window.limit.of(charge), lease.at if counted_at is None else counted_at)
             window.expire(now)
+
+    def refused(self, lease: Lease, failure: Failure, now: float) -> None:
+        """Learn from a 429 to a request that there was room for; before it is settled."""
+        concerned = [
+            (window, take)
+            for window, take in zip(self._budgets[lease.model], lease.takes, strict=True)
+            if window.belief is not None
+            and (window.limit.scope == ALL) == (failure.scope == "all")
+            and window.limit.measure in MEANT.get(failure.measure, MEANT[None])
+        ]
+        if concerned:
+            # Where no limit is named, it was the fullest.
+            window, take = max(concerned, key=lambda pair: pair[1].before / pair[0].limit.amount)
+            if window.belief is not None:
+                window.belief.refused(take.before, take.amount, lease.at, now, failure.retry_after)
+
+    def beliefs(self) -> dict[Limit, Belief]:
+        """What is believed of each limit."""
+        return {limit: window.belief for limit, window in self._windows.items() if window.belief is not None}
 
     def spent(self, now: float) -> dict[Limit, int]:
         """What each limit's window holds at this moment, reservations in flight included."""

@@ -18,6 +18,8 @@ input_tokens = 160
 output_tokens = 400
 requests_per_second = 20
 """
+OUTPUT = '{"window_seconds": 2, "per_model": {"output_tokens": 240}}'
+"""A gateway that limits nothing but output."""
 WINDOWS = ("fixed", "sliding", "counter", "bucket")
 
 
@@ -41,24 +43,27 @@ def test_a_run_that_knows_the_limits_keeps_them(command, limited, limits, rows, 
 
     A bucket that starts full lets through its content and one refill in the length of a window.
     """
-    words = ["run", rows(30), "-m", MODELS, "--max-tokens", "60", "--limits", limits, "--out", tmp_path / "run"]
+    words = ["run", rows(20), "-m", MODELS, "--max-tokens", "60", "--limits", limits, "--out", tmp_path / "run"]
     done = command(*words, env=limited.env)
     table = pl.read_parquet(tmp_path / "run" / "results.parquet")
     meter = limited.meter()
     assert done.code == 0
-    assert table["status"].to_list() == ["succeeded"] * 30
+    assert table["status"].to_list() == ["succeeded"] * 20
     for name, limit in meter["limits"].items():
         allowed = limit["limit"] * (2 if meter["window"] == "bucket" else 1)
         assert limit["peak"] <= allowed, name
     assert meter["answered_more_than_once"] == 0
 
 
-@pytest.mark.parametrize("limited", ["fixed", "sliding", "bucket"], indirect=True)
-def test_a_run_that_knows_the_limits_is_not_refused(command, limited, limits, rows, tmp_path) -> None:
-    """A mirror of a sliding log never asks for more than such a gateway has, so there is no 429."""
-    words = ["run", rows(20), "-m", MODELS, "--max-tokens", "60", "--limits", limits, "--out", tmp_path / "run"]
-    command(*words, env=limited.env)
-    assert limited.meter()["statuses"] == {"200": 20}
+@pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
+def test_a_run_whose_charges_are_certain_is_never_refused(command, gateways, rows, tmp_path, window) -> None:
+    """Caps are reserved by both sides alike, so a mirror of a sliding log never asks for output that is not there."""
+    limits = tmp_path / "output.toml"
+    limits.write_text("window_seconds = 2\n[per_model]\noutput_tokens = 240\n")
+    gateway = gateways("--window", window, "--window-seconds", "2", "--limits-json", OUTPUT, "--lengths", "20,0.1")
+    words = ["run", rows(16), "-m", "claude-haiku-4-5", "--max-tokens", "60", "--limits", limits]
+    command(*words, "--out", tmp_path / "run", env=gateway.env)
+    assert gateway.meter()["statuses"] == {"200": 16}
 
 
 @pytest.mark.parametrize("limited", WINDOWS, indirect=True)

@@ -114,6 +114,15 @@ def test_a_lost_probe_makes_way_for_another(gates: Gates) -> None:
     assert gates.wait("a", 200.0) == 200.0
 
 
+def test_a_probe_that_meets_an_outage_closes_again(gates: Gates) -> None:
+    """One failure is enough where an answer was waited for."""
+    refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
+    probe = object()
+    gates.sent("a", probe)
+    assert gates.failed("a", probe, failure(Kind.SERVER_ERROR), 7.0, 8.0) == "a"
+    assert gates.wait("a", 8.0) > 8.0
+
+
 def test_a_probe_whose_row_is_at_fault_opens(gates: Gates) -> None:
     """A 400 is an answer."""
     refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)

@@ -84,26 +84,27 @@ def test_a_limit_says_what_it_is(limit: Limit, words: str) -> None:
 # What goes over what.
 
 
-CATALOGUED = Model(id="a", provider="Somebody", output_tokens_per_minute=100_000)
+CATALOGUED = Model(id="a", provider="Somebody", input_tokens_per_minute=150_000, output_tokens_per_minute=100_000)
 DEFAULT = limits("[per_model]\ninput_tokens = 200_000\noutput_tokens = 20_000")
 
 
 def test_what_is_known_of_a_model_goes_over_the_accounts_default() -> None:
-    """And what is not known of it stays the default."""
-    assert amounts(DEFAULT.with_upstream([CATALOGUED]), CATALOGUED) == {"input": 200_000, "output": 100_000}
+    """And the default holds where nothing is known."""
+    assert amounts(DEFAULT.with_upstream([CATALOGUED]), B) == {"input": 200_000, "output": 20_000}
+    assert amounts(DEFAULT.with_upstream([CATALOGUED]), CATALOGUED) == {"input": 150_000, "output": 100_000}
 
 
 @pytest.mark.parametrize("name", ["a", "databricks-a"])
 def test_a_file_goes_over_what_is_known_of_a_model(name: str) -> None:
     """In either form of its name, and for the facts that the file states."""
     found = limits(f"[models.{name}]\noutput_tokens = 7", DEFAULT.with_upstream([CATALOGUED]))
-    assert amounts(found, CATALOGUED) == {"input": 200_000, "output": 7}
+    assert amounts(found, CATALOGUED) == {"input": 150_000, "output": 7}
 
 
 def test_a_files_figure_for_every_model_goes_over_what_is_known_of_one() -> None:
     """The user's word is the last, also where it is not about one model."""
     found = limits("[per_model]\noutput_tokens = 9", DEFAULT.with_upstream([CATALOGUED]))
-    assert amounts(found, CATALOGUED) == {"input": 200_000, "output": 9}
+    assert amounts(found, CATALOGUED) == {"input": 150_000, "output": 9}
 
 
 def test_a_files_figure_for_one_model_goes_over_its_figure_for_every_model() -> None:

@@ -172,14 +172,15 @@ def test_work_is_measured_by_each_models_own_limits() -> None:
 
 
 def test_work_that_was_sent_is_no_longer_expected() -> None:
-    """The order follows the work that is left: models with equal work take turns."""
+    """The order follows the work that is left: the longer goes first until both have as much."""
     combined = limit(ALL, 60)
     bench = Bench({"a": (limit("a", 100), combined), "b": (limit("b", 100), combined)})
-    for model in "ab":
-        bench.scheduler.expect(model, Charge(0, 300, 0))
+    for model, work in (("a", 300), ("b", 280)):
+        bench.scheduler.expect(model, Charge(0, work, 0))
         bench.offer(*(task(row, model, input=10) for row in range(30)))
     models = [ask.model for ask in bench.asks()]
-    assert models.count("a") == models.count("b") == 3
+    assert models[:2] == ["a", "a"]
+    assert models[2:].count("a") == models[2:].count("b") == 2
 
 
 def test_a_pool_spreads_evenly_over_its_models() -> None:
@@ -196,6 +197,27 @@ def test_a_pool_without_limits_spreads_by_what_is_under_way() -> None:
     bench.offer(*(task(row, "a", "b") for row in range(6)))
     models = [ask.model for ask in bench.asks()]
     assert models.count("a") == models.count("b") == 3
+
+
+def test_a_pool_prefers_the_model_whose_window_is_emptiest() -> None:
+    """What a model has spent counts, also when none of it is under way any more."""
+    bench = Bench({"a": (limit("a", 100),), "b": (limit("b", 100),)})
+    for row, (model, size) in enumerate([("a", 60), ("b", 20)]):
+        bench.offer(task(row, model, input=size))
+        bench.land(bench.ask())
+    bench.offer(*(task(row, "a", "b") for row in range(2, 6)))
+    assert [ask.model for ask in bench.asks()] == ["b"] * 4
+
+
+def test_what_has_landed_is_no_longer_under_way() -> None:
+    """A model whose answers are back is as free as one that was never asked."""
+    bench = Bench({"a": (), "b": ()})
+    bench.offer(*(task(row, "a") for row in range(4)))
+    for ask in bench.asks():
+        bench.land(ask)
+    bench.offer(*(task(row, "a", "b") for row in range(4, 8)))
+    models = [ask.model for ask in bench.asks()]
+    assert models.count("a") == models.count("b") == 2
 
 
 def test_models_of_a_pool_get_shares_by_their_limits() -> None:
@@ -257,7 +279,8 @@ def test_waiting_ends_at_the_moment_at_which_something_fits() -> None:
     """The time is exact: a moment before there is nothing to send, and at it there is."""
     bench = Bench({"a": (limit("a", 100),)})
     bench.offer(task(0, "a", input=100), task(1, "a", input=100))
-    bench.land(bench.at(3.0).ask())
+    ask = bench.at(3.0).ask()
+    bench.at(6.0).land(ask)
     assert bench.wait() == 13.0
     assert bench.at(12.999).rows() == []
     assert bench.at(13.0).rows() == [1]
@@ -356,6 +379,19 @@ def test_a_reply_without_usage_keeps_its_reservation() -> None:
 
 def fields_of(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def test_spending_is_dated_later_when_all_answers_have_waited() -> None:
+    """In a queue the gateway counts a request after its sending: its room is kept that much longer."""
+    bench = Bench({"a": (limit("a", 1000),)})
+    bench.offer(*(task(row, "a") for row in range(28)))
+    asks = bench.asks()
+    for ask in asks[:20]:
+        bench.at(1.0).land(ask, reply(input=10, output=5))
+    for ask in asks[20:]:
+        bench.at(2.5).land(ask, reply(input=10, output=5))
+    left = {at: bench.ledger.spent(at)[limit("a", 1000)] for at in (9.9, 11.0, 12.0)}
+    assert left == {9.9: 280, 11.0: 10, 12.0: 0}
 
 
 def test_landing_twice_is_a_broken_invariant() -> None:

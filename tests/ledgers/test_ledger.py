@@ -114,7 +114,7 @@ def test_a_model_without_limits_is_never_refused(ledgers: Callable[..., Ledger])
 
 def test_use_is_the_fullest_of_a_models_own_windows(ledger: Ledger) -> None:
     """The combined limit is not the model's own: it says nothing of which model is emptier."""
-    taken(ledger, "a", Charge(1, 20, 40), 0.0)
+    taken(ledger, "a", Charge(1, 40, 40), 0.0)
     taken(ledger, "b", Charge(1, 100, 0), 0.0)
     assert (ledger.use("a", 0.0), ledger.use("b", 0.0)) == (0.8, 1.0)
 
