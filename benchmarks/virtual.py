@@ -22,7 +22,7 @@ from runner.core.caps import Caps, Spending
 from runner.core.catalog import Catalogue
 from runner.core.estimate import Estimator, Size
 from runner.core.schedule import Ask, Done, Scheduler, Task
-from runner.core.values import Charge, Failure, Kind, Outcome, Reply, Request, Usage
+from runner.core.values import Failure, Kind, Outcome, Reply, Request, Usage
 from runner.ledgers.memory import MemoryLedger
 from runner.simulator import Simulator, judge
 from runner.simulator.account import Account
@@ -252,10 +252,9 @@ def main() -> None:
             continue
         for seed in range(options.seeds):
             run = play(scenario, seed, catalogue)
-            write(
-                f"{scenario.name:<34}{run.succeeded:>7,}{run.seconds:>8.1f}{run.least:>8.1f}{run.least / run.seconds:>7.3f}"
-                f"{run.refused:>7,}{100 * run.refused / run.sent:>7.2f}{1e6 * run.cpu / run.decisions:>13.0f}\n"
-            )
+            share, refused = run.least / run.seconds, 100 * run.refused / run.sent
+            write(f"{scenario.name:<34}{run.succeeded:>7,}{run.seconds:>8.1f}{run.least:>8.1f}{share:>7.3f}")
+            write(f"{run.refused:>7,}{refused:>7.2f}{1e6 * run.cpu / run.decisions:>13.0f}\n")
             sys.stdout.flush()
 
 

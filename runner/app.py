@@ -532,7 +532,7 @@ def write_tables(prepared: Prepared, directory: RunDirectory, history: History, 
         try:
             made = prepared.maker.tasks(row.index, row.columns, row.digest, _nothing)
         except RowError:
-            return [(0, str(row.index), "")]
+            return [(0, prepared.maker.id_of(row.index, row.columns), "")]
         return [(task.slot, task.id, task.models[0] if len(task.models) == 1 else "") for task in made]
 
     tables = Tables(

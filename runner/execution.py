@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 from runner.core.caps import Spending
 from runner.core.catalog import Model
@@ -22,19 +22,6 @@ from runner.core.schedule import Ask, Finished, Scheduler, Task
 from runner.core.tasks import NeverFits, Survey, TaskMaker
 from runner.core.values import Charge, Failure, Kind, Reply, Request, Status
 from runner.engines.local import Engine, Send
-
-
-class Record(Protocol):
-    """A row of the input, or one that could not be read."""
-
-    @property
-    def index(self) -> int:
-        """Its position from 0."""
-
-    @property
-    def where(self) -> str:
-        """What to call it in messages."""
-
 
 EXIT_CODES: Mapping[Kind, int] = {
     Kind.UNAUTHORIZED: 5,
@@ -103,22 +90,23 @@ def tasks_of(
 ) -> Iterator[Task | Finished]:
     """The tasks that are left to do, in input order; rows that cannot be asked come as finished."""
     for record in records:
-        reason = getattr(record, "reason", None)
-        if reason is None:
-            try:
-                tasks = maker.tasks(record.index, record.columns, record.digest, count)
-            except RowError as error:
-                reason = error
-            else:
-                yield from (task for task in tasks if not has_ended(task.row, task.slot))
-                continue
-        if not has_ended(record.index, 0):
-            kind = Kind.NEVER_FITS if isinstance(reason, NeverFits) else Kind.BAD_ROW
-            failure = Failure(kind=kind, message=f"{record.where}: {reason}")
-            nothing = Task(
-                row=record.index, id=str(record.index), models=("",), size=Size(0), caps={"": 0}, request=Request()
-            )
-            yield Finished(nothing, "", Status.ERRORED, failure)
+        columns = getattr(record, "columns", {})
+        try:
+            if unreadable := getattr(record, "reason", None):
+                raise RowError(unreadable)
+            for task in maker.tasks(record.index, columns, record.digest, count):
+                if not has_ended(task.row, task.slot):
+                    yield task
+        except RowError as error:
+            if not has_ended(record.index, 0):
+                yield _unaskable(record.index, maker.id_of(record.index, columns), f"{record.where}: {error}", error)
+
+
+def _unaskable(row: int, name: str, message: str, error: RowError) -> Finished:
+    """The end of a row that nothing was sent for."""
+    kind = Kind.NEVER_FITS if isinstance(error, NeverFits) else Kind.BAD_ROW
+    task = Task(row=row, id=name, models=("",), size=Size(0), caps={"": 0}, request=Request())
+    return Finished(task, "", Status.ERRORED, Failure(kind=kind, message=message))
 
 
 async def run(

@@ -28,9 +28,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="the folder to write into")
     disc = "data:image/png;base64," + base64.b64encode(png()).decode()
     rows = [
-        ask(
-            "disc-inline", "What shape is in this picture, and what colour is it? Answer in a sentence.", disc
-        ),
+        ask("disc-inline", "What shape is in this picture, and what colour is it? Answer in a sentence.", disc),
         ask("logo-by-url", "Describe this logo in one sentence for somebody who cannot see it.", LOGO),
     ]
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]

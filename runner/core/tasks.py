@@ -87,7 +87,12 @@ class TaskMaker:
         column = naming_column(self.job.id_column, columns)
         if column is not None and column not in columns:
             raise RowError(f"it has no column {column!r}, which --id-column names")
-        return str(row) if column is None else str(columns[column])
+        return self.id_of(row, columns)
+
+    def id_of(self, row: int, columns: Mapping[str, Any]) -> str:
+        """What a row is called in the results: its position where no column names it."""
+        column = naming_column(self.job.id_column, columns)
+        return str(row) if column is None or column not in columns else str(columns[column])
 
     def _task(
         self, row: int, slot: int, name: str, models: tuple[Model, ...], request: Request, size: Size, digest: str
