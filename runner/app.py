@@ -26,7 +26,7 @@ import polars as pl
 
 from runner import planning
 from runner.core.catalog import Catalogue, Model
-from runner.core.errors import GatewayUnavailable, InputRejected, UsageError
+from runner.core.errors import GatewayUnavailable, InputRejected, StorageFailed, UsageError
 from runner.core.events import Event
 from runner.core.job import Job
 from runner.core.limits import Budget, Limits, from_table
@@ -197,8 +197,6 @@ def _bad_rows(prepared: Prepared) -> str:
     survey = prepared.survey
     lines = [f"{prepared.source.path}: {survey.bad:,} of {survey.selected:,} rows cannot be asked; nothing was sent."]
     lines += [f"  {problem}" for problem in survey.problems]
-    if survey.bad > len(survey.problems):
-        lines.append(f"  ... and {survey.bad - len(survey.problems):,} more")
     if survey.bad < survey.selected:
         lines.append("Mend them, or give --bad-rows record to have them as errored rows beside the others.")
     return "\n".join(lines)
@@ -264,19 +262,29 @@ def unattended(_session: Session) -> Iterator[Callable[[Event], None]]:
     yield lambda _event: None
 
 
+@contextlib.contextmanager
+def _held(directory: RunDirectory) -> Iterator[None]:
+    """Hold a run directory; whatever ends the run, say how to go on with it."""
+    directory.lock()
+    try:
+        yield
+    except StorageFailed as error:
+        error.add_note(f"Go on with: runner resume {directory.path}")
+        raise
+    finally:
+        directory.unlock()
+
+
 def start(prepared: Prepared, out: Path | None, attend: Attend = unattended) -> Finish:
     """Run a job in a new run directory."""
     gateway = environment.resolve(prepared.setup.gateway)
     directory = RunDirectory.create(out, prepared.job.name)
-    directory.lock()
-    try:
+    with _held(directory):
         if prepared.setup.spooled:
             prepared = _moved(prepared, directory.path / f"input{prepared.source.path.suffix}")
         directory.write_json(directory.manifest_path, _manifest(prepared, directory, gateway))
         history = History(prepared.maker.slots)
         return _in_loop(_session(prepared, directory, gateway, history, attend))
-    finally:
-        directory.unlock()
 
 
 def _moved(prepared: Prepared, target: Path) -> Prepared:
@@ -292,8 +300,7 @@ def resume(
 ) -> Finish:
     """Go on with a run; what has an outcome is not asked again. `caps` replaces caps by name."""
     directory = RunDirectory.open(path)
-    directory.lock()
-    try:
+    with _held(directory):
         manifest = directory.read_json(directory.manifest_path)
         prepared = reopen(directory, manifest, caps or {})
         chosen = environment.resolve_again(manifest["gateway"], gateway)
@@ -303,8 +310,6 @@ def resume(
         if cut:
             prepared.notices.append(f"The journal ended in the middle of a frame: {cut} bytes were cut off.")
         return _in_loop(_session(prepared, directory, chosen, history, attend))
-    finally:
-        directory.unlock()
 
 
 def reopen(directory: RunDirectory, manifest: Mapping[str, Any], caps: Mapping[str, Any]) -> Prepared:

@@ -83,7 +83,7 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except RunnerError as error:
-        click.echo(f"runner: {error}", err=True)
+        click.echo("\n".join([f"runner: {error}", *getattr(error, "__notes__", ())]), err=True)
         code = error.exit_code
     except BrokenPipeError:
         sys.stderr.close()

@@ -162,4 +162,4 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
         said["input"] = str(spool(sys.stdin.buffer, Path(folder) / "stdin.jsonl"))
     if "input" in said:
         said["input"] = str(Path(said["input"]).absolute())
-    return declare(said, source), setup
+    return declare(said, source if Path(source).suffix == ".toml" or Path(source).is_dir() else ""), setup

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--port", type=int, default=8765, show_default=True, help="Port on 127.0.0.1; 0 takes one that is free.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 takes one that is free.",
+)
 @click.option("--limits", type=FILE, metavar="FILE", help="Limits file: what this gateway lets through.")
 @click.option("--no-limits", is_flag=True, help="Let everything through.")
 @click.option("--limits-json", hidden=True)

@@ -40,7 +40,7 @@ PACED = 0.995
 class Belief:
     """What is believed of one limit."""
 
-    __slots__ = ("_base", "_before", "_changed_at", "_fails", "_grows_from", "_limit", "_next_at", "burst")
+    __slots__ = ("_base", "_before", "_changed_at", "_fails", "_grows_from", "_limit", "_next_at", "_taken", "burst")
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
@@ -49,6 +49,8 @@ class Belief:
         self._changed_at = -math.inf
         self._fails = 0
         self._next_at = -math.inf
+        self._taken = 0
+        """Sent since the last change, less what was refused."""
         self.burst: float | None = None
         """What may be sent at once, where that is less than the limit."""
 
@@ -76,10 +78,12 @@ class Belief:
     def sent(self, amount: int, now: float) -> None:
         """This much was sent."""
         self._next_at = max(self._next_at, now) + amount / self._rate(now)
+        self._taken += amount
 
     def corrected(self, difference: int, now: float) -> None:
-        """What was sent turned out to be this much more; negative where it was less."""
+        """What was sent turned out to be this much more; negative where it was less, or was refused."""
         self._next_at += difference / self._rate(now)
+        self._taken += difference
 
     def _rate(self, now: float) -> float:
         """Of the measure, a second."""
@@ -95,17 +99,29 @@ class Belief:
         soon = retry_after is not None and retry_after <= self._limit.window * AT_ONCE
         if self.burst is None and soon and held + amount < SURPRISING * believed:
             self.burst = max(LEAST * self._limit.amount, 0.9 * held)
-            self._changed_at = now
+            self._empty(now, retry_after, amount)
         elif sent_at > self._changed_at:
-            self._changed_at, self._before = now, believed
             self._grows_from = now + min(LONGEST_PAUSE, 2.0 ** min(self._fails, 10)) * self._limit.window
             self._fails += 1
-            self._cut(0.98 * believed if self.burst is None else 0.95 * believed, held)
+            self._before = believed
+            if self.burst is None:
+                self._cut(min(0.98 * believed, held))
+            else:
+                elapsed = now - self._changed_at
+                measured = (self._taken - amount) / elapsed * self._limit.window
+                self._cut(min(0.98 * believed, measured) if elapsed > self._limit.window / 30 else 0.98 * believed)
+                self._empty(now, retry_after, amount)
+            self._changed_at = now
         elif self.burst is None:  # sent before the cut was made: it tells more of the same
-            self._cut(believed, held)
+            self._cut(min(believed, held))
 
-    def _cut(self, most: float, held: int) -> None:
-        to = most if self.burst is not None else min(most, held)
+    def _empty(self, now: float, retry_after: float | None, amount: int) -> None:
+        """The bucket is empty at this moment: from here on both its filling and its emptying are known."""
+        self._next_at = now + self._slack(now) + (retry_after or 0.0) / 2
+        self._changed_at = now
+        self._taken = amount  # which will be taken back when it is settled
+
+    def _cut(self, to: float) -> None:
         self._base = max(LEAST * self._limit.amount, MOST_CUT * self._before, to)
 
     def __repr__(self) -> str:

@@ -46,11 +46,13 @@ class Lease:
 class Refusal:
     """No room: which limit has none, and when there will be."""
 
-    __slots__ = ("limit", "until")
+    __slots__ = ("any_size", "limit", "until")
 
-    def __init__(self, until: float, limit: Limit) -> None:
+    def __init__(self, until: float, limit: Limit, any_size: bool = False) -> None:
         self.until = until
         self.limit = limit
+        self.any_size = any_size
+        """Whether a smaller charge would have been refused as well."""
 
     def __repr__(self) -> str:
         return f"<Refusal until {self.until:.3f}: {self.limit}>"

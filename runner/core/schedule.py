@@ -17,7 +17,7 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from runner.core import retry
@@ -35,6 +35,8 @@ from runner.core.values import Charge, Failure, Kind, Reply, Request, Status, Us
 NOTHING = Charge(1, 0, 0)
 """What the gateway counts for a request that it refused, or never saw."""
 
+MOST_REFUSALS = 20
+"""429s to one task, sent alone, with answers to others between them, after which it is given up."""
 MOST_LAG = 0.2
 """Of a window: the most by which spending is dated later than its sending."""
 
@@ -63,6 +65,10 @@ class Task:
     passed_since: float = math.inf
     """When a younger task was first sent before this one."""
     sequence: int = 0
+    refusals: int = 0
+    """429s between which the model answered others."""
+    answers_seen: int = 0
+    """Of the model that last refused it, at that time."""
 
     def __repr__(self) -> str:
         return f"<Task row {self.row} for {'|'.join(self.models)}, {self.attempts} attempts>"
@@ -194,6 +200,7 @@ class Scheduler:
         self._sequence = 0
         self._in_flight: dict[Ask, None] = {}
         self._in_flight_of = dict.fromkeys(budgets, 0)
+        self._answers = dict.fromkeys(budgets, 0)
         self._lags = {model: Lag() for model in budgets}
         self._blocked: dict[str, _Blocked] = {}
         self._draining: dict[str, Task] = {}
@@ -321,11 +328,12 @@ class Scheduler:
     def _windows_of_work(self, model: str) -> float:
         """How many windows a model's own work still takes, coarsely: models within a hundredth count as equal."""
         work = self._work[model]
-        longest = max((limit.of(work) / limit.amount for limit in self._budgets[model]), default=0.0)
-        return round(longest, 2)
+        seconds = max((limit.of(work) / limit.amount * limit.window for limit in self._budgets[model]), default=0.0)
+        return round(seconds / self._window, 2)
 
     def _try(self, model: str, now: float) -> Ask | None:
         blocked = _Blocked(math.inf, set())
+        refused: list[Charge] = []
         draining = self._draining.get(model)
         for queue in self._of_model[model]:
             oldest: Task | None = None
@@ -337,6 +345,8 @@ class Scheduler:
                 if reason is not None:
                     self.stop(reason)
                     return None
+                if any(charge.input >= small.input and charge.output >= small.output for small in refused):
+                    continue
                 lease = self._ledger.take(model, charge, now)
                 if isinstance(lease, Lease):
                     if oldest is not None:
@@ -344,6 +354,10 @@ class Scheduler:
                     return self._send(queue.pop(key), model, lease, now)
                 blocked.until = min(blocked.until, lease.until)
                 blocked.limits.add(lease.limit)
+                if lease.any_size:
+                    self._blocked[model] = blocked
+                    return None
+                refused.append(charge)
                 oldest = oldest or task
                 if now - task.passed_since >= self._window / 2 and task not in self._draining.values():
                     self._draining[model] = draining = task
@@ -362,7 +376,9 @@ class Scheduler:
         self._spending.hold(model, lease.charge)
         if len(task.models) == 1:
             work, spent = self._work[model], lease.charge
-            self._work[model] = Charge(0, max(0, work.input - spent.input), max(0, work.output - spent.output))
+            self._work[model] = Charge(
+                max(0, work.requests - 1), max(0, work.input - spent.input), max(0, work.output - spent.output)
+            )
         self.gates.sent(model, ask)
         return ask
 
@@ -394,6 +410,7 @@ class Scheduler:
 
     def _replied(self, ask: Ask, reply: Reply, now: float) -> Landing:
         usage = reply.usage
+        self._answers[ask.model] += 1
         if not usage.reported:
             usage = Usage(input=ask.lease.charge.input, output=ask.lease.charge.output, reported=False)
         speed = self._lags[ask.model]
@@ -414,6 +431,8 @@ class Scheduler:
         self._settle(ask, spent, usage, now)
         closed = self.gates.failed(ask.model, ask, failure, ask.at, now)
         task = ask.task
+        if failure.kind is Kind.RATE_LIMITED and self._in_flight_of[ask.model] == 0:
+            return self._refused_alone(ask, failure, closed, now)
         if failure.kind in retry.OUTAGES:
             self._failing_since = ask.at if self._failing_since is None else self._failing_since
         else:
@@ -423,6 +442,18 @@ class Scheduler:
         if action is Action.RETRY and self._lost.keys() >= set(task.models):
             action = Action.FINISH
         return self._carry_out(action, ask, failure, closed, now)
+
+    def _refused_alone(self, ask: Ask, failure: Failure, closed: str | None, now: float) -> Landing:
+        """Let others go first: what is refused again and again while they are answered is larger than what fits."""
+        task, answers = ask.task, self._answers[ask.model]
+        task.refusals += answers > task.answers_seen
+        task.answers_seen = answers
+        if task.refusals >= MOST_REFUSALS:
+            message = f"refused {task.refusals} times while others were answered; the last time: {failure.message}"
+            return self._carry_out(Action.FINISH, ask, replace(failure, message=message), closed, now)
+        self._sequence += 1
+        task.sequence = self._sequence
+        return self._finished_or(Action.REQUEUE, self._enqueue(task), closed)
 
     def _carry_out(self, action: Action, ask: Ask, failure: Failure, closed: str | None, now: float) -> Landing:
         task = ask.task

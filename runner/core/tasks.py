@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -205,8 +206,10 @@ class Survey:
     selected: int = 0
     tasks: int = 0
     bad: int = 0
-    problems: list[str] = field(default_factory=list)
-    """The first of the rows that cannot be asked, each with its place and its reason."""
+    reasons: dict[str, list[str]] = field(default_factory=dict)
+    """Why rows cannot be asked: by reason, the places of the first of them."""
+    more: Counter[str] = field(default_factory=Counter)
+    """By reason, how many others there are."""
     pinned: dict[str, Charge] = field(default_factory=dict)
     """Roughly, the work that only one model can do."""
     pooled: Charge = Charge(0, 0, 0)
@@ -217,12 +220,27 @@ class Survey:
     """Every model that some row may go to, in order of first sight."""
 
     PROBLEMS = 20
+    PLACES = 5
 
     def note_bad(self, where: str, reason: str) -> None:
         """Count a row that cannot be asked."""
         self.bad += 1
-        if len(self.problems) < self.PROBLEMS:
-            self.problems.append(f"{where}: {reason}")
+        places = self.reasons.get(reason)
+        if places is None and len(self.reasons) < self.PROBLEMS:
+            self.reasons[reason] = [where]
+        elif places is not None and len(places) < self.PLACES:
+            places.append(where)
+        else:
+            self.more[reason if places is not None else ""] += 1
+
+    @property
+    def problems(self) -> list[str]:
+        """The rows that cannot be asked: a line for each reason, with the first of its places."""
+        lines = []
+        for reason, places in self.reasons.items():
+            others = f" and {self.more[reason]:,} more" if self.more[reason] else ""
+            lines.append(f"{', '.join(places)}{others}: {reason}")
+        return lines + ([f"... and {self.more['']:,} more, for other reasons"] if self.more[""] else [])
 
     def note_columns(self, columns: Mapping[str, Any]) -> None:
         """Widen the kinds of columns by a row's values."""

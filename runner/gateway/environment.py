@@ -66,12 +66,13 @@ def resolve(choice: str | None) -> Gateway:
             f"No gateway is named. Set {BASE_URL} (and {TOKEN}), in the environment or in .env, "
             "or give --gateway URL; --gateway local starts one on this machine to try things out."
         )
+    origin = str(origin_of(url))
     token = (values.get(TOKEN) or "").strip()
     if not token:
         raise UsageError(f"No token for {url}: set {TOKEN} in the environment or in .env.")
     if any(character.isspace() or not character.isprintable() for character in token) or not token.isascii():
         raise UsageError(f"{TOKEN} holds characters that no token has; was it copied whole?")
-    return Gateway(str(origin_of(url)), Secret(token), {})
+    return Gateway(origin, Secret(token), {})
 
 
 def resolve_again(manifest: Mapping[str, Any], choice: str | None) -> Gateway:

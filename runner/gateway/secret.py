@@ -30,6 +30,7 @@ class Secret:
             return text
         forms = {
             self._text,
+            base64.b64encode(f"Bearer {self._text}".encode()).decode().rstrip("="),
             base64.b64encode(self._text.encode()).decode().rstrip("="),
             base64.urlsafe_b64encode(self._text.encode()).decode().rstrip("="),
             urllib.parse.quote(self._text),

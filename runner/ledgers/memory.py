@@ -20,6 +20,9 @@ from runner.core.values import Charge, Failure, Measure
 LOOK_AGAIN = 1 / 60
 """Of a window: how often a limit is looked at again whose real amount may be growing."""
 
+LEAST_STEP = 1 / 1200
+"""Of a window: the shortest wait for a limit that is being learned."""
+
 
 class Take:
     """An amount held in one window."""
@@ -60,6 +63,7 @@ class Window:
     def take(self, amount: int, now: float) -> Take:
         """Hold an amount from now on."""
         take = Take(now, amount, self.spent)
+        take.settled = self.limit.measure == "requests"  # nothing about it is a guess
         self.spent += amount
         self._log.append(take)
         if self.belief is not None:
@@ -91,7 +95,9 @@ class Window:
         leaves = self._leaves(missing, now)
         if self.belief.is_shaken and leaves > now:  # the room may grow before that
             leaves = min(leaves, now + self.limit.window * LOOK_AGAIN)
-        return max(leaves, self.belief.opens(now))
+        until = max(leaves, self.belief.opens(now))
+        # Rates and amounts move with time: the moment that was reckoned may recede, but never into standing still.
+        return until if until <= now else max(until, now + self.limit.window * LEAST_STEP)
 
     def _leaves(self, missing: int, now: float) -> float:
         """The moment at which so much will have left the window."""
@@ -159,6 +165,8 @@ class MemoryLedger:
         until, limit = now, windows[0].limit
         for window in windows:
             window.expire(now)
+            if window.belief is not None and (opens := window.belief.opens(now)) > now:
+                return Refusal(max(opens, now + window.limit.window * LEAST_STEP), window.limit, any_size=True)
             fits_at = window.when(window.limit.of(charge), now)
             if fits_at > until:
                 until, limit = fits_at, window.limit

@@ -57,15 +57,15 @@ def show(plan: Plan, survey: Survey, notices: Iterable[str], *, as_json: bool) -
     write(f"{plan.input_tokens.total():,} input tokens, at most {plan.output_tokens.total():,} output tokens\n")
     free = f" (no price known for {', '.join(plan.unpriced)})" if plan.unpriced else ""
     write(f"at most ${sum(plan.cost.values()):.4f}{free}\n")
-    write(
-        f"about {clock(plan.seconds)}; no scheduler could take less than {clock(plan.bound.seconds)} and one answer\n"
-    )
+    least = f"; no scheduler could take less than {clock(plan.bound.seconds)} and one answer"
+    write(f"about {clock(plan.seconds)}{least if plan.bound.seconds >= 1 else ''}\n")
     if plan.bound.limit is not None and plan.bound.windows > 1:
         write(f"what binds: {plan.bound.limit} ({plan.bound.windows:.1f} windows of work)\n")
     else:
         write("no limit binds: all of it fits into one window\n")
     if plan.models_for_combined is not None:
-        write(f"the combined limit binds from {plan.models_for_combined} models on; these are {len(plan.requests)}\n")
+        count = f"{len(plan.requests)} model{'' if len(plan.requests) == 1 else 's'}"
+        write(f"the work goes to {count}; it would take {plan.models_for_combined} until the combined limit binds\n")
     if plan.stopped is not None:
         write(f"it would be stopped by {plan.stopped}\n")
     write(f"\n{'model':<32} {'requests':>9} {'input':>12} {'output ≤':>11} {'cost $ ≤':>10}\n")

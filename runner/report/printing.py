@@ -82,9 +82,14 @@ def model_table(summary: Mapping[str, Any]) -> str:
 
 def preview(results: Path, rows: int = 5) -> None:
     """The first lines of a results table."""
-    frame = pl.scan_parquet(results, glob=False).select("row", "id", "model", "status", "answer").head(rows).collect()
+    frame = (
+        pl.scan_parquet(results, glob=False)
+        .select("row", "id", "model", "status", "answer", "error_message")
+        .head(rows)
+        .collect()
+    )
     for line in frame.iter_rows(named=True):
-        answer = safe(line["answer"] or "", 60)
+        answer = safe(line["answer"] or line["error_message"] or "", 60)
         sys.stdout.write(
             f"  {line['row']:>5}  {safe(line['id'], 24):<24} {line['model']:<26} {line['status']:<10} {answer}\n"
         )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 0.25
 LINE_SECONDS = 10.0
 MODELS_SHOWN = 12
+LOCAL = "This run talks to the local gateway, which is no model: its answers mean nothing."
 
 
 def attendant(*, quiet: bool, stream: TextIO) -> Attend:
@@ -39,11 +40,9 @@ def attendant(*, quiet: bool, stream: TextIO) -> Attend:
         console = Console(file=stream, highlight=False)
         view = View(session)
         for notice in session.prepared.notices:
-            console.print(f"note: {safe(notice)}", markup=False)
+            console.print(f"note: {safe(notice)}", markup=False, soft_wrap=True)
         if session.local:
-            console.print(
-                "This run talks to the local gateway, which is no model: its answers mean nothing.", markup=False
-            )
+            console.print(LOCAL, markup=False, soft_wrap=True)
         if console.is_terminal and not console.is_dumb_terminal:
             with _live(view, console):
                 yield view.watch
@@ -64,11 +63,14 @@ class View:
         self.total = survey.tasks + survey.bad
         self._ended_before = session.history.tally.ended
         self.stopping: str | None = None
+        self.show: Callable[[], None] = lambda: None
+        """Shows the figures at once."""
 
     def watch(self, event: Event) -> None:
         """Only what the tally does not know: that the run is being stopped."""
         if event.what is What.STOPPED:
             self.stopping = event.reason
+            self.show()
 
     @property
     def now(self) -> float:
@@ -195,6 +197,7 @@ def _lines(view: View, console: Console) -> Iterator[None]:
         with contextlib.suppress(OSError):
             console.print(f"{stamp('%H:%M:%S')} {view.line()}", markup=False, soft_wrap=True)
 
+    view.show = line
     with _every(LINE_SECONDS, line):
         yield
 

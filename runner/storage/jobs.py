@@ -153,7 +153,7 @@ def caps_from(given: Mapping[str, Any]) -> dict[str, Any]:
     try:
         words = Words.model_validate({"input": "", **said})
     except ValidationError as error:
-        raise UsageError("\n".join(_explain(error, "resume"))) from None
+        raise UsageError("\n".join(_explain(error, ""))) from None
     return {name: getattr(words, name) for name in said}
 
 
@@ -175,12 +175,13 @@ def _explain(error: ValidationError, origin: str) -> list[str]:
     lines = []
     for problem in error.errors(include_url=False):
         place = ".".join(str(part) for part in problem["loc"])
+        where = f"{origin}: {place}" if origin else f"--{place.replace('_', '-')}"
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(place, known, n=1)
             lines.append(f"{origin}: there is no word {place!r}.{f' Did you mean {near[0]!r}?' if near else ''}")
         elif problem["type"] == "missing":
-            lines.append(f"{origin}: {place} is missing.")
+            lines.append(f"{where} is missing.")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{origin}: {place}: {message[0].lower()}{message[1:]}; got {problem['input']!r}.")
+            lines.append(f"{where}: {message[0].lower()}{message[1:]}; got {problem['input']!r}.")
     return lines

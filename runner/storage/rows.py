@@ -227,6 +227,8 @@ def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
     except orjson.JSONDecodeError as error:
         text = data.decode("utf-8", "replace")
         byte = offset + len(text[: error.pos].encode("utf-8", "replace"))
+        if error.pos >= len(text.rstrip("\r\n")):
+            return BadRow(index, where, f"not JSON at byte {byte}: the line ends in the middle")
         return BadRow(index, where, f"not JSON at byte {byte}: {error.msg}")
     if not isinstance(value, dict):
         return BadRow(index, where, f"a JSON {_json_name(value)}, not an object (byte {offset})")

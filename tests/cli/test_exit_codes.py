@@ -113,7 +113,7 @@ ELSEWHERE = {"NEON_AI_GATEWAY_BASE_URL": "https://gateway.invalid", "NEON_AI_GAT
         pytest.param(["-m", "pick:cheep", *LOCAL], {}, "The picks are: chat, ", id="unknown pick"),
         pytest.param(["-m", MODEL, "--bad-rows", "maybe", *LOCAL], {}, "'maybe' is not one of", id="unknown choice"),
         pytest.param(["-m", MODEL, "--effort", "huge", *LOCAL], {}, "effort: ", id="unknown effort"),
-        pytest.param(["-m", MODEL, "--max-tokens", "0", *LOCAL], {}, "max_tokens: ", id="number out of range"),
+        pytest.param(["-m", MODEL, "--max-tokens", "0", *LOCAL], {}, "--max-tokens: ", id="number out of range"),
         pytest.param(["-m", MODEL, "--deadline", "soon", *LOCAL], {}, "as in 90m; got 'soon'", id="bad duration"),
         pytest.param(["-m", MODEL, "--no-such-option", *LOCAL], {}, "No such option", id="unknown option"),
         pytest.param(

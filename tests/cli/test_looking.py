@@ -370,6 +370,7 @@ def test_completion_for_another_shell_is_refused(command) -> None:
         pytest.param(["--fault", "reset"], "reset", id="no probability"),
         pytest.param(["--outage", "5"], "'5' is not of the form A:B, two numbers", id="outage"),
         pytest.param(["--window", "round"], "'round' is not one of 'fixed'", id="window"),
+        pytest.param(["--port", "99999"], "99999 is not in the range 0<=x<=65535", id="port"),
         pytest.param(["--limits", "nowhere.toml"], "nowhere.toml: No such file or directory", id="limits"),
     ],
 )

@@ -495,10 +495,31 @@ def test_after_a_refusal_one_request_goes_first_and_then_all() -> None:
     bench.land(bench.ask(), refusal(retry_after=5.0))
     assert bench.at(4.99).rows() == []
     probes = bench.at(bench.wait()).asks()
-    assert [ask.task.row for ask in probes] == [0]
+    assert [ask.task.row for ask in probes] == [1]
     assert bench.wait() == math.inf
     bench.at(6.0).land(probes[0])
-    assert bench.rows() == [1, 2, 3, 4]
+    assert bench.rows() == [2, 3, 4, 0]
+
+
+def test_a_task_that_is_refused_alone_lets_others_go_first() -> None:
+    """It may be larger than what the gateway lets in, and must not be the only one that ever knocks."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"), task(1, "a"))
+    bench.land(bench.ask(), refusal(retry_after=5.0))
+    assert bench.at(6.0).ask().task.row == 1
+
+
+def test_a_task_that_is_refused_while_others_are_answered_is_given_up() -> None:
+    """A request that the gateway never lets in ends as errored; waiting for ever would be no better."""
+    bench, ends = Bench({"a": ()}), []
+    bench.offer(task(0, "a"))
+    for turn in range(1, 200):
+        bench.offer(task(turn, "a"))
+        for ask in iter(bench.at(10.0 * turn).next_or_none, None):
+            landing = bench.land(ask, refusal(retry_after=1.0) if ask.task.row == 0 else None)
+            ends += [finished for finished in landing.finished if finished.task.row == 0]
+    assert [finished.status for finished in ends] == [Status.ERRORED]
+    assert "refused 20 times while others were answered" in ends[0].result.message
 
 
 def test_a_probe_that_is_refused_closes_its_model_again() -> None:
@@ -517,7 +538,7 @@ def test_a_probe_that_is_found_at_fault_opens_its_model() -> None:
     bench.offer(*(task(row, "a") for row in range(4)))
     bench.land(bench.ask(), refusal(retry_after=5.0))
     bench.land(bench.at(6.0).ask(), failure(Kind.INVALID_REQUEST))
-    assert bench.rows() == [1, 2, 3]
+    assert bench.rows() == [2, 3, 0]
 
 
 @pytest.mark.parametrize(("ambiguous", "left"), [(True, 100), (False, 0)])

@@ -297,12 +297,22 @@ def test_a_survey_sums_the_work_of_single_models_and_of_pools() -> None:
     assert list(survey.models) == ["plain", "terse"]
 
 
-def test_a_survey_counts_all_bad_rows_and_keeps_the_first() -> None:
-    """Twenty examples are enough to read."""
+def test_a_survey_says_each_reason_once_with_the_first_of_its_places() -> None:
+    """A file that is wrong in one way is one line to read."""
     survey = Survey()
     for row in range(50):
         survey.note_bad(f"line {row}", "it is empty")
-    assert (survey.bad, len(survey.problems), survey.problems[0]) == (50, 20, "line 0: it is empty")
+    survey.note_bad("line 50", "it is no row")
+    first = "line 0, line 1, line 2, line 3, line 4 and 45 more: it is empty"
+    assert (survey.bad, survey.problems) == (51, [first, "line 50: it is no row"])
+
+
+def test_a_survey_keeps_a_bounded_number_of_reasons() -> None:
+    """Twenty are enough to read; the others are counted."""
+    survey = Survey()
+    for row in range(50):
+        survey.note_bad(f"line {row}", f"reason {row}")
+    assert (survey.bad, len(survey.problems), survey.problems[-1]) == (50, 21, "... and 30 more, for other reasons")
 
 
 class Row:

@@ -162,7 +162,7 @@ def test_the_picture_is_as_large_as_expected() -> None:
 
 def test_a_model_that_reads_no_images_is_refused() -> None:
     """The sentence says what it does read, and nothing is sent."""
-    with pytest.raises(InputRejected, match="line 1: it holds an image, and gpt-oss-20b reads text only"):
+    with pytest.raises(InputRejected, match="line 1, line 2: it holds an image, and gpt-oss-20b reads text only"):
         runner.run(SAMPLES / "image.jsonl", models="gpt-oss-20b", gateway=LOCAL)
 
 
