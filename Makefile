@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench-label bench-overhead lock clean
+.PHONY: demo test lint bench-label bench-overhead bench-virtual lock clean
 
 demo: .venv/installed
 	$(BIN)/runner run jobs/sections --gateway local
@@ -23,6 +23,9 @@ bench-label: .venv/installed-dev
 
 bench-overhead: .venv/installed-dev
 	$(BIN)/python benchmarks/overhead.py
+
+bench-virtual: .venv/installed-dev
+	$(BIN)/python benchmarks/virtual.py
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "runner needs Python 3.11 or later; set PYTHON=...")'
