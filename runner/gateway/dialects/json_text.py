@@ -19,6 +19,9 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _ESCAPES = re.compile(r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\ud[89a-f][0-9a-f]{2}", re.IGNORECASE)
 """An escaped backslash, a whole surrogate pair, or half of one: in this order, so that only true halves are left."""
 
+DEEPEST = 254
+"""Levels of nesting, as orjson has it."""
+
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _HALF = len(r"\ud800")
 
@@ -41,11 +44,28 @@ def write(value: Json) -> bytes:
         return orjson.dumps(value)
     except TypeError:  # a lone surrogate, an integer of more than 64 bits, or more than 254 levels
         pass
+    if _is_deep(value):
+        raise ValueError(f"This cannot be written as JSON: it has more than {DEEPEST} levels")
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, RecursionError) as error:
         raise ValueError(f"This cannot be written as JSON: {error}") from error
     return _SURROGATES.sub(REPLACEMENT, text).encode()
+
+
+def _is_deep(value: Json) -> bool:
+    """Whether a value is nested deeper than is ever meant; Python's own bound differs by version."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list | tuple)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _whole(escape: re.Match[str]) -> str:
