@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from runner import app
-from runner.app import Finish, Prepared, Setup
+from runner.app import Finish
 from runner.planning import Plan
+from runner.preparing import Prepared, Setup, prepare
 from runner.report.progress import attendant
 from runner.storage.jobs import caps_from, declare, read_words
 
@@ -122,7 +123,7 @@ def _prepare(
         catalogs=tuple(Path(name) for name in catalogs),
     )
     said["input"] = str(Path(said["input"]).absolute())
-    return app.prepare(declare(said, str(source)), setup)
+    return prepare(declare(said, str(source)), setup)
 
 
 def _path(value: str | Path | None) -> Path | None:

@@ -1,7 +1,6 @@
-"""Wiring: the only module that knows all the concrete parts.
+"""Wiring: what `preparing` has read is run (`start`, `resume`) or planned (`plan`) with the concrete parts.
 
-`prepare` reads what the user wrote and looks the input over; `start` and `resume` run it; `plan` says what a run
-would do. Nothing here decides anything about a row.
+Nothing here decides anything about a row.
 """
 
 from __future__ import annotations
@@ -16,45 +15,40 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import polars as pl
 
 from runner import planning
-from runner.core.catalog import Catalogue, Model
-from runner.core.errors import GatewayUnavailable, InputRejected, StorageFailed, UsageError
+from runner.core.errors import GatewayUnavailable, InputRejected, StorageFailed
 from runner.core.events import Event
 from runner.core.job import Job
-from runner.core.limits import Budget, Limits, from_table
-from runner.core.prompt import Prompt, RowError
+from runner.core.limits import from_table
+from runner.core.prompt import RowError
 from runner.core.schedule import Scheduler
-from runner.core.tasks import NeverFits, Survey, TaskMaker, selected
-from runner.core.values import Request, Status
+from runner.core.values import Status
 from runner.engines.local import Engine
 from runner.engines.loops import loop_factory
 from runner.execution import Ending, make_scheduler, run, tasks_of
 from runner.gateway import environment
-from runner.gateway.asking import Asking, capped
+from runner.gateway.asking import Asking
 from runner.gateway.client import Client
-from runner.gateway.dialects import DIALECTS, by_url, choose
-from runner.gateway.images import pixels
 from runner.gateway.secret import Secret
 from runner.gateway.tokens import counter
 from runner.ledgers.memory import MemoryLedger
+from runner.preparing import Prepared, Setup, prepare_with
 from runner.report import summary as summaries
 from runner.storage import history as histories
 from runner.storage import journal as journals
 from runner.storage.history import History
 from runner.storage.recorder import Recorder
-from runner.storage.results import COLUMN_TYPES, Tables
-from runner.storage.rows import BadRow, Record, Row, Source
+from runner.storage.results import Tables
+from runner.storage.rows import Row, Source
 from runner.storage.rundir import RunDirectory
-from runner.storage.specs import load_catalogue, load_limits
-from runner.storage.templates import Template
+from runner.storage.specs import load_catalogue
 
 JITTER_SECONDS = 0.05
 """By how much requests may overtake each other on the way."""
@@ -62,166 +56,9 @@ DRAIN_SECONDS = 60.0
 """How long an interrupted run waits for what is in flight."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """What a user asked for, beside the job itself."""
-
-    gateway: str | None = None
-    """A URL, "local" (with options: "local?latency=0.1"), or None for the environment's."""
-    limits: Path | None = None
-    """A limits file."""
-    no_limits: bool = False
-    catalogs: tuple[Path, ...] = ()
-    """Catalogue files of the user's own."""
-    spooled: bool = False
-    """Whether the input is a copy of standard input, to be moved into the run directory."""
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A job that can be run: everything read, and the input looked over."""
-
-    job: Job
-    setup: Setup
-    catalogue: Catalogue
-    limits: Limits
-    source: Source
-    maker: TaskMaker
-    survey: Survey
-    chosen: frozenset[int] | None
-    notices: list[str] = field(default_factory=list)
-
-    @property
-    def models(self) -> dict[str, Model]:
-        """Every model that some row may go to."""
-        return {name: self.catalogue.find(name) for name in self.survey.models}
-
-    @property
-    def budgets(self) -> dict[str, Budget]:
-        """Their budgets."""
-        return self.limits.budgets(self.models.values())
-
-    def records(self) -> Iterator[Record]:
-        """The rows that the job selects, from the first."""
-        return selected(iter(self.source), self.job, self.chosen)
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """The input's columns and their types in tables."""
-        stated = self.source.schema()
-        if stated is not None:
-            return {name: kind if _is_plain(kind) else pl.String for name, kind in stated.items()}
-        return {name: COLUMN_TYPES[kind] for name, kind in self.survey.kinds.items()}
-
-
-def _is_plain(kind: pl.DataType) -> bool:
-    return not (kind.is_nested() or kind in (pl.Binary, pl.Object))
-
-
 def guard(window: float) -> float:
     """How much longer than a window its spending is kept, in seconds: clocks and ways are never quite alike."""
     return JITTER_SECONDS + window / 300
-
-
-def prepare(job: Job, setup: Setup) -> Prepared:
-    """Read what the job names, and look at every row of the input once, before anything is sent.
-
-    Raises UsageError for what the user wrote, and InputRejected for the input, naming the first bad rows.
-    """
-    catalogue = load_catalogue(setup.catalogs)
-    limits = Limits() if setup.no_limits else load_limits(catalogue, setup.limits)
-    return _prepare(job, setup, catalogue, limits)
-
-
-def _prepare(job: Job, setup: Setup, catalogue: Catalogue, limits: Limits) -> Prepared:
-    prompt = Prompt(
-        template=None if job.prompt is None else Template(job.prompt, "--prompt"),
-        system=None if job.system is None else Template(job.system, "--system"),
-        settings=job.settings,
-        row_settings=job.row_settings,
-        by_url=by_url,
-    )
-    budgets: dict[str, Budget] = {}
-
-    def budget(model: Model) -> Budget:
-        if model.short not in budgets:
-            budgets.update(limits.budgets([model]))
-        return budgets[model.short]
-
-    maker = TaskMaker(job, catalogue, prompt, budget, choose, pixels)
-    source = Source(Path(job.input))
-    prepared = Prepared(job, setup, catalogue, limits, source, maker, Survey(), _draw(job, source))
-    _look_over(prepared)
-    return prepared
-
-
-def _draw(job: Job, source: Source) -> frozenset[int] | None:
-    """Which rows --sample chose: the same for the same seed and number of rows."""
-    if job.sample is None:
-        return None
-    total = sum(1 for record in source if job.limit is None or record.index < job.limit)
-    return frozenset(Random(job.seed).sample(range(total), min(job.sample, total)))
-
-
-def _look_over(prepared: Prepared) -> None:
-    survey, maker, job = prepared.survey, prepared.maker, prepared.job
-    exact = counter("o200k_base")
-    encoded: set[tuple[Any, ...]] = set()
-    for record in prepared.records():
-        survey.selected += 1
-        if isinstance(record, BadRow):
-            survey.note_bad(record.where, record.reason)
-            continue
-        survey.note_columns(record.columns)
-        try:
-            try:
-                # No tokenizer makes more tokens than there are bytes: most rows need no exact count to be let through.
-                tasks = maker.tasks(record.index, record.columns, record.digest, _bytes)
-            except NeverFits:
-                tasks = maker.tasks(record.index, record.columns, record.digest, exact)
-        except RowError as error:
-            survey.note_bad(record.where, str(error))
-            continue
-        for task in tasks:
-            survey.note_task(task)
-            _note_parameters(prepared, task.request, task.dialects, task.caps, encoded)
-    if survey.bad and (job.bad_rows == "stop" or survey.bad == survey.selected):
-        raise InputRejected(_bad_rows(prepared))
-
-
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-
-
-def _bad_rows(prepared: Prepared) -> str:
-    survey = prepared.survey
-    lines = [f"{prepared.source.path}: {survey.bad:,} of {survey.selected:,} rows cannot be asked; nothing was sent."]
-    lines += [f"  {problem}" for problem in survey.problems]
-    if survey.bad < survey.selected:
-        lines.append("Mend them, or give --bad-rows record to have them as errored rows beside the others.")
-    return "\n".join(lines)
-
-
-def _note_parameters(
-    prepared: Prepared,
-    request: Request,
-    dialects: Mapping[str, str],
-    caps: Mapping[str, int],
-    encoded: set[tuple[Any, ...]],
-) -> None:
-    """Find out, once for each kind of request, which parameters a model will not be sent."""
-    settings = request.settings
-    shape = (settings.temperature, settings.effort, request.body is None)
-    for name, dialect in dialects.items():
-        if (name, dialect, *shape) in encoded or request.body is not None:
-            continue
-        encoded.add((name, dialect, *shape))
-        wire = DIALECTS[dialect].encode(capped(request, caps[name]), prepared.catalogue.find(name))
-        for notice in wire.dropped:
-            if prepared.job.strict_params:
-                raise UsageError(f"{notice} (--strict-params)")
-            if notice not in prepared.notices:
-                prepared.notices.append(notice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +157,7 @@ def reopen(directory: RunDirectory, manifest: Mapping[str, Any], caps: Mapping[s
     source = Source(Path(job.input))
     if source.digest() != manifest["input"]["digest"]:
         raise InputRejected(f"{job.input} has changed since the run in {directory.path} began; start a new run for it.")
-    return _prepare(job, setup, load_catalogue(setup.catalogs), from_table(manifest["limits"], "manifest.json"))
+    return prepare_with(job, setup, load_catalogue(setup.catalogs), from_table(manifest["limits"], "manifest.json"))
 
 
 def _in_loop(coroutine: Any) -> Finish:
@@ -575,4 +412,4 @@ def plan(prepared: Prepared, latency: float, tokens_per_second: float) -> planni
     return planning.simulate(scheduler, tasks, models, budgets, prepared.limits, latency, tokens_per_second)
 
 
-__all__ = ["Finish", "Prepared", "Session", "Setup", "plan", "prepare", "resume", "start"]
+__all__ = ["Attend", "Finish", "Session", "plan", "resume", "start"]

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent / "runner"
 OUTER = ("gateway", "ledgers", "storage", "engines", "report", "simulator")
 WIRING = {
     "app": "it puts a run together",
+    "preparing": "it reads what a job names, with the parts that read it",
     "api": "the same for a program that calls us",
     "examine": "`runner doctor` tries each concrete part by itself",
 }

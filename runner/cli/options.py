@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from runner.app import Setup
     from runner.core.job import Job
+    from runner.preparing import Setup
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -144,7 +144,7 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     """A job and its setup, from a job file's words with the command line's over them."""
     import tempfile
 
-    from runner.app import Setup
+    from runner.preparing import Setup
     from runner.storage.jobs import declare, read_words
     from runner.storage.rows import STDIN, spool
 

@@ -25,10 +25,11 @@ def plan(source: str, latency: float, tokens_per_second: float, as_json: bool, *
     The same scheduler runs in virtual time, with every answer as long as its cap allows: the most it can be.
     """
     from runner import app
+    from runner.preparing import prepare
     from runner.report import planned
 
     job, setup = declared(source, words | {"bad_rows": "record"})
-    prepared = app.prepare(job, setup)
+    prepared = prepare(job, setup)
     made = app.plan(prepared, latency, tokens_per_second)
     planned.show(made, prepared.survey, prepared.notices, as_json=as_json)
     return 0

@@ -28,11 +28,12 @@ def run(source: str, out: Path | None, quiet: bool, as_json: bool, **words: Any)
     The gateway and its token come from NEON_AI_GATEWAY_BASE_URL and NEON_AI_GATEWAY_TOKEN.
     """
     from runner import app
+    from runner.preparing import prepare
     from runner.report.printing import print_finish
     from runner.report.progress import attendant
 
     job, setup = declared(source, words)
-    prepared = app.prepare(job, setup)
+    prepared = prepare(job, setup)
     finish = app.start(prepared, out, attendant(quiet=quiet or as_json, stream=sys.stderr))
     print_finish(finish, quiet=quiet, as_json=as_json)
     return finish.ending.exit_code
