@@ -33,6 +33,10 @@ RUSH = 20.0
 comes back before much more has been sent."""
 SLACK = 1 / 400
 """Of a window: how far sending may run ahead of that rate."""
+SHORTEST_MEASURE, WHOLE_MEASURE = 1 / 60, 1 / 12
+"""Of a window: a rate that was measured for less counts for nothing, for so long it counts in full."""
+SETTLED = 1 / 4
+"""Of a window: how long a measured rate is kept before it grows."""
 PACED = 0.995
 """Of the rate at which a bucket refills: what is sent once its size is known."""
 
@@ -100,20 +104,28 @@ class Belief:
         if self.burst is None and soon and held + amount < SURPRISING * believed:
             self.burst = max(LEAST * self._limit.amount, 0.9 * held)
             self._empty(now, retry_after, amount)
+        elif sent_at > self._changed_at and self.burst is not None:
+            self._measure(believed, amount, now)
+            self._empty(now, retry_after, amount)
         elif sent_at > self._changed_at:
             self._grows_from = now + min(LONGEST_PAUSE, 2.0 ** min(self._fails, 10)) * self._limit.window
             self._fails += 1
             self._before = believed
-            if self.burst is None:
-                self._cut(min(0.98 * believed, held))
-            else:
-                elapsed = now - self._changed_at
-                measured = (self._taken - amount) / elapsed * self._limit.window
-                self._cut(min(0.98 * believed, measured) if elapsed > self._limit.window / 30 else 0.98 * believed)
-                self._empty(now, retry_after, amount)
+            self._cut(min(0.98 * believed, held))
             self._changed_at = now
         elif self.burst is None:  # sent before the cut was made: it tells more of the same
             self._cut(min(believed, held))
+
+    def _measure(self, believed: float, amount: int, now: float) -> None:
+        """A bucket was empty at the last refusal and is empty now: what went through is what it refilled."""
+        elapsed = (now - self._changed_at) / self._limit.window
+        if elapsed < SHORTEST_MEASURE:
+            return
+        measured = (self._taken - amount) / elapsed
+        weight = min(1.0, elapsed / WHOLE_MEASURE)
+        self._before = believed
+        self._cut(min(self._limit.amount, believed + weight * (measured - believed)))
+        self._grows_from = now + self._limit.window * SETTLED
 
     def _empty(self, now: float, retry_after: float | None, amount: int) -> None:
         """The bucket is empty at this moment: from here on both its filling and its emptying are known."""
