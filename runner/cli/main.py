@@ -83,7 +83,10 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except RunnerError as error:
-        click.echo("\n".join([f"runner: {error}", *getattr(error, "__notes__", ())]), err=True)
+        from runner.report.safe import safe_lines
+
+        # A reason may hold what a row or a server says, which must not move the terminal.
+        click.echo(safe_lines("\n".join([f"runner: {error}", *getattr(error, "__notes__", ())])), err=True)
         code = error.exit_code
     except BrokenPipeError:
         sys.stderr.close()

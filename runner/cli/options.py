@@ -137,9 +137,6 @@ def _complete_models(_ctx: click.Context, _param: click.Parameter, incomplete: s
     return [f"{head}{comma}{name}" for name in load_catalogue().models if name.startswith(last)]
 
 
-SETUP = ("gateway", "limits", "no_limits", "catalogs")
-
-
 def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     """A job and its setup, from a job file's words with the command line's over them."""
     import tempfile

@@ -22,12 +22,6 @@ class UsageError(RunnerError):
     exit_code = 2
 
 
-class AccessDenied(RunnerError):
-    """The gateway did not accept the token, or the token does not cover what was asked."""
-
-    exit_code = 5
-
-
 class RunBusy(RunnerError):
     """Another process is working in this run directory."""
 

@@ -199,10 +199,6 @@ class MemoryLedger:
             if window.belief is not None:
                 window.belief.refused(take.before, take.amount, lease.at, now, failure.retry_after)
 
-    def beliefs(self) -> dict[Limit, Belief]:
-        """What is believed of each limit."""
-        return {limit: window.belief for limit, window in self._windows.items() if window.belief is not None}
-
     def spent(self, now: float) -> dict[Limit, int]:
         """What each limit's window holds at this moment, reservations in flight included."""
         for window in self._windows.values():

@@ -17,6 +17,6 @@ def safe(text: str, longest: int = 200) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def safe_lines(text: str, longest: int = 400, most: int = 40) -> str:
+def safe_lines(text: str, longest: int = 1000, most: int = 40) -> str:
     """The same for a message of several lines of our own."""
     return "\n".join(safe(line, longest) for line in text.split("\n")[:most])
