@@ -84,8 +84,13 @@ class Gates:
             if gate.probe is flight or not gate.narrow:
                 gate.narrow, gate.probe, gate.refusals, gate.reason = False, None, 0, None
 
-    def failed(self, model: str, flight: object, failure: Failure, sent_at: float, now: float) -> str | None:
-        """Take note of a failure; the scope that it closed, if it did."""
+    def failed(
+        self, model: str, flight: object, failure: Failure, sent_at: float, now: float, *, paced: bool = False
+    ) -> str | None:
+        """Take note of a failure; the scope that it closed, if it did.
+
+        `paced` says that a ledger keeps the limit that was hit: then no herd waits behind the gate.
+        """
         if failure.kind is not Kind.RATE_LIMITED and failure.kind not in OUTAGES:
             self.answered(model, flight)
             return None
@@ -95,7 +100,11 @@ class Gates:
                 gate.probe = None
         if failure.kind is Kind.RATE_LIMITED:
             scope = ALL if failure.scope == "all" else model
-            return self._close(scope, failure, sent_at, now, self._window * FIRST_PAUSE, self._window)
+            closed = self._close(scope, failure, sent_at, now, self._window * FIRST_PAUSE, self._window)
+            gate = self[scope]
+            if closed and paced and gate.refusals == 1 and failure.retry_after is not None:
+                gate.narrow = False
+            return closed
         scope = ALL if failure.kind is Kind.UNREACHABLE else model
         gate = self[scope]
         gate.outages += 1

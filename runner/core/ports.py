@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any, Protocol
 
 from runner.core.catalog import Model
@@ -58,6 +59,14 @@ class Refusal:
         return f"<Refusal until {self.until:.3f}: {self.limit}>"
 
 
+class Refused(enum.Enum):
+    """What a 429 is to a ledger."""
+
+    EXPECTED = "it was sent to find out whether there is room, and closes nothing"
+    SURPRISING = "there seemed to be room; the ledger now knows better"
+    UNKNOWN = "it speaks of a limit that the ledger does not keep"
+
+
 class Ledger(Protocol):
     """Where spending is kept. Every verb is atomic."""
 
@@ -70,7 +79,10 @@ class Ledger(Protocol):
         `counted_at` is the latest moment at which the gateway may have counted it, where that is not the take's own.
         """
 
-    def refused(self, lease: Lease, failure: Failure, now: float) -> None:
+    def accepted(self, lease: Lease, now: float) -> bool:
+        """Learn from a lease that the gateway let in, before it is settled; whether anything was learned."""
+
+    def refused(self, lease: Lease, failure: Failure, now: float) -> Refused:
         """Learn from a 429 to a lease, before it is settled."""
 
     def spent(self, now: float) -> dict[Limit, int]:

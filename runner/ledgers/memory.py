@@ -1,118 +1,61 @@
-"""Spending of one process, in memory: a mirror of a sliding log for every limit.
+"""Spending of one process, in memory: every limit mirrored as the gateway counts it, as far as that is known.
 
-A take counts in full from the moment it is made; its settlement replaces the guess by the truth, and may date it later;
-and it leaves its window `window + guard` seconds after its date, or when it is settled if that is later. Amounts are
-whole numbers, so nothing drifts.
+A take counts in full from the moment it is made; its settlement replaces the guess by the truth, and may date it later.
+Amounts are whole numbers, so nothing drifts.
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Callable, Mapping
 
-from runner.core.belief import Belief
 from runner.core.errors import BrokenInvariant
 from runner.core.limits import ALL, Budget, Limit
-from runner.core.ports import Lease, Refusal
+from runner.core.mirrors import SlidingLog, Take
+from runner.core.ports import Lease, Refusal, Refused
 from runner.core.values import Charge, Failure, Measure
-
-LOOK_AGAIN = 1 / 60
-"""Of a window: how often a limit is looked at again whose real amount may be growing."""
-
-LEAST_STEP = 1 / 1200
-"""Of a window: the shortest wait for a limit that is being learned."""
+from runner.core.window import Window
 
 
-class Take:
-    """An amount held in one window."""
+class Log:
+    """A limit of which nothing is to be learned: a sliding log of the configured amount."""
 
-    __slots__ = ("amount", "at", "before", "overdue", "settled")
+    __slots__ = ("_counts", "_log", "limit")
 
-    def __init__(self, at: float, amount: int, before: int) -> None:
-        self.at = at
-        self.amount = amount
-        self.before = before
-        """What the window held when this was taken."""
-        self.settled = False
-        self.overdue = False
-
-
-class Window:
-    """The sliding log of one limit: what was taken in the last `span` seconds, oldest first."""
-
-    __slots__ = ("_log", "belief", "limit", "span", "spent")
-
-    def __init__(self, limit: Limit, guard: float, belief: Belief | None) -> None:
+    def __init__(self, limit: Limit, guard: float) -> None:
         self.limit = limit
-        self.belief = belief
-        self.span = limit.window + guard
-        self.spent = 0
-        self._log: deque[Take] = deque()
+        self._log = SlidingLog(limit.window + guard)
+        self._counts = limit.measure == "requests"
+        """Nothing about a number of requests is a guess."""
 
-    def expire(self, now: float) -> None:
-        """Let go of what has left the window; what is still in flight stays until it is settled."""
-        log, span = self._log, self.span
-        while log and log[0].at + span <= now:
-            take = log.popleft()
-            if take.settled:
-                self.spent -= take.amount
-            else:
-                take.overdue = True
+    def when(self, amount: int, now: float) -> tuple[float, bool]:
+        """The moment at which `amount` fits; `now` if it fits already."""
+        return self._log.when(amount, self.limit.amount, now), False
 
     def take(self, amount: int, now: float) -> Take:
         """Hold an amount from now on."""
-        take = Take(now, amount, self.spent)
-        take.settled = self.limit.measure == "requests"  # nothing about it is a guess
-        self.spent += amount
-        self._log.append(take)
-        if self.belief is not None:
-            self.belief.sent(amount, now)
+        take = Take(now, amount)
+        take.settled = self._counts
+        self._log.take(take, now)
         return take
 
-    def settle(self, take: Take, amount: int, counted_at: float) -> None:
+    def settle(self, take: Take, amount: int, counted_at: float, now: float) -> None:
         """Replace a guess by the truth."""
-        self.spent += (0 if take.overdue else amount) - take.amount
-        if self.belief is not None and amount != take.amount:
-            self.belief.corrected(amount - take.amount, counted_at)
-        take.amount = amount
         take.at = max(take.at, counted_at)
+        self._log.settle(take, amount, now)
+        take.amount = amount
         take.settled = True
 
-    def has_room(self, amount: int, now: float) -> bool:
-        """Whether this much more may be taken now."""
-        if self.belief is None or not amount:
-            return self.spent + amount <= self.limit.amount
-        # What is larger than all that is believed to be there goes alone.
-        most = max(self.belief.amount(now), amount)
-        return self.spent + amount <= most and self.belief.opens(now) <= now
+    def restore(self, amount: int, at: float) -> None:
+        """Count what was spent at a moment before now."""
+        self.settle(self.take(amount, at), amount, at, at)
 
-    def when(self, amount: int, now: float) -> float:
-        """The moment at which `amount` fits, if nothing more is taken; `now` if it fits already."""
-        if self.belief is None:
-            return self._leaves(self.spent + amount - self.limit.amount, now)
-        missing = self.spent + amount - max(math.floor(self.belief.amount(now)), amount)
-        leaves = self._leaves(missing, now)
-        if self.belief.is_shaken and leaves > now:  # the room may grow before that
-            leaves = min(leaves, now + self.limit.window * LOOK_AGAIN)
-        until = max(leaves, self.belief.opens(now))
-        # Rates and amounts move with time: the moment that was reckoned may recede, but never into standing still.
-        return until if until <= now else max(until, now + self.limit.window * LEAST_STEP)
+    def used(self, now: float) -> float:
+        """What is in use."""
+        return self._log.used(now)
 
-    def _leaves(self, missing: int, now: float) -> float:
-        """The moment at which so much will have left the window."""
-        if missing <= 0:
-            return now
-        leaves = now
-        for take in self._log:
-            leaves = max(leaves, take.at + self.span)  # one that was dated later holds back those behind it
-            missing -= take.amount
-            if missing <= 0:
-                return leaves
-        return now + self.span
-
-    def __repr__(self) -> str:
-        return f"<Window {self.limit}: {self.spent:,} spent in {len(self._log)} takes>"
+    def accepted(self, take: Take, now: float) -> bool:
+        """It teaches nothing."""
+        return False
 
 
 MEANT: Mapping[Measure | None, tuple[Measure, ...]] = {
@@ -134,40 +77,45 @@ class MemoryLedger:
         guard: Callable[[float], float] = lambda _window: 0.0,
         *,
         learns: bool = False,
+        probes: bool = True,
+        above: bool = False,
     ) -> None:
         """`guard` gives, for a window, the seconds that spending is kept beyond it.
 
-        With `learns` the limits are what is believed of them, and refusals change it (`core.belief`).
+        With `learns`, how the gateway counts and how much there is are learned (`core.window`); `probes` lets
+        requests be sent for that alone, `above` lets amounts grow above the configured ones.
         """
-        windows: dict[Limit, Window] = {}
-        for budget in budgets.values():
-            for limit in budget:
-                belief = Belief(limit) if learns and limit.measure != "requests" else None
-                windows.setdefault(limit, Window(limit, guard(limit.window), belief))
+        windows: dict[Limit, Window | Log] = {}
+        for limit in dict.fromkeys(limit for budget in budgets.values() for limit in budget):
+            if learns and limit.measure != "requests":
+                windows[limit] = Window(limit, guard(limit.window), probes=probes, above=above)
+            else:
+                windows[limit] = Log(limit, guard(limit.window))
         self._windows = windows
+        self._learned = tuple(window for window in windows.values() if isinstance(window, Window))
         self._budgets = {name: tuple(windows[limit] for limit in budget) for name, budget in budgets.items()}
 
     def take(self, model: str, charge: Charge, now: float) -> Lease | Refusal:
         """Hold a charge against every limit of a model's budget, or say which limit has no room and until when."""
         windows = self._budgets[model]
         for window in windows:
-            window.expire(now)
-            if not window.has_room(window.limit.of(charge), now):
-                return self._refusal(windows, charge, now)
+            until, any_size = window.when(window.limit.of(charge), now)
+            if until > now:
+                return Refusal(until, window.limit, True) if any_size else self._refusal(windows, charge, now)
         return Lease(model, charge, now, [window.take(window.limit.of(charge), now) for window in windows])
 
     def restore(self, model: str, charge: Charge, at: float) -> None:
         """Count what an earlier session spent at a moment before now, whether it fits or not; oldest first."""
         for window in self._budgets[model]:
-            window.settle(window.take(amount := window.limit.of(charge), at), amount, at)
+            window.restore(window.limit.of(charge), at)
 
-    def _refusal(self, windows: tuple[Window, ...], charge: Charge, now: float) -> Refusal:
+    @staticmethod
+    def _refusal(windows: tuple[Window | Log, ...], charge: Charge, now: float) -> Refusal:
         until, limit = now, windows[0].limit
         for window in windows:
-            window.expire(now)
-            if window.belief is not None and (opens := window.belief.opens(now)) > now:
-                return Refusal(max(opens, now + window.limit.window * LEAST_STEP), window.limit, any_size=True)
-            fits_at = window.when(window.limit.of(charge), now)
+            fits_at, any_size = window.when(window.limit.of(charge), now)
+            if any_size:
+                return Refusal(fits_at, window.limit, True)
             if fits_at > until:
                 until, limit = fits_at, window.limit
         return Refusal(until, limit)
@@ -180,41 +128,57 @@ class MemoryLedger:
         if lease.settled:
             raise BrokenInvariant(f"The lease of {lease.charge} on {lease.model} was settled twice.")
         lease.settled = True
+        at = lease.at if counted_at is None else counted_at
         for window, take in zip(self._budgets[lease.model], lease.takes, strict=True):
-            window.settle(take, window.limit.of(charge), lease.at if counted_at is None else counted_at)
-            window.expire(now)
+            window.settle(take, window.limit.of(charge), at, now)
 
-    def refused(self, lease: Lease, failure: Failure, now: float) -> None:
-        """Learn from a 429 to a request that there was room for; before it is settled."""
+    def accepted(self, lease: Lease, now: float) -> bool:
+        """Learn from a request that was let in; before it is settled. Whether anything was learned."""
+        learned = False
+        for window, take in zip(self._budgets[lease.model], lease.takes, strict=True):
+            if window.accepted(take, now):
+                self._tell(window, now)
+                learned = True
+        return learned
+
+    def refused(self, lease: Lease, failure: Failure, now: float) -> Refused:
+        """Learn from a 429; before it is settled."""
         concerned = [
             (window, take)
             for window, take in zip(self._budgets[lease.model], lease.takes, strict=True)
-            if window.belief is not None
+            if isinstance(window, Window)
             and (window.limit.scope == ALL) == (failure.scope == "all")
             and window.limit.measure in MEANT.get(failure.measure, MEANT[None])
         ]
-        if concerned:
-            # Where no limit is named, it was the fullest.
-            window, take = max(concerned, key=lambda pair: pair[1].before / pair[0].limit.amount)
-            if window.belief is not None:
-                window.belief.refused(take.before, take.amount, lease.at, now, failure.retry_after)
+        if not concerned:
+            return Refused.UNKNOWN
+        # Where no limit is named, it was the fullest.
+        window, take = max(concerned, key=lambda pair: (pair[1].probe, pair[1].before / pair[0].limit.amount))
+        expected = window.refused(take, failure.retry_after, now)
+        self._tell(window, now)
+        return Refused.EXPECTED if expected else Refused.SURPRISING
+
+    def _tell(self, found: Window | Log, now: float) -> None:
+        """What was found out of one limit is supposed of those that are counted beside it."""
+        for window in self.windows:
+            if isinstance(found, Window) and window.limit.measure == found.limit.measure:
+                window.suppose(found, now)
 
     def spent(self, now: float) -> dict[Limit, int]:
         """What each limit's window holds at this moment, reservations in flight included."""
-        for window in self._windows.values():
-            window.expire(now)
-        return {limit: window.spent for limit, window in self._windows.items()}
+        return {limit: max(0, round(window.used(now))) for limit, window in self._windows.items()}
 
     @property
     def limits(self) -> tuple[Limit, ...]:
         """Every limit that is kept."""
         return tuple(self._windows)
 
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """Those that are learned."""
+        return self._learned
+
     def use(self, model: str, now: float) -> float:
         """The fullest of a model's own windows, as a fraction of its limit; 0 without limits."""
-        fullest = 0.0
-        for window in self._budgets[model]:
-            if window.limit.scope == model:
-                window.expire(now)
-                fullest = max(fullest, window.spent / window.limit.amount)
-        return fullest
+        own = (window for window in self._budgets[model] if window.limit.scope == model)
+        return max((window.used(now) / window.limit.amount for window in own), default=0.0)

@@ -77,6 +77,16 @@ def test_an_earlier_time_in_the_same_episode_does_not(gates: Gates) -> None:
     assert gates.wait("a", 2.0) >= 21.0
 
 
+def test_where_a_ledger_keeps_the_limit_no_herd_waits_and_all_may_go(gates: Gates) -> None:
+    """Only if it is refused again, without an answer between, one goes first."""
+    gates.failed("a", object(), refusal("model", retry_after=5.0), 0.0, 1.0, paced=True)
+    gates.sent("a", object())
+    assert gates.wait("a", 10.0) == 10.0
+    gates.failed("a", object(), refusal("model", retry_after=5.0), 7.0, 8.0, paced=True)
+    gates.sent("a", object())
+    assert gates.wait("a", 20.0) == math.inf
+
+
 def test_one_probe_goes_when_the_time_is_up(gates: Gates) -> None:
     """While it is under way nothing else may go; its answer lets all go."""
     refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
