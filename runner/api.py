@@ -29,6 +29,8 @@ class Words(TypedDict, total=False):
     """A Jinja template over the columns, or @FILE."""
     system: str
     max_tokens: int
+    caps: Literal["exact", "ceiling"]
+    """Whether `max_tokens` is sent as it is, or is only the most that an answer may be allowed."""
     temperature: float
     top_p: float
     stop: Sequence[str]

@@ -225,7 +225,7 @@ async def _session(
             ledger = MemoryLedger(prepared.budgets, guard, learns=True)
             for spent in history.recent:
                 ledger.restore(spent.model, spent.charge, started - max(0.0, time.time() - spent.at))
-            scheduler, estimator, spending = make_scheduler(
+            scheduler, charges, spending = make_scheduler(
                 prepared.job,
                 prepared.models,
                 prepared.budgets,
@@ -246,7 +246,7 @@ async def _session(
                         partial(
                             run,
                             scheduler,
-                            estimator,
+                            charges,
                             tasks,
                             Asking(client, prepared.models),
                             _both(recorder, observer),
@@ -258,7 +258,7 @@ async def _session(
             recorder.end(loop.time() - started, ending.reason)
     finally:
         journal.close()
-    return _finish(session, ending, estimator.ratios())
+    return _finish(session, ending, charges.estimator.ratios())
 
 
 def _client(url: str, token: Secret, prepared: Prepared) -> Client:
@@ -398,11 +398,11 @@ def _nothing(_text: str) -> int:
 def plan(prepared: Prepared, latency: float, tokens_per_second: float) -> planning.Plan:
     """What a run would take and cost, by the same scheduler in virtual time. Sends nothing."""
     budgets, models = prepared.budgets, prepared.models
-    scheduler, _estimator, _spending = make_scheduler(
+    scheduler, _charges, _spending = make_scheduler(
         prepared.job,
         models,
         budgets,
-        MemoryLedger(budgets, guard, learns=True),
+        MemoryLedger(budgets, guard, learns=True, probes=False),
         prepared.survey,
         window=prepared.limits.window_seconds,
         now=0.0,

@@ -12,7 +12,8 @@ from typing import Any
 
 from runner.core.caps import Spending
 from runner.core.catalog import Model
-from runner.core.estimate import Estimator, Size
+from runner.core.charges import Charges
+from runner.core.estimate import Size
 from runner.core.events import Event
 from runner.core.job import Job
 from runner.core.limits import Budget
@@ -20,7 +21,7 @@ from runner.core.ports import Ledger, TokenCounter
 from runner.core.prompt import RowError
 from runner.core.schedule import Ask, Finished, Scheduler, Task
 from runner.core.tasks import NeverFits, Survey, TaskMaker
-from runner.core.values import Charge, Failure, Kind, Reply, Request, Status
+from runner.core.values import Failure, Kind, Reply, Request, Status
 from runner.engines.local import Engine, Send
 
 EXIT_CODES: Mapping[Kind, int] = {
@@ -51,38 +52,24 @@ def make_scheduler(
     window: float,
     now: float,
     most_in_flight: int,
-) -> tuple[Scheduler, Estimator, Spending]:
+) -> tuple[Scheduler, Charges, Spending]:
     """A scheduler for a job, and the two that it shares its knowledge with."""
-    estimator = Estimator(models.values())
+    charges = Charges(models.values(), budgets, window)
     spending = Spending(job.caps, models.values(), now)
-    most = {
-        name: min((limit.amount for limit in budget if limit.measure in ("input", "total")), default=2**60)
-        for name, budget in budgets.items()
-    }
-
-    def charge(task: Task, model: str) -> Charge:
-        expected = estimator.charge(task.size, model, task.caps[model])
-        # A correction learned later must not make a row larger than the limit that it was checked against.
-        room = most[model] - (expected.output if most[model] < 2**60 and _counts_total(budgets[model]) else 0)
-        return expected if expected.input <= room else Charge(1, room, expected.output)
-
     scheduler = Scheduler(
         budgets=budgets,
         ledger=ledger,
-        charge=charge,
+        charge=charges,
         spending=spending,
         rng=Random(job.seed),
         window=window,
         attempts=job.attempts,
         most_in_flight=most_in_flight,
+        lengths=charges.lengths,
     )
     for name, work in survey.pinned.items():
         scheduler.expect(name, work)
-    return scheduler, estimator, spending
-
-
-def _counts_total(budget: Budget) -> bool:
-    return any(limit.measure == "total" for limit in budget)
+    return scheduler, charges, spending
 
 
 def tasks_of(
@@ -111,7 +98,7 @@ def _unaskable(row: int, name: str, message: str, error: RowError) -> Finished:
 
 async def run(
     scheduler: Scheduler,
-    estimator: Estimator,
+    charges: Charges,
     tasks: Iterator[Task | Finished],
     send: Send,
     watch: Callable[[Event], None],
@@ -125,8 +112,8 @@ async def run(
     Raises GatewayUnavailable after `patience` seconds without an answer, and StorageFailed from `flush`.
     """
 
-    def learn(ask: Ask, reply: Reply) -> None:
-        estimator.learn(ask.task.size, ask.model, reply.usage)
+    def learn(ask: Ask, reply: Reply, seconds: float) -> None:
+        charges.learn(ask.task, ask.model, reply.usage, seconds)
 
     engine = Engine(scheduler, tasks, send, watch, learn=learn, flush=flush, patience=patience)
     begun(engine)

@@ -50,6 +50,11 @@ def job_options(function: F) -> F:
             click.option(
                 "--max-tokens", type=int, metavar="N", help="Cap on output tokens. It is reserved: keep it close."
             ),
+            click.option(
+                "--caps",
+                type=click.Choice(["exact", "ceiling"]),
+                help="ceiling: --max-tokens is only an upper bound; what is reserved follows the answers' lengths.",
+            ),
             click.option("--temperature", type=float, metavar="X"),
             click.option("--stop", multiple=True, metavar="TEXT", help="Text at which to stop; repeat for more."),
             click.option(

@@ -29,6 +29,8 @@ class Job:
     settings: Settings = field(default_factory=Settings)
     row_settings: bool = True
     """Whether rows may carry their own model, system, max_tokens and temperature."""
+    cap_is: Literal["exact", "ceiling"] = "exact"
+    """Whether `max_tokens` is sent as it is, or is only the most that may be allowed."""
     id_column: str | None = None
     limit: int | None = None
     """Only the first so many rows."""

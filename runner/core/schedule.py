@@ -27,10 +27,11 @@ from runner.core.errors import BrokenInvariant
 from runner.core.estimate import Size
 from runner.core.gates import Gates
 from runner.core.lag import Lag
+from runner.core.lengths import Lengths
 from runner.core.limits import Budget, Limit
-from runner.core.ports import Lease, Ledger, Refusal
+from runner.core.ports import Lease, Ledger, Refusal, Refused
 from runner.core.retry import Action
-from runner.core.values import Charge, Failure, Kind, Reply, Request, Status, Usage
+from runner.core.values import Charge, Failure, Kind, Outcome, Reply, Request, Status, Usage
 
 NOTHING = Charge(1, 0, 0)
 """What the gateway counts for a request that it refused, or never saw."""
@@ -54,7 +55,11 @@ class Task:
     """Short ids: any one of them answers the task."""
     size: Size
     caps: Mapping[str, int]
-    """Output tokens to allow and to reserve, for each of the models."""
+    """The most output tokens to allow, for each of the models."""
+    free: bool = False
+    """Whether fewer may be allowed at first: an answer that is cut short by that is asked for again."""
+    least: int = 0
+    """Where it was cut short: what to allow at least the next time."""
     request: Request
     dialects: Mapping[str, str] = field(default_factory=dict)
     """The dialect for each of the models."""
@@ -133,7 +138,7 @@ class _Queue:
 
     @staticmethod
     def _class(task: Task) -> tuple[int, int]:
-        cap = max(task.caps.values())
+        cap = task.least if task.free else max(task.caps.values())
         return int(4 * math.log2(task.size.text + 1)), int(4 * math.log2(cap + 1))
 
     def push(self, task: Task) -> None:
@@ -184,7 +189,10 @@ class Scheduler:
         window: float = 60.0,
         attempts: int = 5,
         most_in_flight: int = 1000,
+        lengths: Lengths | None = None,
     ) -> None:
+        """`charge` says what to reserve for a task at a model, and with it the output cap to send; it may take them
+        from `lengths`, which is told here what became of them."""
         self._budgets = budgets
         self._ledger = ledger
         self._charge = charge
@@ -192,6 +200,7 @@ class Scheduler:
         self._rng = rng
         self._window = window
         self._attempts = attempts
+        self._lengths = lengths
         self.congestion = Congestion(most_in_flight)
         self.gates = Gates(window, rng)
         self._queues: dict[tuple[str, ...], _Queue] = {}
@@ -417,19 +426,39 @@ class Scheduler:
         lag = speed.learn(now - ask.at, usage.output)
         self.congestion.answered(lag, speed.floor + speed.seconds_per_token * usage.output)
         counted_at = ask.at + min(lag, self._window * MOST_LAG)
+        if self._ledger.accepted(ask.lease, now):
+            self._blocked.clear()
         self._settle(ask, Charge(1, usage.input, usage.output), usage, now, counted_at)
         self.gates.answered(ask.model, ask)
         self._failing_since, self.last_answer = None, now
+        if self._was_cut_short(ask, reply):
+            return self._finished_or(Action.REASK, self._enqueue(ask.task), None)
         return Landing(None, (Finished(ask.task, ask.model, Status.SUCCEEDED, reply),))
+
+    def _was_cut_short(self, ask: Ask, reply: Reply) -> bool:
+        """Whether an answer had less room than it may have; then the task is to have more."""
+        task, cap = ask.task, ask.lease.charge.output
+        if self._lengths is None or not task.free or reply.outcome is not Outcome.TRUNCATED:
+            return False
+        if cap >= self._lengths.within(ask.model, task.caps[ask.model]):
+            return False
+        task.least = self._lengths.larger(ask.model, cap)
+        return True
 
     def _failed(self, ask: Ask, failure: Failure, now: float) -> Landing:
         spent = ask.lease.charge if failure.ambiguous else NOTHING
         # What an ambiguous attempt cost nobody knows: the ledger keeps all of it, the caps count all of it.
         usage = Usage(input=spent.input, output=spent.output) if failure.ambiguous else None
+        known = None
         if failure.kind is Kind.RATE_LIMITED:
-            self._ledger.refused(ask.lease, failure, now)
+            known = self._ledger.refused(ask.lease, failure, now)
+            self._blocked.clear()
+            if known is Refused.EXPECTED:
+                self._settle(ask, spent, usage, now)
+                self._failing_since, self.last_answer = None, now
+                return self._finished_or(Action.REQUEUE, self._enqueue(ask.task), None)
         self._settle(ask, spent, usage, now)
-        closed = self.gates.failed(ask.model, ask, failure, ask.at, now)
+        closed = self.gates.failed(ask.model, ask, failure, ask.at, now, paced=known is Refused.SURPRISING)
         task = ask.task
         if failure.kind is Kind.RATE_LIMITED and self._in_flight_of[ask.model] == 0:
             return self._refused_alone(ask, failure, closed, now)
@@ -437,6 +466,10 @@ class Scheduler:
             self._failing_since = ask.at if self._failing_since is None else self._failing_since
         else:
             self._failing_since, self.last_answer = None, now
+        if self._lengths is not None and failure.cap is not None and failure.cap < ask.lease.charge.output:
+            self._lengths.refused(ask.model, failure.cap)
+            if task.request.body is None or task.free:
+                return self._finished_or(Action.REQUEUE, self._enqueue(task), closed)
         down = failure.kind in retry.OUTAGES and self.gates[ask.model].narrow
         action = Action.REQUEUE if down else retry.action(failure, task.attempts + 1, self._attempts)
         if action is Action.RETRY and self._lost.keys() >= set(task.models):

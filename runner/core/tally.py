@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.core.values import Kind, Status
+from runner.core.values import Kind, Outcome, Status
 
 
 @dataclass(slots=True)
@@ -46,6 +46,8 @@ class ModelTally:
     failures: Counter[str] = field(default_factory=Counter)
     """Failed requests by kind, 429s included."""
     outcomes: Counter[str] = field(default_factory=Counter)
+    cut_short: int = 0
+    """Answers that had too little room, and were asked for again."""
     input_tokens: int = 0
     estimated_input_tokens: int = 0
     """Of the same replies, as they were reserved."""
@@ -103,7 +105,10 @@ class Tally:
             self.ambiguous += bool(failure.get("ambiguous"))
             return
         usage = frame["usage"]
-        model.outcomes[frame["outcome"]] += 1
+        if frame.get("final"):
+            model.outcomes[frame["outcome"]] += 1
+        else:
+            model.cut_short += frame["outcome"] == Outcome.TRUNCATED
         model.input_tokens += usage["input"]
         model.output_tokens += usage["output"]
         model.reasoning_tokens += usage["reasoning"]

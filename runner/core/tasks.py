@@ -11,16 +11,15 @@ from runner.core.catalog import Catalogue, Model
 from runner.core.errors import UsageError
 from runner.core.estimate import Estimator, Size, measure
 from runner.core.job import Job
+from runner.core.lengths import FIRST_CAP
 from runner.core.limits import Budget
 from runner.core.ports import TokenCounter
 from runner.core.prompt import Prompt, RowError
 from runner.core.schedule import Task
 from runner.core.values import Charge, Image, Request
 
-DEFAULT_CAP = 1024
-"""Output tokens to allow where neither the job nor the row says: the gateway reserves what is allowed."""
-DEFAULT_CAP_REASONING = 4096
-"""The same for models that write hidden reasoning: it counts as output."""
+LARGEST_CAP = 32_768
+"""The most output tokens to allow where neither the job, the row nor the catalogue says."""
 
 
 class NeverFits(RowError):
@@ -101,7 +100,7 @@ class TaskMaker:
         images = bool(size.images) and request.body is None and _has_image(request)
         route = self._route(request, models, images)
         if size.text >= route.room or size.images:
-            route = self._route(request, self._fitting(route, size), images)
+            route = self._route(request, self._fitting(request, route, size), images)
         return Task(
             row=row,
             slot=slot,
@@ -109,6 +108,7 @@ class TaskMaker:
             models=route.names,
             size=size,
             caps=route.caps,
+            free=self._is_free(request),
             dialects=route.dialects,
             request=request,
             digest=digest,
@@ -137,7 +137,7 @@ class TaskMaker:
         if problem is not None and not usable:
             raise problem
         caps = {model.short: self._cap(model, request.settings.max_tokens) for model in usable}
-        room = min(self._room(model) - caps[model.short] for model in usable)
+        room = min(self._room(model) - self._first(request, caps[model.short]) for model in usable)
         return _Route(tuple(usable), tuple(model.short for model in usable), caps, dialects, room)
 
     def _room(self, model: Model) -> float:
@@ -145,9 +145,19 @@ class TaskMaker:
         amounts = [limit.amount for limit in self._budgets(model) if limit.measure != "requests"]
         return min([*amounts, model.context_tokens or 2**60]) / max(1.0, model.family.multiplier) - 1
 
-    def _fitting(self, route: _Route, size: Size) -> tuple[Model, ...]:
+    def _is_free(self, request: Request) -> bool:
+        """Whether the output cap is ours to choose."""
+        given = request.settings.max_tokens is not None
+        return not given or (self.job.cap_is == "ceiling" and request.body is None)
+
+    def _first(self, request: Request, cap: int) -> int:
+        """The least that is allowed at first."""
+        return min(cap, FIRST_CAP) if self._is_free(request) else cap
+
+    def _fitting(self, request: Request, route: _Route, size: Size) -> tuple[Model, ...]:
         """The models that a request of this size can ever be sent to; raises NeverFits if there are none."""
-        problems = {model.short: self._misfit(model, size, route.caps[model.short]) for model in route.models}
+        caps = {model.short: self._first(request, route.caps[model.short]) for model in route.models}
+        problems = {model.short: self._misfit(model, size, caps[model.short]) for model in route.models}
         fitting = tuple(model for model in route.models if problems[model.short] is None)
         if not fitting:
             raise NeverFits("; ".join(problem for problem in problems.values() if problem is not None))
@@ -166,9 +176,8 @@ class TaskMaker:
     def _cap(self, model: Model, asked: int | None) -> int:
         if asked is not None:
             return min(asked, model.max_output_tokens or asked)
-        default = DEFAULT_CAP_REASONING if model.reasons else DEFAULT_CAP
         amounts = [limit.amount for limit in self._budgets(model) if limit.measure in ("output", "total")]
-        return min([default, model.max_output_tokens or default, *amounts])
+        return min([model.max_output_tokens or LARGEST_CAP, *amounts])
 
 
 def naming_column(given: str | None, columns: Container[str]) -> str | None:
@@ -257,7 +266,8 @@ class Survey:
     def note_task(self, task: Task) -> None:
         """Count a task."""
         self.tasks += 1
-        charge = Charge(1, task.size.text, max(task.caps.values()))
+        cap = max(task.caps.values())
+        charge = Charge(1, task.size.text, min(cap, FIRST_CAP) if task.free else cap)
         for model in task.models:
             self.models[model] = None
         if len(task.models) == 1:

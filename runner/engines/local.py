@@ -34,7 +34,7 @@ class Engine:
         send: Send,
         watch: Watch,
         *,
-        learn: Callable[[Ask, Reply], None] = lambda _ask, _reply: None,
+        learn: Callable[[Ask, Reply, float], None] = lambda _ask, _reply, _seconds: None,
         flush: Callable[[], None] = lambda: None,
         patience: float = 600.0,
         first_patience: float = 30.0,
@@ -164,7 +164,7 @@ class Engine:
             return
         now = self._loop.time()
         if isinstance(result, Reply):
-            self._learn(ask, result)
+            self._learn(ask, result, now - ask.at)
         landing = self.scheduler.landed(ask, result, now)
         self._watch(Event(now, What.LANDED, ask=ask, result=result, landing=landing))
         for finished in landing.finished:

@@ -25,7 +25,7 @@ class Asking:
         task, model = ask.task, self._models[ask.model]
         dialect = DIALECTS[task.dialects[ask.model]]
         try:
-            wire = dialect.encode(capped(task.request, task.caps[ask.model]), model)
+            wire = dialect.encode(capped(task.request, ask.lease.charge.output), model)
         except UsageError as error:
             return Failure(kind=Kind.BAD_ROW, message=str(error))
         response = await self._client.send(wire, ask.model)

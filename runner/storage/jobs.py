@@ -61,6 +61,7 @@ class Words(BaseModel):
     system: str | None = None
     """The same, for the system prompt."""
     max_tokens: Count | None = None
+    caps: Literal["exact", "ceiling"] = "exact"
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     stop: list[str] = []
@@ -133,6 +134,7 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
         system=system,
         settings=settings,
         row_settings=said.row_settings,
+        cap_is=said.caps,
         id_column=said.id_column,
         limit=said.limit,
         sample=said.sample,

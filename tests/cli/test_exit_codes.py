@@ -251,7 +251,7 @@ def test_a_row_whose_attempts_are_used_up_is_errored(command, gateways, rows, tm
 def test_a_row_is_saved_by_its_later_attempts(command, gateways, rows, tmp_path) -> None:
     """A gateway that fails now and then costs some rows a second attempt, and none its answer."""
     flaky = gateways("--no-limits", "--fault", "bad_gateway_502=0.3")
-    done = command("run", rows(8), "-m", MODEL, "--out", tmp_path / "run", env=flaky.env)
+    done = command("run", rows(24), "-m", MODEL, "--out", tmp_path / "run", env=flaky.env)
     table = pl.read_parquet(tmp_path / "run" / "results.parquet")
     assert done.code == 0
     assert table["attempts"].max() > 1

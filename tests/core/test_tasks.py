@@ -9,10 +9,11 @@ import pytest
 from runner.core.catalog import Catalogue, Family, Model
 from runner.core.errors import UsageError
 from runner.core.job import Job
+from runner.core.lengths import FIRST_CAP
 from runner.core.limits import Allowance, Limits
 from runner.core.prompt import Prompt, RowError
 from runner.core.schedule import Task
-from runner.core.tasks import DEFAULT_CAP, DEFAULT_CAP_REASONING, NeverFits, Survey, TaskMaker, selected
+from runner.core.tasks import LARGEST_CAP, NeverFits, Survey, TaskMaker, selected
 from runner.core.values import Charge, Request
 
 MODELS = (
@@ -143,24 +144,34 @@ def test_a_row_pinned_to_a_model_that_does_not_answer_on_the_endpoint_is_refused
 @pytest.mark.parametrize(
     ("model", "asked", "cap"),
     [
-        ("plain", None, DEFAULT_CAP),
-        ("thinker", None, DEFAULT_CAP_REASONING),
+        ("plain", None, 2_000),
+        ("coder", None, LARGEST_CAP),
         ("terse", None, 100),
         ("plain", 50, 50),
         ("plain", 1_999, 1_999),
         ("plain", 9_999, 2_000),
         ("coder", 9_999, 9_999),
     ],
-    ids=["default", "of a model that thinks", "clamped", "asked", "asked for more", "asked too much", "no known bound"],
+    ids=["open", "open, no known bound", "clamped", "asked", "asked for more", "asked too much", "no known bound"],
 )
-def test_a_cap_is_what_was_asked_or_the_default_and_never_more_than_the_model_takes(
+def test_a_cap_is_what_was_asked_or_left_open_and_never_more_than_the_model_takes(
     model: str, asked: int | None, cap: int
 ) -> None:
-    """It is what is reserved, so it is always there."""
-    assert only(maker(model), max_tokens=asked).caps == {model: cap}
+    """An open one is ours to choose, up to there."""
+    task = only(maker(model), max_tokens=asked)
+    assert task.caps == {model: cap}
+    assert task.free is (asked is None)
 
 
-def test_a_default_cap_is_never_larger_than_the_output_limit() -> None:
+def test_a_given_cap_may_be_meant_as_a_ceiling() -> None:
+    """Then it is ours to choose as well; a batch line is sent as it is all the same."""
+    made = maker("plain", cap_is="ceiling")
+    assert only(made, max_tokens=500).free
+    line = {"url": "/v1/responses", "body": {"input": "hello", "max_output_tokens": 500}}
+    assert not only(maker("coder", cap_is="ceiling"), **line).free
+
+
+def test_an_open_cap_is_never_larger_than_the_output_limit() -> None:
     """Else no row would ever fit, though nobody asked for so much."""
     limits = Limits(per_model=Allowance(output_tokens=300))
     assert only(maker("plain", limits=limits)).caps == {"plain": 300}
@@ -292,7 +303,7 @@ def test_a_survey_sums_the_work_of_single_models_and_of_pools() -> None:
     for made, columns in [(maker("plain"), {}), (maker("plain"), {}), (maker("plain", "terse"), {"max_tokens": 70})]:
         survey.note_task(only(made, **columns))
     assert survey.tasks == 3
-    assert survey.pinned == {"plain": Charge(2, 2 * 7, 2 * DEFAULT_CAP)}
+    assert survey.pinned == {"plain": Charge(2, 2 * 7, 2 * FIRST_CAP)}
     assert survey.pooled == Charge(1, 7, 70)
     assert list(survey.models) == ["plain", "terse"]
 

@@ -157,7 +157,7 @@ def test_replies_are_learned_from_before_the_next_decision() -> None:
     learned: list[int] = []
     seen: list[int] = []
     budgets = {"a": (Limit(scope="a", measure="input", amount=10, window=60.0),)}
-    rig = Rig(rows(3), budgets=budgets, learn=lambda ask, _: learned.append(ask.task.row))
+    rig = Rig(rows(3), budgets=budgets, learn=lambda ask, _reply, _seconds: learned.append(ask.task.row))
     rig.on_event = lambda event: seen.append(len(learned)) if event.what is What.SENT else None
     rig.run()
     assert seen == [0, 1, 2]

@@ -1,0 +1,51 @@
+"""What to reserve for a task at a model: the input that it is expected to have, and the output cap to send with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from runner.core.catalog import Model
+from runner.core.estimate import Estimator
+from runner.core.lengths import Lengths
+from runner.core.limits import Budget
+from runner.core.schedule import Task
+from runner.core.values import Charge, Usage
+
+BOUNDLESS = 2**60
+
+
+class Charges:
+    """Charges of tasks, learned from what answers really took."""
+
+    def __init__(self, models: Iterable[Model], budgets: Mapping[str, Budget], window: float) -> None:
+        self._models = {model.short: model for model in models}
+        self.estimator = Estimator(self._models.values())
+        self.lengths = Lengths(self._models, window)
+        self._input = {name: _least(budget, "input", "total") for name, budget in budgets.items()}
+        self._total = {name: _least(budget, "total") for name, budget in budgets.items()}
+        self._limited = {name for name, budget in budgets.items() if _least(budget, "output", "total") < BOUNDLESS}
+        """Models whose output is limited: with the others a tight cap would gain nothing."""
+
+    def __call__(self, task: Task, model: str) -> Charge:
+        """What to reserve for a task now."""
+        # A correction learned later must not make a row larger than the limit that it was checked against.
+        tokens = min(self.estimator.input_tokens(task.size, model), self._input[model])
+        cap = self._cap(task, model, tokens)
+        return Charge(1, min(tokens, max(0, self._total[model] - cap)), cap)
+
+    def _cap(self, task: Task, model: str, tokens: int) -> int:
+        ceiling = task.caps[model]
+        if not task.free:
+            return ceiling if task.request.body is not None else self.lengths.within(model, ceiling)
+        context = self._models[model].context_tokens or BOUNDLESS
+        ceiling = max(1, min(ceiling, context - tokens, self._total[model] - tokens))
+        return self.lengths.cap(model, ceiling, task.least) if model in self._limited else ceiling
+
+    def learn(self, task: Task, model: str, usage: Usage, seconds: float) -> None:
+        """Take in what an answer took, in tokens and in seconds."""
+        self.estimator.learn(task.size, model, usage)
+        self.lengths.learn(model, usage, seconds)
+
+
+def _least(budget: Budget, *measures: str) -> int:
+    return min((limit.amount for limit in budget if limit.measure in measures), default=BOUNDLESS)
