@@ -22,6 +22,7 @@ from runner.core.prompt import RowError
 from runner.core.schedule import Ask, Finished, Scheduler, Task
 from runner.core.tasks import NeverFits, Survey, TaskMaker
 from runner.core.values import Failure, Kind, Reply, Request, Status
+from runner.core.waiting import Waiting
 from runner.engines.local import Engine, Send
 
 EXIT_CODES: Mapping[Kind, int] = {
@@ -105,6 +106,7 @@ async def run(
     *,
     flush: Callable[[], None],
     patience: float,
+    waiting: Waiting | None = None,
     begun: Callable[[Engine], None] = lambda _engine: None,
 ) -> Ending:
     """Drive the scheduler over the tasks until nothing is left or something ends it.
@@ -115,7 +117,7 @@ async def run(
     def learn(ask: Ask, reply: Reply, seconds: float) -> None:
         charges.learn(ask.task, ask.model, reply.usage, seconds)
 
-    engine = Engine(scheduler, tasks, send, watch, learn=learn, flush=flush, patience=patience)
+    engine = Engine(scheduler, tasks, send, watch, learn=learn, flush=flush, patience=patience, waiting=waiting)
     begun(engine)
     await engine.run()
     stopped = scheduler.stopped

@@ -10,7 +10,7 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from runner.core.caps import cost
 from runner.core.catalog import Model
@@ -18,6 +18,7 @@ from runner.core.forecast import Bound, least_time
 from runner.core.limits import ALL, Budget, Limits
 from runner.core.schedule import Ask, Done, Finished, Scheduler, Task
 from runner.core.values import Charge, Outcome, Reply, Usage
+from runner.core.waiting import Waiting
 
 AHEAD = 4096
 
@@ -37,8 +38,8 @@ class Plan:
     cost: dict[str, float] = field(default_factory=dict)
     unpriced: list[str] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
-    waits: Counter[str] = field(default_factory=Counter)
-    """Seconds of waiting by the limit that was waited for."""
+    waits: Mapping[str, float] = field(default_factory=dict)
+    """All the seconds, by what is waited for."""
     models_for_combined: int | None = None
     """How many models it takes until the combined limit binds."""
     stopped: str | None = None
@@ -57,6 +58,7 @@ def simulate(
     """Drive a fresh scheduler to its end. `latency` is seconds to the first token, after which tokens stream."""
     plan = Plan()
     now = 0.0
+    waiting = Waiting(now)
     landings: list[tuple[float, int, Ask]] = []
     pinned: dict[str, Charge] = {}
     pooled = Charge(0, 0, 0)
@@ -77,26 +79,28 @@ def simulate(
         if isinstance(decision, Done):
             break
         if isinstance(decision, Ask):
+            waiting.sending()
             number += 1
             charge = decision.lease.charge
             heapq.heappush(landings, (now + latency + charge.output / tokens_per_second, number, decision))
             _note(plan, decision, models)
             if len(decision.task.models) == 1:
-                pinned[decision.model] = _add(pinned.get(decision.model, Charge(0, 0, 0)), charge)
+                pinned[decision.model] = pinned.get(decision.model, Charge(0, 0, 0)) + charge
             else:
-                pooled = _add(pooled, charge)
+                pooled += charge
             continue
         lands = landings[0][0] if landings else math.inf
         until = min(decision.until, lands)
         if until == math.inf:
             raise RuntimeError("the scheduler waits for nothing")
-        for reason in set(scheduler.waiting_for(now).values()):
-            plan.waits[reason] += until - now  # type: ignore[assignment]
+        waiting.rest(now, scheduler.waiting_for, decision.until)
         now = max(now, until)
+        waiting.wake(now)
         while landings and landings[0][0] <= now:
             _, _, ask = heapq.heappop(landings)
             scheduler.landed(ask, _reply(ask.lease.charge), now)
     plan.seconds = now
+    plan.waits = waiting.split(now)
     plan.stopped = scheduler.stopped if isinstance(scheduler.stopped, str) else None
     plan.bound = least_time(pinned, pooled, budgets)
     plan.models_for_combined = _models_for_combined(limits)
@@ -116,10 +120,6 @@ def _note(plan: Plan, ask: Ask, models: Mapping[str, Model]) -> None:
 def _reply(charge: Charge) -> Reply:
     usage = Usage(input=charge.input, output=charge.output)
     return Reply(text="", outcome=Outcome.OK, finish_reason="stop", usage=usage)
-
-
-def _add(a: Charge, b: Charge) -> Charge:
-    return replace(a, requests=a.requests + b.requests, input=a.input + b.input, output=a.output + b.output)
 
 
 def _models_for_combined(limits: Limits) -> int | None:

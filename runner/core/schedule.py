@@ -32,6 +32,7 @@ from runner.core.limits import Budget, Limit
 from runner.core.ports import Lease, Ledger, Refusal, Refused
 from runner.core.retry import Action
 from runner.core.values import Charge, Failure, Kind, Outcome, Reply, Request, Status, Usage
+from runner.core.waiting import Cause, cause_of
 
 NOTHING = Charge(1, 0, 0)
 """What the gateway counts for a request that it refused, or never saw."""
@@ -548,20 +549,34 @@ class Scheduler:
         """Models whose quota is used up, with what the gateway said."""
         return self._pending
 
-    def waiting_for(self, now: float) -> dict[str, str]:
-        """Why each model with work is not being sent more, in a few words; one that is not listed is not held up."""
-        reasons: dict[str, str] = {}
-        for model, queues in self._of_model.items():
-            if not any(queue.length for queue in queues):
-                continue
-            if model in self._pending:
-                reasons[model] = "quota used up"
-            elif self.gates.wait(model, now) > now:
-                reasons[model] = "cool-down"
-            elif model in self._blocked:
-                limits = self._blocked[model].limits
-                reasons[model] = ", ".join(sorted({_name(limit) for limit in limits}))
-        return reasons
+    def waiting_for(self, now: float) -> dict[str, tuple[Cause, ...]]:
+        """What keeps each model that has work from being sent; "" stands for the run where there is none to send."""
+        holds: dict[str, tuple[Cause, ...]] = {}
+        idle = True
+        for model, queues in self._of_model.items() if self.stopped is None else ():
+            if any(queue.length for queue in queues):
+                holds[model] = causes = self._held(model, now)
+                idle = idle and causes == (Cause.QUOTA,)
+        if idle:
+            holds[""] = (self._idle(),)
+        return holds
+
+    def _held(self, model: str, now: float) -> tuple[Cause, ...]:
+        if model in self._pending:
+            return (Cause.QUOTA,)
+        if self.gates.wait(model, now) > now:
+            return (Cause.COOL_DOWN,)
+        blocked = self._blocked.get(model)
+        if blocked is not None and blocked.limits:
+            return tuple(sorted({cause_of(limit) for limit in blocked.limits}))
+        return (Cause.OWN_WORK,) if len(self._in_flight) < self.congestion.allowed else (Cause.CONGESTION,)
+
+    def _idle(self) -> Cause:
+        if self._more and self.stopped is None:
+            return Cause.READING
+        if self._in_flight:
+            return Cause.ANSWERS
+        return Cause.RETRY if self._later else Cause.OWN_WORK
 
     def leftover(self) -> Iterator[Task]:
         """Tasks that have no outcome when the run is done; they are taken out."""
@@ -569,10 +584,6 @@ class Scheduler:
             yield from queue.drain()
         while self._later:
             yield heapq.heappop(self._later)[2]
-
-
-def _name(limit: Limit) -> str:
-    return f"{'combined ' if limit.scope == '*' else ''}{limit.measure} limit"
 
 
 __all__ = ["Ask", "Done", "Finished", "Landing", "Refusal", "Scheduler", "Task", "Wait"]

@@ -98,6 +98,9 @@ class Charge:
     input: int = 0
     output: int = 0
 
+    def __add__(self, other: Charge) -> Charge:
+        return Charge(self.requests + other.requests, self.input + other.input, self.output + other.output)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:

@@ -14,6 +14,7 @@ from runner.core.errors import GatewayUnavailable
 from runner.core.events import Event, What
 from runner.core.schedule import Ask, Done, Finished, Scheduler, Task, Wait
 from runner.core.values import Failure, Reply
+from runner.core.waiting import Waiting
 
 AHEAD = 4096
 """Tasks that the scheduler has to choose from, as long as the input has more."""
@@ -39,13 +40,14 @@ class Engine:
         patience: float = 600.0,
         first_patience: float = 30.0,
         ahead: int = AHEAD,
+        waiting: Waiting | None = None,
     ) -> None:
         """`tasks` yields tasks, or rows that ended before anything could be sent.
 
         `flush` is called after every round of decisions, before any request of that round goes out.
 
         `patience` is how long, in seconds, the gateway may fail without one answer before the run is given up;
-        `first_patience` the same before it has ever answered.
+        `first_patience` the same before it has ever answered. `waiting` is told what the time goes into.
         """
         self.scheduler = scheduler
         self._tasks: Iterator[Task | Finished] | None = tasks
@@ -57,6 +59,7 @@ class Engine:
         self._first_patience = min(patience, first_patience)
         self._ahead = ahead
         self._loop = asyncio.get_running_loop()
+        self.waiting = waiting or Waiting(self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
         self._soon: asyncio.Handle | None = None
         self._flights: dict[Ask, asyncio.Task[None]] = {}
@@ -78,6 +81,7 @@ class Engine:
 
     def stop(self, reason: str) -> None:
         """Admit nothing more, and let what is in flight land."""
+        self.waiting.wake(self._loop.time())
         if self.scheduler.stopped is None:
             self.scheduler.stop(reason)
             self._watch(Event(self._loop.time(), What.STOPPED, reason=reason))
@@ -96,9 +100,12 @@ class Engine:
         self._soon = None
         if self._done.done():
             return
+        self.waiting.wake(self._loop.time())
         try:
-            self._decide()
+            wait = self._decide()
             self._flush()
+            if wait is not None:
+                self.waiting.rest(self._loop.time(), self.scheduler.waiting_for, wait.until)
         except Exception as error:
             self._fail(error)
 
@@ -106,24 +113,28 @@ class Engine:
         if not self._done.done():
             self._done.set_exception(error)
 
-    def _decide(self) -> None:
+    def _decide(self) -> Wait | None:
+        """Send what may be sent; the wait at which there was nothing more, if it came to that."""
         for _ in range(AT_ONCE):
             if self._hungry and self.scheduler.queued < AT_ONCE:
                 self._read()
             decision = self.scheduler.next(self._loop.time())
             if isinstance(decision, Ask):
+                self.waiting.sending()
                 self._watch(Event(decision.at, What.SENT, ask=decision))
                 self._flights[decision] = self._loop.create_task(self._fly(decision))
             elif isinstance(decision, Done):
                 self._done.set_result(None)
-                return
+                return None
             elif self._hungry:
                 self._read()  # while there is nothing to send, the choice can grow
-                break
+                self._pump_soon()
+                return decision
             else:
                 self._set_timer(decision)
-                return
+                return decision
         self._pump_soon()
+        return None
 
     @property
     def _hungry(self) -> bool:
@@ -131,15 +142,17 @@ class Engine:
 
     def _read(self) -> None:
         """Keep the scheduler supplied with a choice of rows, a few at a time."""
+        began = self._loop.time()
         for _ in range(AT_ONCE):
             task = None if self._tasks is None else next(self._tasks, None)
             if task is None:
                 self._tasks = None
                 self.scheduler.close()
-                return
+                break
             finished = task if isinstance(task, Finished) else self.scheduler.offer(task)
             if finished is not None:
                 self._watch(Event(self._loop.time(), What.FINISHED, finished=finished))
+        self.waiting.read(self._loop.time() - began)
 
     def _set_timer(self, wait: Wait) -> None:
         if self._timer is not None:
@@ -163,6 +176,7 @@ class Engine:
         if self._done.done():
             return
         now = self._loop.time()
+        self.waiting.wake(now)
         if isinstance(result, Reply):
             self._learn(ask, result, now - ask.at)
         landing = self.scheduler.landed(ask, result, now)

@@ -11,6 +11,7 @@ from runner.planning import Plan
 from runner.report.printing import print_json
 from runner.report.progress import clock
 from runner.report.safe import safe
+from runner.report.waits import divided
 
 
 def as_table(plan: Plan, survey: Survey, notices: Iterable[str]) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def as_table(plan: Plan, survey: Survey, notices: Iterable[str]) -> dict[str, An
         "least_possible_seconds": round(plan.bound.seconds, 1),
         "binding_limit": None if plan.bound.limit is None else str(plan.bound.limit),
         "windows": round(plan.bound.windows, 2),
-        "waiting_s": {reason: round(seconds, 1) for reason, seconds in sorted(plan.waits.items())},
+        "waiting_s": {cause: round(seconds, 1) for cause, seconds in plan.waits.items()},
         "models_until_the_combined_limit_binds": plan.models_for_combined,
         "stopped_by": plan.stopped,
         "models": {
@@ -59,6 +60,8 @@ def show(plan: Plan, survey: Survey, notices: Iterable[str], *, as_json: bool) -
     write(f"at most ${sum(plan.cost.values()):.4f}{free}\n")
     least = f"; no scheduler could take less than {clock(plan.bound.seconds)} and one answer"
     write(f"about {clock(plan.seconds)}{least if plan.bound.seconds >= 1 else ''}\n")
+    if plan.seconds >= 1:
+        write(f"of that: {divided(plan.waits)}\n")
     if plan.bound.limit is not None and plan.bound.windows > 1:
         write(f"what binds: {plan.bound.limit} ({plan.bound.windows:.1f} windows of work)\n")
     else:

@@ -19,6 +19,7 @@ from runner.core.limits import ALL, Limit
 from runner.core.values import Status
 from runner.report.safe import safe
 from runner.report.summary import used
+from runner.report.waits import now_waiting
 
 if TYPE_CHECKING:
     from runner.app import Attend, Session
@@ -112,18 +113,8 @@ class View:
         return " · ".join(part for part in parts if part)
 
     def waiting(self) -> str:
-        """What is being waited for, over all models."""
-        reasons = self.session.scheduler.waiting_for(self.now)
-        if not reasons:
-            return ""
-        by_reason: dict[str, list[str]] = {}
-        for model, reason in reasons.items():
-            by_reason.setdefault(reason, []).append(model)
-        said = [
-            f"{reason} ({models[0] if len(models) == 1 else f'{len(models)} models'})"
-            for reason, models in by_reason.items()
-        ]
-        return "waiting for " + ", ".join(said)
+        """What is being waited for, and by which models."""
+        return now_waiting(self.session.scheduler.waiting_for(self.now))
 
     def limits(self) -> list[tuple[Limit, float]]:
         """Each limit's window, as a fraction of the limit; requests a second left out."""

@@ -97,7 +97,7 @@ def test_answers_of_many_lengths_come_to_an_end() -> None:
 def test_the_seconds_of_waiting_are_told_by_their_reason() -> None:
     """What to raise to be faster."""
     made = plan(rows(30), per_model=Allowance(input_tokens=1000))
-    assert dict(made.waits) == {"input limit": pytest.approx(120.0)}
+    assert made.waits == {"input": pytest.approx(120.0), "answers": pytest.approx(2.5)}
 
 
 def test_tokens_and_dollars_are_the_most_that_can_be_spent() -> None:

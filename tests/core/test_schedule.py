@@ -16,6 +16,7 @@ from runner.core.limits import ALL, Budget, Limit
 from runner.core.retry import BASE_DELAY, Action
 from runner.core.schedule import Ask, Done, Finished, Landing, Scheduler, Task, Wait
 from runner.core.values import Charge, Failure, Kind, Reply, Status
+from runner.core.waiting import Cause
 from runner.ledgers.memory import MemoryLedger
 from runner.testing import charge_of, failure, refusal, reply, task
 
@@ -759,22 +760,77 @@ def test_the_first_reason_to_stop_is_the_one_that_is_kept() -> None:
 @pytest.mark.parametrize(
     ("held_up", "reason"),
     [
-        (refusal(retry_after=5.0), "cool-down"),
-        (failure(Kind.QUOTA_EXHAUSTED), "quota used up"),
-        (reply(input=10), "input limit"),
+        (refusal(retry_after=5.0), Cause.COOL_DOWN),
+        (failure(Kind.QUOTA_EXHAUSTED), Cause.QUOTA),
+        (reply(input=10), Cause.INPUT),
     ],
 )
-def test_what_a_model_waits_for_can_be_told(held_up: Reply | Failure, reason: str) -> None:
+def test_what_a_model_waits_for_can_be_told(held_up: Reply | Failure, reason: Cause) -> None:
     """The progress line and the plan say what holds a model up."""
     bench = Bench({"a": (limit("a", 10),)})
     bench.offer(task(0, "a"), task(1, "a"))
     bench.at(1.0).land(bench.ask(), held_up)
     assert bench.rows() == []
-    assert bench.scheduler.waiting_for(2.0) == {"a": reason}
+    assert bench.scheduler.waiting_for(2.0)["a"] == (reason,)
 
 
-def test_a_model_that_nothing_holds_up_waits_for_nothing() -> None:
-    """A model that merely has not been asked yet is not listed."""
+def test_a_model_that_nothing_holds_up_waits_for_us() -> None:
+    """A model that merely has not been asked yet; one without work is not listed."""
     bench = Bench({"a": (), "b": ()})
     bench.offer(task(0, "a"))
-    assert bench.scheduler.waiting_for(0.0) == {}
+    assert bench.scheduler.waiting_for(0.0) == {"a": (Cause.OWN_WORK,)}
+
+
+def test_a_model_that_two_limits_hold_up_waits_for_both() -> None:
+    """A large row lacks room for its input, a small one room for its output."""
+    bench = Bench({"a": (limit("a", 100), limit("a", 20, "output"))})
+    bench.offer(task(0, "a", input=40, cap=12), task(1, "a", input=70, cap=1), task(2, "a", input=1, cap=9))
+    assert bench.rows() == [0]
+    assert bench.scheduler.waiting_for(0.0) == {"a": (Cause.INPUT, Cause.OUTPUT)}
+
+
+def test_a_limit_that_all_models_share_is_told_apart_from_their_own() -> None:
+    """What to raise is another thing."""
+    combined = limit(ALL, 10)
+    bench = Bench({"a": (limit("a", 100), combined), "b": (limit("b", 10), combined)})
+    bench.offer(task(0, "a"), task(1, "a"))
+    bench.ask()
+    assert bench.rows() == []
+    assert bench.scheduler.waiting_for(0.0) == {"a": (Cause.COMBINED_INPUT,)}
+
+
+def test_too_many_requests_under_way_hold_up_what_no_limit_does() -> None:
+    """A model that a limit holds up would not be sent more if fewer were under way."""
+    bench = Bench({"a": (), "b": (limit("b", 10),)}, most_in_flight=2)
+    bench.offer(task(0, "b"), task(1, "b"))
+    bench.ask()
+    bench.next()
+    bench.offer(task(2, "a"), task(3, "a"))
+    bench.ask()
+    assert bench.rows() == []
+    assert bench.scheduler.waiting_for(0.0) == {"a": (Cause.CONGESTION,), "b": (Cause.INPUT,)}
+
+
+@pytest.mark.parametrize(
+    ("step", "cause"), [("all sent", Cause.ANSWERS), ("stopped", Cause.ANSWERS), ("more to come", Cause.READING)]
+)
+def test_where_no_model_has_work_the_run_itself_waits(step: str, cause: Cause) -> None:
+    """For answers, or for rows."""
+    bench = Bench({"a": (limit("a", 10),)})
+    bench.offer(task(0, "a"))
+    bench.ask()
+    if step == "stopped":
+        bench.offer(task(1, "a"))
+        bench.scheduler.stop("enough")
+    elif step == "all sent":
+        bench.scheduler.close()
+    assert bench.scheduler.waiting_for(0.0) == {"": (cause,)}
+
+
+def test_a_run_with_nothing_but_failed_tasks_waits_for_their_next_attempt() -> None:
+    """It is a pause of our own making."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"))
+    bench.scheduler.close()
+    bench.land(bench.ask(), failure(Kind.SERVER_ERROR))
+    assert bench.scheduler.waiting_for(0.0) == {"": (Cause.RETRY,)}

@@ -19,7 +19,7 @@ from runner.core.schedule import Ask, Finished, Scheduler, Task
 from runner.core.values import Kind, Status
 from runner.engines.local import AT_ONCE, Engine
 from runner.ledgers.memory import MemoryLedger
-from runner.testing import ScriptedGateway, as_reserved, charge_of, failure, reply, run, task
+from runner.testing import ScriptedGateway, as_reserved, charge_of, failure, refusal, reply, run, task
 
 LIMIT = Limit(scope="a", measure="input", amount=100, window=60.0)
 
@@ -189,6 +189,32 @@ def test_a_model_without_quota_does_not_hold_up_rows_behind_its_own() -> None:
     budgets = {"a": (LIMIT,), "b": ()}
     rig = Rig(tasks, gateway, budgets=budgets, ahead=100).run()
     assert rig.ends == dict.fromkeys(range(300, 310), Status.SUCCEEDED)
+
+
+# Where the time goes.
+
+
+def test_the_time_of_a_run_is_told_by_what_it_went_into() -> None:
+    """Two windows for room, and one answer at the end."""
+    rig = Rig(rows(30), ScriptedGateway(latency=1.0, limits=[LIMIT]), budgets={"a": (LIMIT,)}).run()
+    assert rig.engine.waiting.split(rig.ended_at) == {"input": pytest.approx(120.0), "answers": pytest.approx(1.0)}
+
+
+def test_a_cool_down_is_told_as_such() -> None:
+    """A gateway that refuses the first request and names a time is waited for, though there is room in the budget."""
+    gateway = ScriptedGateway(lambda ask, n: refusal(retry_after=30.0) if n == 1 else as_reserved(ask, n), latency=1.0)
+    rig = Rig(rows(1), gateway).run()
+    parts = rig.engine.waiting.split(rig.ended_at)
+    assert sum(parts.values()) == pytest.approx(rig.ended_at)
+    assert parts == {"cool_down": pytest.approx(30.0, rel=0.03), "answers": pytest.approx(2.0)}
+
+
+def test_a_run_that_is_being_stopped_waits_for_answers() -> None:
+    """However much is left, nothing else is waited for."""
+    rig = Rig(rows(30), ScriptedGateway(latency=5.0), budgets={"a": (LIMIT,)})
+    rig.on_event = lambda event: rig.engine.stop("enough") if event.what is What.SENT else None
+    rig.run()
+    assert rig.engine.waiting.split(rig.ended_at) == {"answers": 5.0}
 
 
 # Ending early.

@@ -1,0 +1,77 @@
+"""What a run waits for, in words that need no explanation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner.core.waiting import Cause, Holds
+from runner.report.waits import DONE, WAITED_FOR, divided, limit_lines, now_waiting, time_line
+
+
+def limit(scope: str, share: float, measure: str = "input") -> dict[str, Any]:
+    return {"scope": scope, "measure": measure, "limit": 1000, "window_s": 60.0, "used_share": share}
+
+
+def test_every_cause_has_its_words() -> None:
+    """A cause that is added is not forgotten here."""
+    assert {*WAITED_FOR, *DONE} == {*Cause}
+
+
+@pytest.mark.parametrize(
+    ("holds", "said"),
+    [
+        ({"a": (Cause.INPUT,)}, "waiting for input limits (a)"),
+        ({"a": (Cause.INPUT,), "b": (Cause.INPUT,)}, "waiting for input limits (2 models)"),
+        ({"a": (Cause.INPUT, Cause.OUTPUT)}, "waiting for input limits and output limits (a)"),
+        ({"a": (Cause.COOL_DOWN,), "b": (Cause.OWN_WORK,)}, "waiting for cool-downs (a)"),
+        ({"": (Cause.ANSWERS,)}, "waiting for answers"),
+        ({"a": (Cause.QUOTA,), "": (Cause.ANSWERS,)}, "waiting for a quota that is used up (a), answers"),
+        ({"": (Cause.READING,)}, ""),
+    ],
+)
+def test_what_is_waited_for_now_is_said_with_who_waits(holds: Holds, said: str) -> None:
+    """Work of our own is no waiting."""
+    assert now_waiting(holds) == said
+
+
+def test_waits_come_first_and_the_longest_before_the_others() -> None:
+    """Then our own work; what rounds to nothing is left out."""
+    parts = {"own_work": 50.0, "answers": 6.0, "combined_input": 41.2, "input": 0.3}
+    assert divided(parts) == "41 s waited for the combined input limit, 6 s for answers, 50 s own work"
+
+
+def test_a_short_time_is_told_in_tenths() -> None:
+    """And one without waits has no waits."""
+    assert divided({"own_work": 1.24, "reading": 0.5}) == "1.2 s own work, 0.5 s reading rows"
+
+
+def test_a_cause_of_a_later_version_is_passed_over() -> None:
+    """A journal may have been gone on with by it."""
+    assert divided({"moonlight": 3.0, "answers": 20.0}) == "20 s waited for answers"
+
+
+def test_the_least_possible_time_stands_beside_the_time_taken() -> None:
+    """Where there is one to speak of."""
+    summary = {"elapsed_s": 64.0, "waiting_s": {"input": 60.0, "own_work": 4.0}, "least_possible_s": 59.6}
+    assert time_line(summary) == "64 s: 60 s waited for input limits, 4 s own work; the least possible was 60 s"
+    assert "least" not in time_line({**summary, "least_possible_s": 0.0})
+
+
+def test_limits_are_told_with_what_was_used_of_them() -> None:
+    """The combined one, then the fullest; those that hardly mattered are counted."""
+    lines = limit_lines({"limits": [limit("a", 0.2), limit("b", 0.01), limit("b", 0.95, "output"), limit("all", 0.5)]})
+    assert lines == [
+        "Used of the limits:",
+        "  50% of 1,000 input tokens in 60 s for all models",
+        "  95% of 1,000 output tokens in 60 s for b",
+        "  20% of 1,000 input tokens in 60 s for a",
+        "      and 1 more limit, used less",
+    ]
+
+
+def test_limits_that_did_not_matter_are_one_line() -> None:
+    """And no limits are none."""
+    assert limit_lines({"limits": [limit("a", 0.07), limit("all", 0.01)]}) == ["No limit was used by more than 7%"]
+    assert limit_lines({"limits": []}) == []
