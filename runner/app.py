@@ -30,6 +30,7 @@ from runner.core.limits import from_table
 from runner.core.prompt import RowError
 from runner.core.schedule import Scheduler
 from runner.core.values import Status
+from runner.core.waiting import Waiting
 from runner.engines.local import Engine
 from runner.engines.loops import loop_factory
 from runner.execution import Ending, make_scheduler, run, tasks_of
@@ -217,6 +218,7 @@ async def _session(
     journal = journals.Journal(directory.journal_path)
     ending = Ending(70, "the runner stopped without a reason")
     started = loop.time()
+    waiting = Waiting(started)
     session: Session | None = None
     try:
         async with environment.opened(gateway, prepared.limits) as (url, token):
@@ -252,10 +254,11 @@ async def _session(
                             _both(recorder, observer),
                             flush=journal.write,
                             patience=prepared.job.patience,
+                            waiting=waiting,
                         ),
                         interruptions,
                     )
-            recorder.end(loop.time() - started, ending.reason)
+            recorder.end(waiting.split(loop.time()), history.tally.least_time(prepared.budgets), ending.reason)
     finally:
         journal.close()
     return _finish(session, ending, charges.estimator.ratios())

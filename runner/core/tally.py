@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.core.values import Kind, Outcome, Status
+from runner.core.forecast import least_time
+from runner.core.limits import Budget
+from runner.core.values import Charge, Kind, Outcome, Status
+
+NOTHING = Charge(0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -72,6 +76,14 @@ class Tally:
     sessions: int = 0
     elapsed: float = 0.0
     """Seconds of the sessions that ended in order."""
+    waiting: dict[str, float] = field(default_factory=dict)
+    """Those seconds, by what they went into (`core.waiting`)."""
+    least: float = 0.0
+    """The least possible seconds of those sessions."""
+    pinned: dict[str, Charge] = field(default_factory=dict)
+    """Spent in the last session by work that only this model could do."""
+    pooled: Charge = NOTHING
+    """Spent in the last session by work that several models could do."""
 
     def add(self, frame: Mapping[str, Any]) -> None:
         """Take in one frame."""
@@ -84,8 +96,12 @@ class Tally:
             self.statuses[frame["final"]] += 1
         elif kind == "session":
             self.sessions += 1
+            self.pinned, self.pooled = {}, NOTHING
         elif kind == "closed":
             self.elapsed += frame["elapsed"]
+            self.least += frame.get("least", 0.0)
+            for cause, seconds in frame.get("waiting", {}).items():
+                self.waiting[cause] = self.waiting.get(cause, 0.0) + seconds
 
     def _landed(self, frame: Mapping[str, Any]) -> None:
         model = self.models.get(frame["model"])
@@ -117,6 +133,15 @@ class Tally:
         model.reserved_output_tokens += frame["cap"]
         model.cost += frame["cost"]
         model.latency.add(frame["latency"])
+        spent = Charge(1, usage["input"], usage["output"])
+        if frame.get("pooled"):
+            self.pooled += spent
+        else:
+            self.pinned[frame["model"]] = self.pinned.get(frame["model"], NOTHING) + spent
+
+    def least_time(self, budgets: Mapping[str, Budget]) -> float:
+        """The least possible seconds for what the last session has spent, without latency."""
+        return least_time(self.pinned, self.pooled, budgets).seconds
 
     @property
     def ended(self) -> int:

@@ -12,6 +12,7 @@ import polars as pl
 
 from runner.report.progress import clock
 from runner.report.safe import safe
+from runner.report.waits import limit_lines, time_line
 
 if TYPE_CHECKING:
     from runner.app import Finish
@@ -56,6 +57,9 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
         f"\n{tokens['input']:,} input tokens ({tokens['estimated_input']:,} estimated), "
         f"{tokens['output']:,} output tokens\n"
     )
+    if summary["waiting_s"]:
+        write(time_line(summary) + "\n")
+    write("".join(f"{line}\n" for line in limit_lines(summary)))
     if summary["models"]:
         write("\n" + model_table(summary) + "\n")
     write(f"\nResults: {directory / 'results.parquet'}\n")

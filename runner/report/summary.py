@@ -44,6 +44,8 @@ def summarise(
         },
         "cost_usd": round(tally.total("cost"), 6),
         "elapsed_s": round(tally.elapsed, 3),
+        "waiting_s": {cause: round(seconds, 3) for cause, seconds in _longest_first(tally.waiting)},
+        "least_possible_s": round(tally.least, 3),
         "sessions": tally.sessions,
         "models": {name: _model(model, ratios.get(name)) for name, model in sorted(tally.models.items())},
         "limits": _limits(tally, dict.fromkeys(limits)),
@@ -71,6 +73,10 @@ def _model(model: ModelTally, ratio: float | None) -> dict[str, Any]:
     }
 
 
+def _longest_first(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(seconds.items(), key=lambda part: -part[1])
+
+
 def _limits(tally: Tally, limits: Iterable[Limit]) -> list[dict[str, Any]]:
     """How much of each limit the run used, of what it could have used in its time."""
     rows = []
@@ -78,7 +84,8 @@ def _limits(tally: Tally, limits: Iterable[Limit]) -> list[dict[str, Any]]:
         if limit.measure == "requests":
             continue
         spent = used(tally, limit)
-        windows = max(1.0, tally.elapsed / limit.window)
+        # A window's amount at the start of a session, and another after each window, is all that can be had.
+        windows = max(1, tally.sessions) + int(tally.elapsed / limit.window)
         rows.append(
             {
                 "scope": "all" if limit.scope == ALL else limit.scope,

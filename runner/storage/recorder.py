@@ -39,9 +39,19 @@ class Recorder:
         self._write({"t": "session", "at": self._wall()})
         self._journal.write()
 
-    def end(self, elapsed: float, reason: str | None) -> None:
-        """Close a session that ends in order."""
-        self._write({"t": "closed", "at": self._wall(), "elapsed": round(elapsed, 3), "reason": reason})
+    def end(self, waiting: Mapping[str, float], least: float, reason: str | None) -> None:
+        """Close a session that ends in order: the seconds that went into each cause, and the least possible."""
+        parts = {cause: round(seconds, 3) for cause, seconds in waiting.items()}
+        self._write(
+            {
+                "t": "closed",
+                "at": self._wall(),
+                "elapsed": round(sum(parts.values()), 3),
+                "waiting": parts,
+                "least": round(least, 3),
+                "reason": reason,
+            }
+        )
         self._journal.write()
 
     def __call__(self, event: Event) -> None:
@@ -85,6 +95,7 @@ class Recorder:
             "cap": charge.output,
             "at": self._wall(),
             "latency": round(event.at - ask.at, 4),
+            "pooled": len(task.models) > 1,
         }
         if event.landing is not None:
             mine = next((finished for finished in event.landing.finished if finished.task is task), None)

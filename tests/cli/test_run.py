@@ -315,6 +315,21 @@ def test_the_summary_names_the_results(command, gateway, rows, tmp_path) -> None
     assert f"Results: {tmp_path / 'run' / 'results.parquet'}" in done.out.splitlines()
 
 
+def test_the_time_of_a_run_is_divided_over_all_its_sessions(command, gateway, rows, tmp_path) -> None:
+    """What it waited for and its own work add up to the time that it took; a resume adds its own to it."""
+    (tmp_path / "limits.toml").write_text("[per_model]\nrequests_per_second = 5\n")
+    words = ["run", rows(9), "-m", MODEL, "--limits", "limits.toml", "--max-total-tokens", "900", "--out", "run"]
+    stopped = command(*words, "--json", env=gateway.env).json()
+    again = command("resume", "run", "--max-total-tokens", "100000", "--json", env=gateway.env).json()
+    assert (stopped["exit_code"], again["exit_code"], again["sessions"]) == (4, 0, 2)
+    assert again["elapsed_s"] > stopped["elapsed_s"]
+    for summary in (stopped, again):
+        assert sum(summary["waiting_s"].values()) == pytest.approx(summary["elapsed_s"], abs=0.002)
+    assert again["waiting_s"]["requests"] > 0
+    told = command("resume", "run", env=gateway.env).out
+    assert re.search(r"^\d\.\d s: \d\.\d s waited for .*request limits", told, re.MULTILINE)
+
+
 def test_the_local_gateway_is_named_on_screen_and_in_the_run(command, rows, tmp_path) -> None:
     """Nobody takes its answers for a model's."""
     words = ["run", rows(2), "-m", MODEL, "--gateway", "local?time-scale=0", "--out", tmp_path / "run"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from runner.core.limits import Limit
 from runner.core.tally import Quantiles, Tally
 
 REPLY: dict[str, Any] = {
@@ -84,6 +85,26 @@ def test_sessions_and_their_times_add_up() -> None:
     """Of a run that was resumed; one that broke off has no time."""
     made = tally({"t": "session"}, {"t": "closed", "elapsed": 2.0}, {"t": "session"}, {"t": "sent"})
     assert (made.sessions, made.elapsed, made.sent) == (2, 2.0, 1)
+
+
+def test_what_the_time_of_the_sessions_went_into_adds_up() -> None:
+    """Cause by cause; a session of an older runner does not say."""
+    first = {"t": "closed", "elapsed": 3.0, "waiting": {"input": 2.0, "answers": 1.0}, "least": 2.0}
+    made = tally(first, {"t": "closed", "elapsed": 4.0}, {**first, "waiting": {"input": 3.0}})
+    assert (made.waiting, made.least, made.elapsed) == ({"input": 5.0, "answers": 1.0}, 4.0, 10.0)
+
+
+def test_the_least_possible_time_is_that_of_what_the_last_session_spent() -> None:
+    """Between two sessions the windows are filled again: what came before demands no time of the next."""
+    budgets = {name: (Limit(scope=name, measure="input", amount=100, window=60.0),) for name in "ab"}
+    assert tally({"t": "session"}, REPLY, REPLY, REPLY).least_time(budgets) == 120.0
+    assert tally({"t": "session"}, REPLY, REPLY, {"t": "session"}, REPLY).least_time(budgets) == 0.0
+
+
+def test_work_that_several_models_could_do_has_the_room_of_all_of_them() -> None:
+    """Whichever of them has done it."""
+    budgets = {name: (Limit(scope=name, measure="input", amount=100, window=60.0),) for name in "ab"}
+    assert tally(*[{**REPLY, "pooled": True}] * 4).least_time(budgets) == 60.0
 
 
 def test_frames_of_other_kinds_are_passed_over() -> None:
