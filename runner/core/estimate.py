@@ -2,7 +2,8 @@
 
 A request is measured once (`measure`): tokens of its text in one encoding, and the pixels of its images. Each model's
 family turns that into tokens of its own by a multiplier and a formula for images; each model's replies then correct
-the multiplier. Until a model has answered, `MARGIN` is added on top; the addition shrinks with every reply.
+the multiplier. Until a model has answered, `MARGIN` is added on top; the addition shrinks with every reply. What an
+earlier run has learned is recalled as if some replies had come already.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from runner.core.catalog import Model
+from runner.core.knowledge import Ratio
 from runner.core.ports import TokenCounter
 from runner.core.values import Charge, Image, Json, Request, Text, Usage
 
@@ -26,6 +28,8 @@ MARGIN_HALVES_AFTER = 5
 """Replies after which that addition is half of what it was."""
 MEMORY = 500
 """Replies over which the correction of a model's multiplier is averaged."""
+MOST_RECALLED = 50
+"""Replies as which the correction counts that an earlier run has learned, however many there were."""
 
 UNKNOWN_PIXELS = (1024, 1024)
 """Taken for an image whose size cannot be seen: an https URL is never fetched."""
@@ -135,28 +139,48 @@ def _is_data_url(text: str) -> bool:
 
 
 class _Correction:
-    """How far one model's truth lies from the estimates, as a ratio over the last replies."""
+    """How far one model's truth lies from the estimates: a ratio over the last replies, and what was recalled of it.
 
-    __slots__ = ("guessed", "replies", "true")
+    What was recalled counts as so many replies of the size that replies now have, and wears off as they do.
+    """
 
-    def __init__(self) -> None:
-        self.guessed = 0.0
-        self.true = 0.0
-        self.replies = 0
+    __slots__ = ("_guessed", "_learned", "_true", "_weight", "margin", "ratio", "recalled", "replies")
+
+    def __init__(self, recalled: Ratio | None = None) -> None:
+        self.recalled = recalled
+        self.replies = 0 if recalled is None else min(recalled.replies, MOST_RECALLED)
+        self._guessed = 0.0
+        self._true = 0.0
+        self._weight = 0.0
+        """Replies that the two sums stand for."""
+        self._learned = 0
+        self._settle()
 
     def learn(self, guess: int, truth: int) -> None:
         keep = 1 - 1 / MEMORY
-        self.guessed = self.guessed * keep + guess
-        self.true = self.true * keep + truth
+        self._guessed = self._guessed * keep + guess
+        self._true = self._true * keep + truth
+        self._weight = self._weight * keep + 1
+        self._learned += 1
         self.replies += 1
+        self._settle()
+
+    def _settle(self) -> None:
+        self.margin = MARGIN / (1 + self.replies / MARGIN_HALVES_AFTER)
+        own = self._true / self._guessed if self._guessed else 1.0
+        if self.recalled is None:
+            self.ratio = own
+            return
+        before = self.recalled.true / self.recalled.guessed
+        counts = (self.replies - self._learned) * (1 - 1 / MEMORY) ** self._learned
+        self.ratio = (own * self._weight + before * counts) / (self._weight + counts)
 
     @property
-    def ratio(self) -> float:
-        return self.true / self.guessed if self.guessed else 1.0
-
-    @property
-    def margin(self) -> float:
-        return MARGIN / (1 + self.replies / MARGIN_HALVES_AFTER)
+    def remembered(self) -> Ratio | None:
+        """What the next run should begin with; what was recalled itself if nothing has come to it."""
+        if not self._learned or not self._guessed:
+            return self.recalled
+        return Ratio(self._guessed, self._guessed * self.ratio, self.replies)
 
 
 class Estimator:
@@ -188,6 +212,15 @@ class Estimator:
         """Correct a model's multiplier by a reply's usage."""
         if usage.reported and usage.input > 0:
             self._corrections[model].learn(self.guess(size, model), usage.input)
+
+    def recall(self, ratios: Mapping[str, Ratio]) -> None:
+        """Begin with what an earlier run has learned of the models; before anything is estimated."""
+        self._corrections.update((name, _Correction(ratios[name])) for name in self._corrections if name in ratios)
+
+    def remember(self) -> dict[str, Ratio]:
+        """What the next run may begin with."""
+        known = {name: correction.remembered for name, correction in self._corrections.items()}
+        return {name: ratio for name, ratio in known.items() if ratio is not None}
 
     def ratios(self) -> dict[str, float]:
         """What each model that has answered counts for one token of ours."""

@@ -9,6 +9,7 @@ import pytest
 
 from runner.core.catalog import Family, Model
 from runner.core.estimate import IMAGE_TOKENS, MARGIN, PER_MESSAGE, PER_REPLY, Estimator, Size, measure
+from runner.core.knowledge import Ratio
 from runner.core.values import Charge, Image, Message, Other, Request, Settings, Text, Usage
 
 PIXELS = "data:image/png;base64," + "A" * 100_000
@@ -234,3 +235,56 @@ def test_a_reply_that_reports_nothing_teaches_nothing(usage: Usage) -> None:
 def test_the_charge_reserves_the_whole_cap() -> None:
     """Output is unknown until it is there, and the gateway reserves what is allowed."""
     assert Estimator([model()]).charge(Size(1000), "m", 256) == Charge(1, 1100, 256)
+
+
+def taught(replies: int, truth: float, size: int = 1000) -> Estimator:
+    """An estimator whose model has answered so often, each time with this ratio to the guess."""
+    estimator = Estimator([model()])
+    for _ in range(replies):
+        estimator.learn(Size(size), "m", Usage(input=round(size * truth)))
+    return estimator
+
+
+def recalling(replies: int, truth: float, size: int = 1000) -> Estimator:
+    """One that begins with what such a one remembers."""
+    estimator = Estimator([model()])
+    estimator.recall(taught(replies, truth, size).remember())
+    return estimator
+
+
+def test_what_an_earlier_run_learned_is_where_the_next_begins() -> None:
+    """With the margin of as many replies."""
+    assert recalling(5, 1.4).input_tokens(Size(10_000), "m") == pytest.approx(10_000 * 1.4 * 1.05, abs=2)
+
+
+def test_no_run_begins_with_more_certainty_than_fifty_replies_give() -> None:
+    """However many there were: tomorrow's rows may be of another kind."""
+    assert recalling(5000, 1.4).input_tokens(Size(10_000), "m") == pytest.approx(14_000 * (1 + 0.1 / 11), abs=2)
+
+
+def test_what_is_recalled_is_corrected_by_what_comes() -> None:
+    """After as many replies as it counts for the truth lies half way, whatever the size of the old rows was."""
+    estimator = recalling(5000, 2.0, size=20_000)
+    for _ in range(50):
+        estimator.learn(Size(100), "m", Usage(input=100))
+    assert estimator.ratios()["m"] == pytest.approx(1.5, abs=0.03)
+    for _ in range(1000):
+        estimator.learn(Size(100), "m", Usage(input=100))
+    assert estimator.ratios()["m"] == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_model_that_has_not_answered_is_remembered_as_it_was_recalled() -> None:
+    """And one of which nothing is known is not remembered at all."""
+    known = taught(7, 1.3).remember()
+    estimator = Estimator([model(), Model(id="n", provider="Somebody")])
+    estimator.recall({**known, "gone": Ratio(1.0, 1.0, 1)})
+    assert estimator.remember() == known
+
+
+def test_what_was_recalled_and_what_was_learned_are_remembered_together() -> None:
+    """The next run sees all replies."""
+    estimator = recalling(10, 1.3)
+    for _ in range(10):
+        estimator.learn(Size(500), "m", Usage(input=550))
+    ratio = estimator.remember()["m"]
+    assert (ratio.replies, ratio.true / ratio.guessed) == (20, pytest.approx(1.2, abs=0.01))
