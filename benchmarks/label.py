@@ -87,7 +87,7 @@ def main() -> None:
             write_rows(rows, options.rows, options.seed)
             limits.write_text(LIMITS)
             prompt = f"@{ROOT / 'samples/section.jinja'}"
-            words = ["-m", MODELS, "-p", prompt, "--max-tokens", "16", "--limits", str(limits)]
+            words = ["-m", MODELS, "-p", prompt, "--max-tokens", "16", "--limits", str(limits), "--no-memory"]
             start = ["--limits", str(limits), "--window", window, f"--time-scale={SCALE}", f"--seed={options.seed}"]
             if window == "fixed":
                 start.append(f"--phase={phase}")

@@ -57,7 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, gateway("--no-limits", "--time-scale=0") as local:
         rows = Path(folder) / "rows.jsonl"
         rows.write_text("".join(json.dumps({"id": str(n), "prompt": f"Say {n}."}) + "\n" for n in range(options.rows)))
-        words = ["run", str(rows), "-m", MODEL, "--max-tokens", "16", "--no-limits"]
+        words = ["run", str(rows), "-m", MODEL, "--max-tokens", "16", "--no-limits", "--no-memory"]
         if options.profile:
             profile = Path(folder) / "profile"
             command = [

@@ -63,15 +63,17 @@ def run(
     limits: str | Path | None = None,
     no_limits: bool = False,
     catalogs: Sequence[str | Path] = (),
+    memory: bool = True,
     progress: bool = False,
     **words: Unpack[Words],
 ) -> Finish:
     """Run a job folder, a job file or an input file, and return how it ended.
 
     `Finish.directory` holds the tables, `Finish.summary` the sums, `Finish.ending.exit_code` what the command would
-    have exited with. Raises a `runner.RunnerError` if the run could not begin or could not go on.
+    have exited with. Without `memory` nothing that earlier runs have learned of the gateway is used, and nothing kept.
+    Raises a `runner.RunnerError` if the run could not begin or could not go on.
     """
-    prepared = _prepare(source, gateway, limits, no_limits, catalogs, words)
+    prepared = _prepare(source, gateway, limits, no_limits, catalogs, words, memory)
     attend = attendant(quiet=not progress, stream=sys.stderr)
     return _outside_loops(lambda: app.start(prepared, None if out is None else Path(out), attend))
 
@@ -85,11 +87,16 @@ class CapWords(TypedDict, total=False):
 
 
 def resume(
-    directory: str | Path, *, gateway: str | None = None, progress: bool = False, **caps: Unpack[CapWords]
+    directory: str | Path,
+    *,
+    gateway: str | None = None,
+    memory: bool = True,
+    progress: bool = False,
+    **caps: Unpack[CapWords],
 ) -> Finish:
     """Go on with a run; what has an outcome is not asked again."""
     attend = attendant(quiet=not progress, stream=sys.stderr)
-    return _outside_loops(lambda: app.resume(Path(directory), attend, gateway, caps_from(caps)))
+    return _outside_loops(lambda: app.resume(Path(directory), attend, gateway, caps_from(caps), memory=memory))
 
 
 def plan(
@@ -116,6 +123,7 @@ def _prepare(
     no_limits: bool,
     catalogs: Sequence[str | Path],
     words: Mapping[str, Any],
+    memory: bool = True,
 ) -> Prepared:
     said = {**read_words(Path(source)), **words}
     setup = Setup(
@@ -123,6 +131,7 @@ def _prepare(
         limits=_path(said.pop("limits", None) if limits is None else limits),
         no_limits=no_limits,
         catalogs=tuple(Path(name) for name in catalogs),
+        memory=memory,
     )
     said["input"] = str(Path(said["input"]).absolute())
     return prepare(declare(said, str(source)), setup)

@@ -24,6 +24,7 @@ import polars as pl
 
 from runner import planning
 from runner.core.errors import GatewayUnavailable, InputRejected, StorageFailed
+from runner.core.estimate import Estimator
 from runner.core.events import Event
 from runner.core.job import Job
 from runner.core.limits import from_table
@@ -45,6 +46,7 @@ from runner.report import summary as summaries
 from runner.storage import history as histories
 from runner.storage import journal as journals
 from runner.storage.history import History
+from runner.storage.knowledge import Memory
 from runner.storage.recorder import Recorder
 from runner.storage.results import Tables
 from runner.storage.rows import Row, Source
@@ -134,13 +136,19 @@ def _moved(prepared: Prepared, target: Path) -> Prepared:
 
 
 def resume(
-    path: Path, attend: Attend = unattended, gateway: str | None = None, caps: Mapping[str, Any] | None = None
+    path: Path,
+    attend: Attend = unattended,
+    gateway: str | None = None,
+    caps: Mapping[str, Any] | None = None,
+    *,
+    memory: bool = True,
 ) -> Finish:
     """Go on with a run; what has an outcome is not asked again. `caps` replaces caps by name."""
     directory = RunDirectory.open(path)
     with _held(directory):
         manifest = directory.read_json(directory.manifest_path)
         prepared = reopen(directory, manifest, caps or {})
+        prepared = replace(prepared, setup=replace(prepared.setup, memory=memory))
         chosen = environment.resolve_again(manifest["gateway"], gateway)
         window = prepared.limits.window_seconds
         history = histories.read_history(directory.journal_path, prepared.maker.slots, window)
@@ -243,7 +251,11 @@ async def _session(
             session = Session(prepared, directory, scheduler, ledger, history, url, gateway.local, started)
             tasks = tasks_of(prepared.records(), prepared.maker, counter("o200k_base"), history.has_ended)
             async with _client(url, token, prepared) as client:
-                with attend(session) as observer, _interruptible() as interruptions:
+                with (
+                    _remembering(prepared, gateway, estimator),
+                    attend(session) as observer,
+                    _interruptible() as interruptions,
+                ):
                     ending = await _run_to_end(
                         partial(
                             run,
@@ -274,6 +286,27 @@ def _client(url: str, token: Secret, prepared: Prepared) -> Client:
         requests_per_second=max(rates, default=None),
         user_agent=f"runner/{version()}",
     )
+
+
+@contextlib.contextmanager
+def _remembering(prepared: Prepared, gateway: environment.Gateway, estimator: Estimator) -> Iterator[None]:
+    """Begin with what earlier runs have learned of the gateway, and keep what this one learns, however it ends.
+
+    The gateway that a run starts itself is a new one each time: nothing is remembered of it.
+    """
+    if gateway.url is None or not prepared.setup.memory:
+        yield
+        return
+    memory = Memory(gateway.url, gateway.token.fingerprint)
+    memory.check()
+    known = memory.load()
+    prepared.notices.extend(memory.notices)
+    estimator.recall(known.ratios)
+    try:
+        yield
+    finally:
+        memory.save(replace(known, ratios={**known.ratios, **estimator.remember()}))
+        prepared.notices.extend(notice for notice in memory.notices if notice not in prepared.notices)
 
 
 def _both(recorder: Recorder, observer: Callable[[Event], None]) -> Callable[[Event], None]:

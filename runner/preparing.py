@@ -38,6 +38,8 @@ class Setup:
     no_limits: bool = False
     catalogs: tuple[Path, ...] = ()
     """Catalogue files of the user's own."""
+    memory: bool = True
+    """Whether to use what earlier runs have learned of the gateway, and to keep what this one learns."""
     spooled: bool = False
     """Whether the input is a copy of standard input, to be moved into the run directory."""
 

@@ -107,6 +107,15 @@ def cap_options(function: F) -> F:
     )
 
 
+memory_option = click.option(
+    "--no-memory",
+    "memory",
+    flag_value=False,
+    default=None,
+    help="Neither use what earlier runs learned of the gateway, nor keep what this one learns.",
+)
+
+
 def run_options(function: F) -> F:
     """How to run."""
     return _apply(
@@ -115,6 +124,7 @@ def run_options(function: F) -> F:
             click.option(
                 "--gateway", metavar="URL|local", help="The gateway; 'local' starts one on this machine for the run."
             ),
+            memory_option,
             click.option("--attempts", type=int, metavar="N", help="Attempts for a row that fails (5)."),
             click.option("--timeout", metavar="TIME", help="For one request (600)."),
             click.option(
@@ -150,6 +160,7 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     from runner.storage.jobs import declare, read_words
     from runner.storage.rows import STDIN, spool
 
+    memory = words.pop("memory", None) is not False
     given = {name: value for name, value in words.items() if value not in (None, (), [])}
     said = {**({"input": STDIN, "name": "stdin"} if source == STDIN else read_words(Path(source))), **given}
     setup = Setup(
@@ -157,6 +168,7 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
         limits=Path(said.pop("limits")) if "limits" in said else None,
         no_limits=said.pop("no_limits", False),
         catalogs=tuple(Path(name) for name in said.pop("catalogs", ())),
+        memory=memory,
         spooled=said.get("input") == STDIN,
     )
     if setup.spooled:

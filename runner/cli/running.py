@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from runner.cli.options import cap_options, declared, job_options, run_options, show_options
+from runner.cli.options import cap_options, declared, job_options, memory_option, run_options, show_options
 
 
 @click.command()
@@ -44,9 +44,10 @@ def run(source: str, out: Path | None, quiet: bool, as_json: bool, **words: Any)
 @click.option(
     "--gateway", metavar="URL|local", help="The gateway, if the environment does not name it: the same as before."
 )
+@memory_option
 @cap_options
 @show_options
-def resume(directory: Path, gateway: str | None, quiet: bool, as_json: bool, **caps: Any) -> int:
+def resume(directory: Path, gateway: str | None, memory: bool | None, quiet: bool, as_json: bool, **caps: Any) -> int:
     """Go on with the run in directory RUN. What has an outcome is not asked again.
 
     Caps are those that the run began with, unless others are given; what was spent before counts.
@@ -57,6 +58,6 @@ def resume(directory: Path, gateway: str | None, quiet: bool, as_json: bool, **c
     from runner.storage.jobs import caps_from
 
     attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
-    finish = app.resume(directory, attend, gateway, caps_from(caps))
+    finish = app.resume(directory, attend, gateway, caps_from(caps), memory=memory is not False)
     print_finish(finish, quiet=quiet, as_json=as_json)
     return finish.ending.exit_code
