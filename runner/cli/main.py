@@ -18,6 +18,10 @@ COMMANDS = {
     "status": ("runner.cli.looking", "Say how far a run has come."),
     "results": ("runner.cli.looking", "Write a run's results as CSV, JSONL, Parquet or OpenAI's batch output."),
     "models": ("runner.cli.models", "Show the models that can be asked, and what is known of them."),
+    "limits": (
+        "runner.cli.limits",
+        "Show a gateway's limits as configured and as learned, or forget that.",
+    ),
     "doctor": (
         "runner.cli.doctor",
         "Check token, gateway, clock, directories and models, with one tiny request a model.",

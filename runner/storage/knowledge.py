@@ -173,8 +173,8 @@ class Memory:
             "updated": time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
         }
         for section in SECTIONS:
-            table[section] = {name: {"at": round(at), "value": value} for name, (at, value) in entries[section].items()}
-        return orjson.dumps(table, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+            table[section] = {name: {"at": int(at), "value": value} for name, (at, value) in entries[section].items()}
+        return orjson.dumps(table, option=orjson.OPT_APPEND_NEWLINE)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

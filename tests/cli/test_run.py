@@ -600,5 +600,5 @@ def test_help_lists_every_command(command) -> None:
     """Each with a line that says what it is for."""
     done = command("--help")
     assert done.code == 0
-    for name in ("run", "resume", "plan", "status", "results", "models", "doctor", "simulate", "completion"):
+    for name in ("run", "resume", "plan", "status", "results", "models", "limits", "doctor", "simulate", "completion"):
         assert re.search(rf"^  {name} +\S", done.out, re.MULTILINE)
