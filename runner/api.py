@@ -107,13 +107,15 @@ def plan(
     catalogs: Sequence[str | Path] = (),
     latency: float = 1.0,
     tokens_per_second: float = 80.0,
+    answers: int | None = None,
     **words: Unpack[Words],
 ) -> Plan:
     """What a run would take and cost, by the same scheduler in virtual time. Sends nothing.
 
-    `latency` is seconds to a model's first token, `tokens_per_second` how fast it writes then.
+    `latency` is seconds to a model's first token, `tokens_per_second` how fast it writes then. `answers` is how many
+    tokens an answer has; None for what earlier runs have seen, or else for all that is allowed.
     """
-    return app.plan(_prepare(source, None, limits, no_limits, catalogs, words), latency, tokens_per_second)
+    return app.plan(_prepare(source, None, limits, no_limits, catalogs, words), latency, tokens_per_second, answers)
 
 
 def _prepare(

@@ -23,10 +23,11 @@ from typing import Any
 import polars as pl
 
 from runner import planning
-from runner.core.errors import GatewayUnavailable, InputRejected, StorageFailed
-from runner.core.estimate import Estimator
+from runner.core.charges import Charges
+from runner.core.errors import GatewayUnavailable, InputRejected, StorageFailed, UsageError
 from runner.core.events import Event
 from runner.core.job import Job
+from runner.core.knowledge import Knowledge
 from runner.core.limits import from_table
 from runner.core.prompt import RowError
 from runner.core.schedule import Scheduler
@@ -231,10 +232,9 @@ async def _session(
     try:
         async with environment.opened(gateway, prepared.limits) as (url, token):
             recorder = Recorder(journal, history, prepared.models, token.redact)
+            resumed = history.end > 0
             recorder.begin(directory.path.name)
             ledger = MemoryLedger(prepared.budgets, guard, learns=True)
-            for spent in history.recent:
-                ledger.restore(spent.model, spent.charge, started - max(0.0, time.time() - spent.at))
             scheduler, charges, spending = make_scheduler(
                 prepared.job,
                 prepared.models,
@@ -252,10 +252,12 @@ async def _session(
             tasks = tasks_of(prepared.records(), prepared.maker, counter("o200k_base"), history.has_ended)
             async with _client(url, token, prepared) as client:
                 with (
-                    _remembering(prepared, gateway, estimator),
+                    _remembering(prepared, gateway, charges, ledger, resumed=resumed),
                     attend(session) as observer,
                     _interruptible() as interruptions,
                 ):
+                    for spent in history.recent:
+                        ledger.restore(spent.model, spent.charge, started - max(0.0, time.time() - spent.at))
                     ending = await _run_to_end(
                         partial(
                             run,
@@ -289,23 +291,29 @@ def _client(url: str, token: Secret, prepared: Prepared) -> Client:
 
 
 @contextlib.contextmanager
-def _remembering(prepared: Prepared, gateway: environment.Gateway, estimator: Estimator) -> Iterator[None]:
+def _remembering(
+    prepared: Prepared, gateway: environment.Gateway, charges: Charges, ledger: MemoryLedger, *, resumed: bool
+) -> Iterator[None]:
     """Begin with what earlier runs have learned of the gateway, and keep what this one learns, however it ends.
 
-    The gateway that a run starts itself is a new one each time: nothing is remembered of it.
+    The gateway that a run starts itself is a new one each time: nothing is remembered of it. What a run that is
+    resumed had spent stands in its journal.
     """
     if gateway.url is None or not prepared.setup.memory:
         yield
         return
+    clock = asyncio.get_running_loop().time
     memory = Memory(gateway.url, gateway.token.fingerprint)
     memory.check()
     known = memory.load()
     prepared.notices.extend(memory.notices)
-    estimator.recall(known.ratios)
+    charges.recall(known, prepared.job.key)
+    ledger.recall(known.limits, time.time(), clock(), spending=not resumed)
     try:
         yield
     finally:
-        memory.save(replace(known, ratios={**known.ratios, **estimator.remember()}))
+        learned = charges.remember(known, prepared.job.key)
+        memory.save(replace(learned, limits={**known.limits, **ledger.remember(time.time(), clock())}))
         prepared.notices.extend(notice for notice in memory.notices if notice not in prepared.notices)
 
 
@@ -431,21 +439,42 @@ def _nothing(_text: str) -> int:
     return 0
 
 
-def plan(prepared: Prepared, latency: float, tokens_per_second: float) -> planning.Plan:
-    """What a run would take and cost, by the same scheduler in virtual time. Sends nothing."""
+def plan(prepared: Prepared, latency: float, tokens_per_second: float, answers: int | None = None) -> planning.Plan:
+    """What a run would take and cost, by the same scheduler in virtual time. Sends nothing.
+
+    `answers` is how many tokens an answer has; None for what earlier runs have seen, or else for all that is allowed.
+    """
     budgets, models = prepared.budgets, prepared.models
-    scheduler, _charges, _spending = make_scheduler(
+    ledger = MemoryLedger(budgets, guard, learns=True, probes=False)
+    scheduler, charges, _spending = make_scheduler(
         prepared.job,
         models,
         budgets,
-        MemoryLedger(budgets, guard, learns=True, probes=False),
+        ledger,
         prepared.survey,
         window=prepared.limits.window_seconds,
         now=0.0,
         most_in_flight=_connections(),
     )
+    known = _known(prepared)
+    charges.recall(known, prepared.job.key)
+    ledger.recall(known.limits, time.time(), 0.0)
     tasks = tasks_of(prepared.records(), prepared.maker, counter("o200k_base"), lambda _row, _slot: False)
-    return planning.simulate(scheduler, tasks, models, budgets, prepared.limits, latency, tokens_per_second)
+    likely = planning.Likely(charges, answers)
+    made = planning.simulate(
+        scheduler, tasks, models, budgets, prepared.limits, latency, tokens_per_second, likely, charges.learn
+    )
+    made.answers = likely.said
+    return made
+
+
+def _known(prepared: Prepared) -> Knowledge:
+    """What earlier runs have learned of the gateway that is meant, if one is."""
+    with contextlib.suppress(UsageError):
+        gateway = environment.resolve(prepared.setup.gateway)
+        if gateway.url is not None and prepared.setup.memory:
+            return Memory(gateway.url, gateway.token.fingerprint).load()
+    return Knowledge()
 
 
 __all__ = ["Attend", "Finish", "Session", "plan", "resume", "start"]

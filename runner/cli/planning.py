@@ -18,11 +18,21 @@ from runner.cli.options import cap_options, declared, job_options
 @click.option(
     "--tokens-per-second", type=float, default=80.0, show_default=True, metavar="N", help="How fast models write then."
 )
+@click.option(
+    "--answers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Tokens of an answer, whatever earlier runs have seen.",
+)
+@click.option("--gateway", metavar="URL", help="The gateway whose memory to use, instead of the environment's.")
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON.")
-def plan(source: str, latency: float, tokens_per_second: float, as_json: bool, **words: Any) -> int:
+def plan(
+    source: str, latency: float, tokens_per_second: float, answers: int | None, as_json: bool, **words: Any
+) -> int:
     """Say what a run of JOB-OR-FILE would take and cost. Sends nothing, and needs no token.
 
-    The same scheduler runs in virtual time, with every answer as long as its cap allows: the most it can be.
+    The same scheduler runs in virtual time. Answers are as long as in earlier runs of the same job at the same gateway;
+    where there were none, as long as --answers says or else as their caps allow.
     """
     from runner import app
     from runner.preparing import prepare
@@ -30,6 +40,6 @@ def plan(source: str, latency: float, tokens_per_second: float, as_json: bool, *
 
     job, setup = declared(source, words | {"bad_rows": "record"})
     prepared = prepare(job, setup)
-    made = app.plan(prepared, latency, tokens_per_second)
+    made = app.plan(prepared, latency, tokens_per_second, answers)
     planned.show(made, prepared.survey, prepared.notices, as_json=as_json)
     return 0

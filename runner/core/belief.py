@@ -79,7 +79,7 @@ class Belief:
 
     def recall(self, amount: float, now: float) -> None:
         """Begin with what an earlier run learned; growth begins after a pause of a window."""
-        if amount < self._most:
+        if amount < self._most and amount != self.configured:
             self._base = self._before = self.proven = max(LEAST * self.configured, amount)
             self._fails, self._grows_from = 1, now + self.window
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from runner.core.catalog import Model
 from runner.core.estimate import Estimator
+from runner.core.knowledge import Knowledge
 from runner.core.lengths import Lengths
 from runner.core.limits import Budget
 from runner.core.schedule import Task
@@ -40,6 +42,21 @@ class Charges:
         context = self._models[model].context_tokens or BOUNDLESS
         ceiling = max(1, min(ceiling, context - tokens, self._total[model] - tokens))
         return self.lengths.cap(model, ceiling, task.least) if model in self._limited else ceiling
+
+    def recall(self, known: Knowledge, job: str) -> None:
+        """Begin with what earlier runs have learned; `job` is the key of the one that is run."""
+        self.estimator.recall(known.ratios)
+        self.lengths.recall(known.lengths.get(job, {}), known.output_caps)
+
+    def remember(self, known: Knowledge, job: str) -> Knowledge:
+        """What was known, with what was learned since."""
+        lengths = {**known.lengths.get(job, {}), **self.lengths.remember()}
+        return replace(
+            known,
+            ratios={**known.ratios, **self.estimator.remember()},
+            output_caps={**known.output_caps, **self.lengths.most},
+            lengths={**known.lengths, job: lengths} if lengths else known.lengths,
+        )
 
     def learn(self, task: Task, model: str, usage: Usage, seconds: float) -> None:
         """Take in what an answer took, in tokens and in seconds."""

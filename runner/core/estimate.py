@@ -204,6 +204,10 @@ class Estimator:
         correction = self._corrections[model]
         return math.ceil(self.guess(size, model) * correction.ratio * (1 + correction.margin))
 
+    def expected(self, size: Size, model: str) -> int:
+        """Input tokens as they are expected now, without a margin."""
+        return math.ceil(self.guess(size, model) * self._corrections[model].ratio)
+
     def charge(self, size: Size, model: str, cap: int) -> Charge:
         """What to reserve: the expected input, and the whole cap of output."""
         return Charge(1, self.input_tokens(size, model), cap)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -50,6 +51,12 @@ class Job:
     patience: float = 600.0
     """Seconds that the gateway may fail without one answer."""
     caps: Caps = field(default_factory=Caps)
+
+    @property
+    def key(self) -> str:
+        """Names what is asked, whatever it is asked about: runs with the same key have answers of the same lengths."""
+        asked = (self.prompt, self.system, self.settings.schema, self.settings.effort, self.settings.stop)
+        return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """The declaration as JSON values."""

@@ -30,6 +30,8 @@ CAUTION = 2.0
 """The margin above the chosen length is this over the square root of the number of answers, as a fraction, ..."""
 LEAST_MARGIN = 0.05
 """... but at least this."""
+SAMPLE = 200
+"""Lengths of a model that are remembered for the next run."""
 SLACK_TOKENS = 8
 """Added to every cap that is chosen."""
 
@@ -37,22 +39,25 @@ SLACK_TOKENS = 8
 class Answers:
     """The lengths of one model's last answers, and the cap that follows from them."""
 
-    __slots__ = ("_cap", "_due", "_order", "_seconds", "_sorted", "count", "window")
+    __slots__ = ("_cap", "_due", "_order", "_seconds", "_sorted", "_timed", "count", "window")
 
     def __init__(self, window: float) -> None:
         self.window = window
         self.count = 0
         self._order: deque[int] = deque()
         self._sorted: list[int] = []
-        self._seconds = 0.0
-        """Of an answer, averaged."""
+        self._timed = 0
+        self._seconds = window / 10
+        """Of an answer, averaged; a guess until there is one."""
         self._cap = FIRST_CAP
         self._due = ENOUGH
 
-    def learn(self, tokens: int, seconds: float) -> None:
-        """Take in an answer's length; of one that was cut short, that is what it had room for."""
+    def learn(self, tokens: int, seconds: float | None = None) -> None:
+        """Take in an answer's length, and how long it took; of one that was cut short, that is what it had room for."""
         self.count += 1
-        self._seconds += (seconds - self._seconds) / min(self.count, MEMORY)
+        if seconds is not None:
+            self._timed = min(self._timed + 1, MEMORY)
+            self._seconds += (seconds - self._seconds) / self._timed
         self._order.append(tokens)
         bisect.insort(self._sorted, tokens)
         if len(self._order) > MEMORY:
@@ -126,6 +131,17 @@ class Lengths:
         """Take in an answer that took so many seconds."""
         if usage.reported:
             self.of_model[model].learn(usage.output, seconds)
+
+    def recall(self, samples: Mapping[str, Iterable[int]], most: Mapping[str, int]) -> None:
+        """Begin with what an earlier run of the same job has seen, and with the caps that were refused to any."""
+        for model, answers in self.of_model.items():
+            for tokens in samples.get(model, ()):
+                answers.learn(tokens)
+        self.most.update((model, cap) for model, cap in most.items() if model in self.of_model)
+
+    def remember(self) -> dict[str, tuple[int, ...]]:
+        """A sample of each model's answers, for another run."""
+        return {model: answers.sample(SAMPLE) for model, answers in self.of_model.items() if answers.count}
 
     def refused(self, model: str, cap: int) -> None:
         """The gateway said that a model takes no larger cap than this."""

@@ -62,6 +62,8 @@ LOOK_AGAIN = 1 / 60
 LEAST_STEP = 1 / 1200
 """Of a window: the shortest wait for a limit that is being learned."""
 MOST_CONTRADICTIONS = 2
+PARTS = 12
+"""Of a window: how finely what was spent last is remembered for the next run."""
 
 
 class Kind(enum.StrEnum):
@@ -472,28 +474,45 @@ class Window:
 
     # What is remembered.
 
-    def to_table(self, wall: float, now: float) -> dict[str, float | str]:
+    def remember(self, wall: float, now: float) -> dict[str, float | str]:
         """What the next run can begin with; `wall` is the time of day at `now`, in seconds since the epoch."""
-        table: dict[str, float | str] = {"kind": self.kind.value, "amount": round(self.belief.amount(now), 1)}
-        if isinstance(self.mirror, Calendar):
-            table |= {"border": (self.mirror.border + wall - now) % self.limit.window, "early": self.mirror.early}
-        if isinstance(self.mirror, Bucket):
-            table["burst"] = round(self.mirror.burst, 1)
-        return table
+        window, mirror = self.limit.window, self.mirror
+        facts: dict[str, float | str] = {"kind": self.kind.value, "amount": round(self.belief.amount(now), 1)}
+        if isinstance(mirror, Calendar):
+            facts |= {"border": round((mirror.border + wall - now) % window, 3), "early": round(mirror.early, 3)}
+        if isinstance(mirror, Bucket):
+            facts["burst"] = round(mirror.burst, 1)
+        spent: dict[int, int] = {}
+        for take in self._log:
+            part = int((now - take.at) / window * PARTS)
+            if take.amount and part < 2 * PARTS:
+                spent[part] = spent.get(part, 0) + take.amount
+        facts["spent"] = " ".join(f"{part}:{amount}" for part, amount in sorted(spent.items(), reverse=True))
+        facts["until"] = round(wall, 3)
+        return facts
 
-    def recall(self, table: Mapping[str, float | str], wall: float, now: float) -> None:
-        """Begin with what an earlier run learned (`to_table`); before anything is taken or restored."""
-        kind, amount = Kind(str(table["kind"])), float(table["amount"])
+    def recall(self, facts: Mapping[str, float | str], wall: float, now: float, *, spending: bool) -> None:
+        """Begin with what an earlier run remembered; before anything is taken. Raises ValueError if that is garbled.
+
+        Without `spending`, what that run had just spent is left out: it is known from elsewhere.
+        """
+        window = self.limit.window
+        kind, amount = Kind(str(facts["kind"])), float(facts["amount"])
         self.belief.recall(amount, now)
         if kind in (Kind.CALENDAR, Kind.COUNTER):
-            phase = (float(table["border"]) - (wall - now)) % self.limit.window
-            border = phase + math.floor((now - phase) / self.limit.window) * self.limit.window
+            border = (float(facts["border"]) - (wall - now)) % window
+            border += math.floor((now - border) / window) * window
             made = Calendar if kind is Kind.CALENDAR else Counter
-            self.mirror = made(self.limit.window, border, float(table["early"]), self._guard)
+            self.mirror = made(window, border, min(window, max(0.0, float(facts["early"]))), self._guard)
         elif kind is Kind.BUCKET:
-            self.mirror = Bucket(self.belief.amount(now) / self.limit.window, float(table["burst"]))
-            self.mirror.reserve = min(RESERVE * self.limit.amount, self.mirror.burst / 4)
+            burst = max(LEAST * self.limit.amount, float(facts["burst"]))
+            self.mirror = Bucket(self.belief.amount(now) / window, burst)
+            self.mirror.reserve = min(RESERVE * self.limit.amount, burst / 4)
         self.kind, self.sure = kind, kind is not Kind.UNKNOWN
+        if spending:
+            since = wall - float(facts["until"])
+            for part, _, spent in (entry.partition(":") for entry in str(facts["spent"]).split()):
+                self.restore(int(spent), now - since - int(part) * window / PARTS)
 
     def __repr__(self) -> str:
         return f"<Window {self.limit}: {self.kind}{'' if self.sure else '?'}, {self.belief!r}, {self.mirror!r}>"

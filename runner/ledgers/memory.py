@@ -6,9 +6,11 @@ Amounts are whole numbers, so nothing drifts.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 from runner.core.errors import BrokenInvariant
+from runner.core.knowledge import Facts, limit_key
 from runner.core.limits import ALL, Budget, Limit
 from runner.core.mirrors import SlidingLog, Take
 from runner.core.ports import Lease, Refusal, Refused
@@ -163,6 +165,16 @@ class MemoryLedger:
         for window in self.windows:
             if isinstance(found, Window) and window.limit.measure == found.limit.measure:
                 window.suppose(found, now)
+
+    def remember(self, wall: float, now: float) -> dict[str, Facts]:
+        """What was learned of the limits; `wall` is the time of day at `now`, in seconds since the epoch."""
+        return {limit_key(window.limit): window.remember(wall, now) for window in self._learned}
+
+    def recall(self, limits: Mapping[str, Facts], wall: float, now: float, *, spending: bool = True) -> None:
+        """Begin with what an earlier run learned, and with what it had just spent; what is garbled is left out."""
+        for window in self._learned:
+            with contextlib.suppress(KeyError, ValueError, OverflowError):
+                window.recall(limits[limit_key(window.limit)], wall, now, spending=spending)
 
     def spent(self, now: float) -> dict[Limit, int]:
         """What each limit's window holds at this moment, reservations in flight included."""

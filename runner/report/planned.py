@@ -22,8 +22,9 @@ def as_table(plan: Plan, survey: Survey, notices: Iterable[str]) -> dict[str, An
         "cannot_be_asked": plan.never,
         "problems": survey.problems,
         "input_tokens": plan.input_tokens.total(),
-        "output_tokens_at_most": plan.output_tokens.total(),
-        "cost_usd_at_most": round(sum(plan.cost.values()), 6),
+        "output_tokens": plan.output_tokens.total(),
+        "answers": plan.answers,
+        "cost_usd": round(sum(plan.cost.values()), 6),
         "without_price": plan.unpriced,
         "seconds": round(plan.seconds, 1),
         "least_possible_seconds": round(plan.bound.seconds, 1),
@@ -36,8 +37,8 @@ def as_table(plan: Plan, survey: Survey, notices: Iterable[str]) -> dict[str, An
             name: {
                 "requests": plan.requests[name],
                 "input_tokens": plan.input_tokens[name],
-                "output_tokens_at_most": plan.output_tokens[name],
-                "cost_usd_at_most": round(plan.cost[name], 6),
+                "output_tokens": plan.output_tokens[name],
+                "cost_usd": round(plan.cost[name], 6),
             }
             for name in sorted(plan.requests)
         },
@@ -55,9 +56,10 @@ def show(plan: Plan, survey: Survey, notices: Iterable[str], *, as_json: bool) -
     write(f", {plan.never:,} rows that cannot be asked\n" if plan.never else "\n")
     for problem in survey.problems:
         write(f"  {safe(problem)}\n")
-    write(f"{plan.input_tokens.total():,} input tokens, at most {plan.output_tokens.total():,} output tokens\n")
+    write(f"{plan.input_tokens.total():,} input tokens, ")
+    write(f"{plan.output_tokens.total():,} output tokens if answers are {plan.answers}\n")
     free = f" (no price known for {', '.join(plan.unpriced)})" if plan.unpriced else ""
-    write(f"at most ${sum(plan.cost.values()):.4f}{free}\n")
+    write(f"${sum(plan.cost.values()):.4f}{free}\n")
     least = f"; no scheduler could take less than {clock(plan.bound.seconds)} and one answer"
     write(f"about {clock(plan.seconds)}{least if plan.bound.seconds >= 1 else ''}\n")
     if plan.seconds >= 1:
@@ -71,7 +73,7 @@ def show(plan: Plan, survey: Survey, notices: Iterable[str], *, as_json: bool) -
         write(f"the work goes to {count}; it would take {plan.models_for_combined} until the combined limit binds\n")
     if plan.stopped is not None:
         write(f"it would be stopped by {plan.stopped}\n")
-    write(f"\n{'model':<32} {'requests':>9} {'input':>12} {'output ≤':>11} {'cost $ ≤':>10}\n")
+    write(f"\n{'model':<32} {'requests':>9} {'input':>12} {'output':>11} {'cost $':>10}\n")
     for name in sorted(plan.requests):
         write(
             f"{name:<32} {plan.requests[name]:>9,} {plan.input_tokens[name]:>12,} "

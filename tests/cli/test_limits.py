@@ -33,7 +33,7 @@ def remembered(env: dict[str, str], known: Knowledge | None = None) -> Knowledge
 
 
 def run(command: Any, source: Path, *words: str | Path, env: dict[str, str]) -> dict[str, Any]:
-    done = command("run", source, "-m", MODEL, "--json", *words, env=env)
+    done = command("run", source, "-m", MODEL, "--max-tokens", "60", "--json", *words, env=env)
     assert done.code == 0, done.err
     summary: dict[str, Any] = done.json()
     return summary

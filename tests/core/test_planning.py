@@ -11,8 +11,8 @@ import pytest
 from runner.core.caps import Caps, Spending
 from runner.core.catalog import Model, Price
 from runner.core.limits import Allowance, Limits
-from runner.core.schedule import Finished, Scheduler, Task
-from runner.core.values import Kind, Status
+from runner.core.schedule import Ask, Finished, Scheduler, Task
+from runner.core.values import Kind, Status, Usage
 from runner.ledgers.memory import MemoryLedger
 from runner.planning import Plan, simulate
 from runner.testing import charge_of, failure, task
@@ -39,7 +39,12 @@ def plan(
         spending=Spending(caps, models, 0.0),
         rng=Random(1),
     )
-    return simulate(scheduler, iter(tasks), by_name, budgets, limits, latency, 100.0)
+    return simulate(scheduler, iter(tasks), by_name, budgets, limits, latency, 100.0, as_charged)
+
+
+def as_charged(ask: Ask) -> Usage:
+    """The truth is the guess."""
+    return Usage(input=ask.lease.charge.input, output=ask.lease.charge.output)
 
 
 def rows(count: int, *models: str, size: int = 100, cap: int = 50) -> list[Task]:
