@@ -95,6 +95,11 @@ class Simulator:
             raise ValueError("The probabilities of faults must not be negative, and must add up to at most 1.")
 
     @property
+    def coarseness(self) -> float:
+        """Seconds that a stated wait is a multiple of: one, or as much less as the window is shorter than a minute."""
+        return min(1.0, self.window_seconds / 60)
+
+    @property
     def manner(self) -> Manner:
         """How all models behave."""
         return Manner(

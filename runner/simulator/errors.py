@@ -86,18 +86,23 @@ class Hit:
     used: int
     wait: float
     """Seconds until the request would fit."""
+    coarseness: float = 1.0
+    """Seconds, at most one, that the stated wait is a multiple of."""
 
     @property
-    def seconds(self) -> int:
-        """The wait in whole seconds, as headers have it."""
-        return max(1, math.ceil(self.wait))
+    def seconds(self) -> float:
+        """The wait as headers have it: rounded up, whole seconds unless time is compressed."""
+        steps = max(1, math.ceil(self.wait / self.coarseness))
+        if self.coarseness == 1:
+            return steps
+        return math.ceil(steps * self.coarseness * 1000 - 1e-6) / 1000
 
 
 def quota(generation: Generation, hit: Hit, *, retry_after: bool) -> Answer:
     """A 429 of the gateway; by its documentation one without Retry-After does not end by itself."""
     words = COMBINED_QUOTA if hit.model is None else MODEL_QUOTA
     message = words[generation].format(model=hit.model, limit=hit.limit)
-    return flat(429, QUOTA_CODE, message, {"Retry-After": str(hit.seconds)} if retry_after else {})
+    return flat(429, QUOTA_CODE, message, {"Retry-After": f"{hit.seconds:g}"} if retry_after else {})
 
 
 def upstream_quota(generation: Generation, hit: Hit, *, retry_after: bool, documented: bool = False) -> Answer:
@@ -106,10 +111,10 @@ def upstream_quota(generation: Generation, hit: Hit, *, retry_after: bool, docum
     headers = {
         f"X-Ratelimit-Limit-{unit}": str(hit.limit),
         f"X-Ratelimit-Remaining-{unit}": str(max(0, hit.limit - hit.used)),
-        f"X-Ratelimit-Reset-{unit}": str(hit.seconds),
+        f"X-Ratelimit-Reset-{unit}": f"{hit.seconds:g}",
     }
     if retry_after:
-        headers["Retry-After"] = str(hit.seconds)
+        headers["Retry-After"] = f"{hit.seconds:g}"
     if documented:
         return Answer(status=429, body=orjson.dumps({"error": _documented(hit)}), headers=headers)
     message = (
@@ -134,7 +139,7 @@ def _documented(hit: Hit) -> dict[str, Json]:
 
 def gemini_quota(hit: Hit) -> Answer:
     """A 429 in Google's own shape, whose delay stands in the body."""
-    delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{hit.seconds}s"}
+    delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{hit.seconds:g}s"}
     error = {"code": 429, "message": "Resource exhausted.", "status": "RESOURCE_EXHAUSTED", "details": [delay]}
     return Answer(status=429, body=orjson.dumps({"error": error}))
 

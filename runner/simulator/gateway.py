@@ -233,6 +233,7 @@ class Gateway:
             used=int(limit.window.used(now)),
             # Who asks for more than there is gets the same answer for ever: come back in a window.
             wait=limit.shape.seconds if refused.wait is None else refused.wait,
+            coarseness=config.coarseness,
         )
         upstream = limit.measure in ("output", "requests")
         if limit.model is not None and config.input_refused_by == "upstream":

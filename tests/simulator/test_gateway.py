@@ -93,6 +93,20 @@ def test_a_neighbour_takes_part_of_the_limit(catalogue: Catalogue) -> None:
     assert Clock(catalogue, output_per_model=100, background_output=50).status(0, max_tokens=60) == 429
 
 
+@pytest.mark.parametrize(
+    ("seconds", "now", "stated"),
+    [(60.0, 17.5, "43"), (120.0, 17.5, "103"), (30.0, 17.4, "13"), (10.0, 1.7, "8.334"), (6.0, 5.95, "0.1")],
+)
+def test_waits_are_as_coarse_as_time_is_compressed(
+    catalogue: Catalogue, seconds: float, now: float, stated: str
+) -> None:
+    """Whole seconds of a minute are sixtieths of a shorter window; a longer one has whole seconds too."""
+    clock = Clock(catalogue, window_seconds=seconds, per_model_input=20)
+    clock.ask(0)
+    refused = clock.ask(now)
+    assert refused.answer.headers["Retry-After"] == stated
+
+
 @pytest.mark.parametrize("retry_after", [True, False])
 def test_too_large_for_any_window(catalogue: Catalogue, retry_after: bool) -> None:
     """What never fits gets the same 429 each time: come back in a window."""
