@@ -24,7 +24,7 @@ from runner.core.estimate import Estimator, Size
 from runner.core.schedule import Ask, Done, Scheduler, Task
 from runner.core.values import Failure, Kind, Outcome, Reply, Request, Usage
 from runner.ledgers.memory import MemoryLedger
-from runner.simulator import Simulator, judge
+from runner.simulator import Neighbour, Simulator, judge
 from runner.simulator.account import Account
 from runner.storage.specs import load_catalogue, load_limits
 
@@ -233,7 +233,7 @@ def scenarios() -> list[Scenario]:
             found.append(
                 Scenario(f"half, back after 150 s, {kind}", replace(gateway, limit_changes=((0.0, 0.5), (150.0, 1.0))))
             )
-            found.append(Scenario(f"neighbour 40 %, {kind}", replace(gateway, background_input=80_000)))
+            found.append(Scenario(f"neighbour 40 %, {kind}", replace(gateway, neighbours=(Neighbour(input=80_000),))))
             found.append(Scenario(f"no Retry-After, {kind}", replace(gateway, retry_after=False)))
     return found
 

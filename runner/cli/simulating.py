@@ -16,7 +16,7 @@ from runner.cli.options import FILE
 if TYPE_CHECKING:
     from runner.core.catalog import Catalogue
     from runner.core.limits import Limits
-    from runner.simulator import Lognormal, Simulator
+    from runner.simulator import Lognormal, Neighbour, Simulator
 
 
 @click.command()
@@ -63,7 +63,18 @@ if TYPE_CHECKING:
     help="Of error messages.",
 )
 @click.option(
-    "--neighbour", type=int, default=0, help="Input tokens a window that somebody else spends, for each model."
+    "--neighbour",
+    "neighbours",
+    multiple=True,
+    metavar="AMOUNT[:FROM:TO]",
+    help="Input tokens a window that somebody else spends of each model's limit, seconds after the start.",
+)
+@click.option(
+    "--output-neighbour",
+    "output_neighbours",
+    multiple=True,
+    metavar="AMOUNT[:FROM:TO]",
+    help="The same for output tokens.",
 )
 @click.option(
     "--limit-change", "changes", multiple=True, metavar="AT:FACTOR", help="Change all limits, seconds after the start."
@@ -122,7 +133,11 @@ def _config(options: dict[str, Any], catalogue: Catalogue) -> Simulator:
         requests_per_second=rates,
         count="total" if limits.count == "total" else "input",
         charge_refused=options["charge_refused"],
-        background_input=options["neighbour"],
+        neighbours=tuple(
+            _neighbour(text, measure)
+            for measure, texts in (("input", options["neighbours"]), ("output", options["output_neighbours"]))
+            for text in texts
+        ),
         limit_changes=tuple(_pairs(options["changes"], ":")),
         outages=tuple(_pairs(options["outages"], ":")),
         generation=options["generation"],
@@ -167,6 +182,18 @@ def _pair(text: str, between: str) -> tuple[float, float]:
         return float(first), float(second)
     except ValueError:
         raise ValueError(f"{text!r} is not of the form A{between}B, two numbers.") from None
+
+
+def _neighbour(text: str, measure: str) -> Neighbour:
+    from runner.simulator import Neighbour
+
+    amount, _, times = text.partition(":")
+    begin, end = _pair(times, ":") if times else (0.0, float("inf"))
+    try:
+        tokens = int(amount)
+    except ValueError:
+        raise ValueError(f"{text!r} is not of the form AMOUNT or AMOUNT:FROM:TO, whole tokens and seconds.") from None
+    return Neighbour(begin=begin, end=end, **{measure: tokens})
 
 
 def _fault(text: str) -> tuple[str, float]:

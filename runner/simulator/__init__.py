@@ -8,7 +8,7 @@ It decides by itself whether limits were kept: its limiter shares no code with t
 """
 
 from runner.simulator.behaviour import Lognormal
-from runner.simulator.config import Simulator
+from runner.simulator.config import Neighbour, Simulator
 from runner.simulator.server import RunningSimulator, serve, start
 
-__all__ = ["Lognormal", "RunningSimulator", "Simulator", "serve", "start"]
+__all__ = ["Lognormal", "Neighbour", "RunningSimulator", "Simulator", "serve", "start"]

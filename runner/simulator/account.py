@@ -19,8 +19,8 @@ class Account:
         self._upstream = Shape(kind=upstream, seconds=config.window_seconds, phase=phase, burst=config.burst)
         self._input: Measure = "total" if config.count == "total" else "input"
         self._models: dict[str, tuple[Limit, ...]] = {}
-        self._changes = sorted(config.limit_changes)
-        self._factor = 1.0
+        self._moments = _moments(config)
+        self._since: float | None = None
         self.combined: Limit | None = None
         if config.combined_input is not None:
             self.combined = Limit(measure=self._input, model=None, amount=config.combined_input, shape=own)
@@ -36,26 +36,23 @@ class Account:
         self._change(now)
         limits = self._models.get(model.short)
         if limits is None:
-            limits = self._models[model.short] = self._of(now, model)
+            limits = self._models[model.short] = self._of(model)
         return [_want(limit, input_tokens, reserved) for limit in limits]
 
-    def _of(self, now: float, model: Model) -> tuple[Limit, ...]:
+    def _of(self, model: Model) -> tuple[Limit, ...]:
         config, short = self._config, model.short
         own, upstream = self._own, self._upstream
         limits = [self.combined] if self.combined else []
         if config.per_model_input is not None:
-            amount, neighbour = config.per_model_input, config.background_input
-            limits.append(Limit(measure=self._input, model=short, amount=amount, shape=own, neighbour=neighbour))
+            limits.append(Limit(measure=self._input, model=short, amount=config.per_model_input, shape=own))
         output = self._output(model)
         if output is not None:
-            neighbour = config.background_output
-            limits.append(Limit(measure="output", model=short, amount=output, shape=upstream, neighbour=neighbour))
+            limits.append(Limit(measure="output", model=short, amount=output, shape=upstream))
         if config.requests_per_second is not None:
             second = Shape(kind="sliding", seconds=1.0)
             limits.append(Limit(measure="requests", model=short, amount=config.requests_per_second, shape=second))
-        for limit in limits:
-            if limit.model is not None and self._factor != 1.0:
-                limit.scale(now, self._factor)
+        if self._since is not None:
+            self._let_hold(self._since, [limit for limit in limits if limit.model])
         return tuple(limits)
 
     def _output(self, model: Model) -> int | None:
@@ -66,11 +63,28 @@ class Account:
         return self._config.output_per_model
 
     def _change(self, now: float) -> None:
-        """Let the changes that are due take effect."""
-        while self._changes and self._changes[0][0] <= now:
-            _, self._factor = self._changes.pop(0)
-            for limit in self.limits:
-                limit.scale(now, self._factor)
+        """Let the changes that are due take effect, each at its moment."""
+        while self._moments and self._moments[0] <= now:
+            self._since = self._moments.pop(0)
+            self._let_hold(self._since, self.limits)
+
+    def _let_hold(self, at: float, limits: list[Limit]) -> None:
+        """Set limits to what holds from a moment on."""
+        factors = [factor for begin, factor in sorted(self._config.limit_changes) if begin <= at]
+        present = [near for near in self._config.neighbours if near.begin <= at < near.end]
+        spent: dict[Measure, int] = {
+            self._input: sum(near.input for near in present),
+            "output": sum(near.output for near in present),
+        }
+        for limit in limits:
+            taken = spent.get(limit.measure, 0) if limit.model else 0
+            limit.change(at, factors[-1] if factors else 1.0, taken)
+
+
+def _moments(config: Simulator) -> list[float]:
+    """When a limit changes or a neighbour comes or goes, in seconds after the start."""
+    changes = {at for at, _ in config.limit_changes}
+    return sorted(changes | {at for near in config.neighbours for at in (near.begin, near.end)})
 
 
 def _want(limit: Limit, input_tokens: int, reserved: int) -> Wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,6 +14,20 @@ from runner.simulator.tokens import Counter, default_counter
 from runner.simulator.window import Kind
 
 MEGABYTE = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """Somebody else who spends of each model's limits, evenly and whatever we do."""
+
+    input: int = 0
+    """Input tokens per window, of each model's limit."""
+    output: int = 0
+    """Output tokens per window, of each model's limit."""
+    begin: float = 0.0
+    """Seconds after the start."""
+    end: float = math.inf
+    """Seconds after the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +62,8 @@ class Simulator:
     """Output tokens reserved for a request without a cap."""
     charge_refused: bool = False
     """Whether a refused request counts against the input limits all the same."""
-    background_input: int = 0
-    """Input tokens per window that a neighbour spends of each model's limit."""
-    background_output: int = 0
-    """Output tokens per window that a neighbour spends of each model's limit."""
+    neighbours: tuple[Neighbour, ...] = ()
+    """Who else spends of the limits, and when."""
     limit_changes: tuple[tuple[float, float], ...] = ()
     """(seconds after the start, factor): from then on every limit is so much of what it is set to here."""
     outages: tuple[tuple[float, float], ...] = ()

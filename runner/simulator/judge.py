@@ -19,9 +19,7 @@ Measure = Literal["requests", "input", "output", "total"]
 class Limit:
     """One limit of one model, or of all models together."""
 
-    def __init__(
-        self, *, measure: Measure, model: str | None, amount: float, shape: Shape, neighbour: float = 0.0
-    ) -> None:
+    def __init__(self, *, measure: Measure, model: str | None, amount: float, shape: Shape) -> None:
         self.measure: Measure = measure
         self.model = model
         """The model's short id, or None for all models together."""
@@ -29,18 +27,24 @@ class Limit:
         """What holds before any change."""
         self.shape = shape
         self.log = Log()
-        # A neighbour who spends evenly leaves a smaller limit: the steady state, without spending to be simulated.
-        self._neighbour = neighbour
-        self.window = shape.window(max(1.0, amount - neighbour))
+        self.window = shape.window(amount)
+        self.changes: list[tuple[float, float]] = []
+        """(seconds, amount): what held instead from then on."""
 
     @property
     def name(self) -> str:
         """What the meter calls it."""
         return f"{self.measure}/{self.model or 'combined'}"
 
-    def scale(self, now: float, factor: float) -> None:
-        """Let the limit be `factor` of what it was at first."""
-        self.window.resize(now, max(1.0, self.amount * factor - self._neighbour))
+    def change(self, now: float, factor: float, neighbours: float) -> None:
+        """Let the limit be `factor` of what it was at first, less what neighbours spend of it in a window.
+
+        Who spends evenly leaves a smaller limit: the steady state, without spending to be simulated.
+        """
+        left = max(1.0, self.amount * factor - neighbours)
+        if left != self.window.limit:
+            self.window.resize(now, left)
+            self.changes.append((now, left))
 
 
 @dataclass(slots=True)

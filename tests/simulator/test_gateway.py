@@ -11,7 +11,7 @@ import pytest
 
 import runner.simulator
 from runner.core.catalog import Catalogue
-from runner.simulator import Simulator
+from runner.simulator import Neighbour, Simulator
 from runner.simulator.gateway import Exchange, Gateway, Incoming
 
 
@@ -90,7 +90,29 @@ def test_refused_requests_can_cost(catalogue: Catalogue) -> None:
 def test_a_neighbour_takes_part_of_the_limit(catalogue: Catalogue) -> None:
     """With a neighbour on the same limits, less than the limit is there."""
     assert Clock(catalogue, output_per_model=100).status(0, max_tokens=60) == 200
-    assert Clock(catalogue, output_per_model=100, background_output=50).status(0, max_tokens=60) == 429
+    near = (Neighbour(output=50),)
+    assert Clock(catalogue, output_per_model=100, neighbours=near).status(0, max_tokens=60) == 429
+
+
+def test_a_neighbour_comes_and_goes(catalogue: Catalogue) -> None:
+    """Two neighbours take their parts while they are there, and of a limit that has changed too."""
+    near = (Neighbour(input=12, begin=100, end=300), Neighbour(input=12, begin=200, end=400))
+    clock = Clock(catalogue, per_model_input=50, neighbours=near, limit_changes=((300.0, 0.5),))
+    room = []
+    for now in (99, 100, 200, 300, 400):
+        clock.ask(now)
+        room.append(clock.gateway.account.limits[1].window.limit)
+    assert room == [50, 38, 26, 13, 25]
+
+
+def test_changes_hold_from_their_moment_however_late_a_request_comes(catalogue: Catalogue) -> None:
+    """A bucket refills at its new rate from the moment of the change, not from the next request."""
+    changes = ((60.0, 0.1),)
+    clock = Clock(catalogue, window="bucket", per_model_input=40, limit_changes=changes)
+    clock.ask(0)
+    clock.ask(0)
+    clock.ask(120)
+    assert clock.gateway.account.limits[1].window.limit == 4
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,11 @@ def test_charging_refused_requests_uses_the_limit_up() -> None:
 
 
 def test_a_neighbour_leaves_less() -> None:
-    """What a neighbour spends is not there for us."""
-    limit = Limit(measure="input", model="m", amount=100, shape=Shape(), neighbour=30)
+    """What a neighbour spends is not there for us, of a changed limit neither."""
+    limit = Limit(measure="input", model="m", amount=100, shape=Shape())
+    limit.change(0, 1.0, 30)
     assert isinstance(admit(0, [Wanted(limit, 71)]), Refused)
     assert isinstance(admit(0, [Wanted(limit, 70)]), list)
+    limit.change(70, 0.5, 30)
+    assert isinstance(admit(70, [Wanted(limit, 21)]), Refused)
+    assert limit.changes == [(0, 70), (70, 20)]
