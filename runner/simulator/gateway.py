@@ -90,11 +90,15 @@ class Gateway:
         self.account = Account(config, phase)
         self._bodies: dict[bytes, Body] = {}
         self._statuses: Counter[int] = Counter()
+        self._first_asked: float | None = None
         self._first_admitted: float | None = None
+        self._quickest: float | None = None
         self._last_done: float | None = None
 
     def receive(self, now: float, incoming: Incoming) -> Exchange:
         """Decide about a request; `now` is in seconds after the start."""
+        if self._first_asked is None:
+            self._first_asked = now
         found = self._read(now, incoming)
         exchange = Exchange(answer=found) if isinstance(found, Answer) else self._serve(now, found)
         self._statuses[exchange.answer.status if exchange.how is How.SEND else 0] += 1
@@ -107,16 +111,23 @@ class Gateway:
             self._last_done = now
             if exchange.answer.status == 200 and exchange.how is How.SEND:
                 exchange.body.answered += 1
+                self._quickest = min(exchange.delay, self._quickest or exchange.delay)
 
-    def meter(self) -> dict[str, Any]:
-        """What a run really took, for whoever checks it afterwards."""
+    def meter(self, every: float | None = None) -> dict[str, Any]:
+        """What a run really took, for whoever checks it afterwards; with `every` also in each so many seconds.
+
+        Times are in seconds after the start.
+        """
         bodies = self._bodies.values()
         return {
             "window": self._config.window,
             "limits": {
-                limit.name: limit.log.report(limit.shape, limit.amount)
+                limit.name: _reported(limit, every)
                 for limit in sorted(self.account.limits, key=lambda limit: limit.name)
             },
+            "outages": self._config.outages,
+            "first_asked": self._first_asked,
+            "quickest_answer": self._quickest,
             "first_admitted": self._first_admitted,
             "last_done": self._last_done,
             "distinct_bodies": len(bodies),
@@ -258,6 +269,12 @@ class Gateway:
         answer = fault.answer(read.dialect, self._config.generation) if fault.answer else _write(read, said)
         spent = said.output_tokens if fault.spends else 0
         return Exchange(answer=answer, delay=delay, how=fault.how, output_tokens=spent)
+
+
+def _reported(limit: judge.Limit, every: float | None) -> dict[str, Any]:
+    """One limit's part of the meter."""
+    report = {**limit.log.report(limit.shape, limit.amount), "changes": limit.changes}
+    return report if every is None else {**report, "every": every, "series": limit.log.series(every)}
 
 
 def _write(read: Read, said: Said) -> Answer:

@@ -47,11 +47,23 @@ class Log:
         """(when, the moment that it is counted at, amount), in the order it happened."""
         return zip(self._at, self._taken_at, self._amount, strict=True)
 
+    def series(self, every: float) -> list[float]:
+        """What was taken less what was given back, counted when it was taken, in each `every` seconds from 0 on."""
+        sums: list[float] = []
+        for _, taken_at, amount in self:
+            index = int(taken_at // every)
+            sums.extend([0.0] * (index + 1 - len(sums)))
+            sums[index] += amount
+        return sums
+
     def report(self, shape: Shape, limit: float) -> dict[str, Any]:
         """This limit, in a few numbers."""
         return {
             "limit": limit,
+            "window": shape.kind,
             "window_seconds": shape.seconds,
+            "phase": shape.phase,
+            "burst": shape.burst,
             "peak": round(PEAKS[shape.kind](self, shape), 3),
             "admitted": self.admitted,
             "refused": self.refused,

@@ -1,7 +1,7 @@
 """The simulated gateway on a loopback port: reads requests, lets `gateway` decide, waits, and sends.
 
-It also answers `GET /simulator/meter` (what was really taken) and `POST /simulator/reset` (as if just started), which
-no gateway has.
+It also answers `GET /simulator/meter` (what was really taken; with `?every=SECONDS` also when) and `POST
+/simulator/reset` (as if just started), which no gateway has.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import sys
 from collections.abc import Callable
@@ -57,9 +58,9 @@ class RunningSimulator:
         self._gateway = Gateway(self._config, self._catalogue)
         self._zero = self._loop.time()
 
-    def meter(self) -> dict[str, Any]:
+    def meter(self, every: float | None = None) -> dict[str, Any]:
         """What was really taken; see `Gateway.meter`."""
-        return self._gateway.meter()
+        return self._gateway.meter(every)
 
     async def open(self, host: str, port: int) -> None:
         """Listen."""
@@ -85,7 +86,7 @@ class RunningSimulator:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
         if path == METER:
-            return _response(Answer(status=200, body=orjson.dumps(self.meter())))
+            return _response(self._metered(request.query.get("every")))
         if path == RESET and request.method == "POST":
             self.reset()
             return _response(Answer(status=200, body=b"{}"))
@@ -103,6 +104,15 @@ class RunningSimulator:
             await self._stopping.wait()
         gateway.finish(self._loop.time() - zero, exchange)
         return await self._send(request, exchange)
+
+    def _metered(self, every: str | None) -> Answer:
+        try:
+            seconds = None if every is None else float(every)
+        except ValueError:
+            seconds = math.nan
+        if seconds is not None and not 0.001 <= seconds < math.inf:
+            return errors.own(400, "every is a number of seconds, 0.001 or more")
+        return Answer(status=200, body=orjson.dumps(self.meter(seconds)))
 
     async def _send(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         if exchange.how is How.SEND:

@@ -103,6 +103,12 @@ def test_a_neighbour_comes_and_goes(catalogue: Catalogue) -> None:
         clock.ask(now)
         room.append(clock.gateway.account.limits[1].window.limit)
     assert room == [50, 38, 26, 13, 25]
+    assert clock.gateway.meter()["limits"]["input/gpt-5-2"]["changes"] == [
+        (100, 38),
+        (200, 26),
+        (300, 13),
+        (400, 25),
+    ]
 
 
 def test_changes_hold_from_their_moment_however_late_a_request_comes(catalogue: Catalogue) -> None:

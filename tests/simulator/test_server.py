@@ -435,8 +435,22 @@ async def test_the_meter_says_what_was_taken(simulate: Any, post: Any) -> None:
     assert (meter["distinct_bodies"], meter["answered"], meter["answered_more_than_once"]) == (2, 3, 1)
     assert meter["first_admitted"] <= meter["last_done"]
     assert meter["statuses"] == {"200": 3}
+    assert meter["first_asked"] <= meter["first_admitted"]
     await post(simulator.url + "/simulator/reset")
     assert simulator.meter()["limits"]["input/combined"]["admitted"] == 0
+
+
+async def test_the_meter_says_when_it_was_taken(simulate: Any, post: Any) -> None:
+    """Asked for a series, it sums each limit's amounts over so many seconds; a length that is none is refused."""
+    simulator = await simulate()
+    await post(simulator.url + CHAT, chat())
+    async with aiohttp.ClientSession() as session:
+        async with session.get(simulator.url + "/simulator/meter?every=60") as got:
+            limit = (await got.json())["limits"]["input/claude-haiku-4-5"]
+        assert (limit["every"], limit["series"]) == (60, [limit["tokens"]])
+        for wrong in ("0", "-1", "often", "nan"):
+            async with session.get(simulator.url + f"/simulator/meter?every={wrong}") as got:
+                assert got.status == 400
 
 
 async def test_one_body_to_two_models_is_two_requests(simulate: Any, post: Any) -> None:

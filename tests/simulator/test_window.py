@@ -231,3 +231,12 @@ def test_a_neighbour_leaves_less() -> None:
     limit.change(70, 0.5, 30)
     assert isinstance(admit(70, [Wanted(limit, 21)]), Refused)
     assert limit.changes == [(0, 70), (70, 20)]
+
+
+def test_the_series_says_when_it_was_taken() -> None:
+    """What is given back is taken off the moment that it was taken at."""
+    log = Log()
+    log.take(0.2, 10)
+    log.take(1.1, 20)
+    log.give_back(1.5, 0.2, 4)
+    assert log.series(0.5) == [6, 0, 20]
