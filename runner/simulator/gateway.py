@@ -122,8 +122,7 @@ class Gateway:
         return {
             "window": self._config.window,
             "limits": {
-                limit.name: _reported(limit, every)
-                for limit in sorted(self.account.limits, key=lambda limit: limit.name)
+                limit.name: limit.report(every) for limit in sorted(self.account.limits, key=lambda limit: limit.name)
             },
             "outages": self._config.outages,
             "first_asked": self._first_asked,
@@ -269,12 +268,6 @@ class Gateway:
         answer = fault.answer(read.dialect, self._config.generation) if fault.answer else _write(read, said)
         spent = said.output_tokens if fault.spends else 0
         return Exchange(answer=answer, delay=delay, how=fault.how, output_tokens=spent)
-
-
-def _reported(limit: judge.Limit, every: float | None) -> dict[str, Any]:
-    """One limit's part of the meter."""
-    report = {**limit.log.report(limit.shape, limit.amount), "changes": limit.changes}
-    return report if every is None else {**report, "every": every, "series": limit.log.series(every)}
 
 
 def _write(read: Read, said: Said) -> Answer:

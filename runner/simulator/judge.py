@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from runner.simulator.meter import Log
 from runner.simulator.window import Entry, Shape
@@ -45,6 +45,11 @@ class Limit:
         if left != self.window.limit:
             self.window.resize(now, left)
             self.changes.append((now, left))
+
+    def report(self, every: float | None = None) -> dict[str, Any]:
+        """What the meter says of it; with `every` also what was taken in each so many seconds."""
+        report = {**self.log.report(self.shape, self.amount), "changes": self.changes}
+        return report if every is None else {**report, "every": every, "series": self.log.series(every)}
 
 
 @dataclass(slots=True)

@@ -113,12 +113,12 @@ def test_a_neighbour_comes_and_goes(catalogue: Catalogue) -> None:
 
 def test_changes_hold_from_their_moment_however_late_a_request_comes(catalogue: Catalogue) -> None:
     """A bucket refills at its new rate from the moment of the change, not from the next request."""
-    changes = ((60.0, 0.1),)
-    clock = Clock(catalogue, window="bucket", per_model_input=40, limit_changes=changes)
+    clock = Clock(catalogue, window="bucket", per_model_input=40, limit_changes=((30.0, 0.1),))
     clock.ask(0)
     clock.ask(0)
-    clock.ask(120)
-    assert clock.gateway.account.limits[1].window.limit == 4
+    taken = clock.gateway.account.limits[1]
+    clock.ask(60)
+    assert taken.window.used(60) == pytest.approx(taken.log.tokens - 30 * 40 / 60 - 30 * 4 / 60)
 
 
 @pytest.mark.parametrize(
