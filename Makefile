@@ -45,6 +45,8 @@ bench-virtual: .venv/installed-dev
 lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group dev -o requirements-dev.lock
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group bench -o requirements-bench.lock
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet --group peers -o requirements-peers.lock
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -176,23 +176,10 @@ def arrival(
 
 def least(account: Account, scenario: Scenario) -> float:
     """A bound on the time that no scheduler could beat, for what the gateway counted."""
-    shape, bound = scenario.gateway, 0.0
-    own = [limit for limit in account.limits if limit.measure != "requests"]
-    groups: list[tuple[float, float]] = [(limit.log.tokens, limit.amount) for limit in own]
-    if not scenario.pinned:
-        groups = [(limit.log.tokens, limit.amount) for limit in own if limit.model is None]
-        for measure in ("input", "output"):
-            same = [limit for limit in own if limit.model is not None and limit.measure == measure]
-            groups.append((sum(limit.log.tokens for limit in same), sum(limit.amount for limit in same)))
-    for tokens, amount in groups:
-        if amount <= 0:
-            continue
-        windows = tokens / amount
-        seconds = max(0.0, windows - shape.burst if shape.window == "bucket" else math.ceil(windows) - 1) * 60.0
-        if shape.window == "fixed" and windows > 1:
-            seconds = (shape.phase or 60.0) + max(0, math.ceil(windows) - 2) * 60.0
-        bound = max(bound, seconds)
-    return bound + scenario.latency
+    from least import Limit, least_admission
+
+    limits = [Limit.from_meter(limit.name, limit.report()) for limit in account.limits]
+    return least_admission(limits, pinned=scenario.pinned, outages=scenario.gateway.outages) + scenario.latency
 
 
 def scenarios() -> list[Scenario]:
