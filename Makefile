@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench-label bench-overhead bench-virtual lock clean
+.PHONY: demo test lint bench bench-peers bench-overhead bench-virtual lock clean
 
 demo: .venv/installed
 	$(BIN)/runner run jobs/sections --gateway local
@@ -18,13 +18,19 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench-label: .venv/installed-dev
-	$(BIN)/python benchmarks/label.py
+# The time taken beside the least possible: everything takes hours, so name what you want to see, as in
+#     make bench ONLY=label ARGS='--windows sliding,bucket --seeds 3'
+bench: .venv/installed-bench
+	$(BIN)/python benchmarks/bench.py --only '$(ONLY)' $(ARGS)
+
+# The same beside what others use for it, in an environment of their own.
+bench-peers: .venv/installed-bench .venv-peers/installed
+	$(BIN)/python benchmarks/bench.py --only '$(or $(ONLY),label,output-bound)' --peers .venv-peers/bin/python $(ARGS)
 
 bench-overhead: .venv/installed-dev
 	$(BIN)/python benchmarks/overhead.py
 
-bench-virtual: .venv/installed-dev
+bench-virtual: .venv/installed-bench
 	$(BIN)/python benchmarks/virtual.py
 
 .venv/python:
@@ -41,12 +47,21 @@ bench-virtual: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
+.venv/installed-bench: .venv/installed requirements-bench.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
+	@touch $@
+
+.venv-peers/installed: requirements-peers.lock
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
 # Needs uv; the locks hold versions and hashes and name no index.
 lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group dev -o requirements-dev.lock
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group bench -o requirements-bench.lock
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group bench -c requirements-dev.lock -o requirements-bench.lock
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet --group peers -o requirements-peers.lock
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers bench-out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,9 +7,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,17 @@ class Gateway:
     url: str
     process: subprocess.Popen[str]
 
-    def meter(self) -> dict[str, Any]:
-        """What it really let through."""
-        with urllib.request.urlopen(f"{self.url}/simulator/meter", timeout=60) as answer:
+    def meter(self, every: float | None = None) -> dict[str, Any]:
+        """What it really let through; with `every` also in each so many seconds."""
+        query = "" if every is None else f"?every={every:g}"
+        with urllib.request.urlopen(f"{self.url}/simulator/meter{query}", timeout=60) as answer:
             table: dict[str, Any] = json.load(answer)
             return table
+
+    def reset(self) -> None:
+        """Let it begin anew."""
+        with urllib.request.urlopen(f"{self.url}/simulator/reset", data=b"", timeout=60):
+            pass
 
     def cpu_seconds(self) -> float:
         """The processor time that it has used."""
@@ -59,14 +66,21 @@ class Measured:
     exit_code: int
 
 
-def measured(command: list[str], url: str = "") -> Measured:
-    """Run a command that prints JSON, and measure it."""
-    env = {**os.environ, "NEON_AI_GATEWAY_BASE_URL": url, "NEON_AI_GATEWAY_TOKEN": "any-token-will-do"}
+def measured(
+    command: list[str], url: str = "", *, patience: float = 3_600.0, env: Mapping[str, str] | None = None
+) -> Measured:
+    """Run a command that prints JSON, and measure it; after `patience` seconds it is stopped."""
+    gateway = {"NEON_AI_GATEWAY_BASE_URL": url, "NEON_AI_GATEWAY_TOKEN": "any-token-will-do"}
     start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **gateway, **(env or {})}
+    )
     assert process.stdout is not None
+    stop = threading.Timer(patience, process.kill)
+    stop.start()
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
+    stop.cancel()
     wall = time.monotonic() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     scale = 2**20 if sys.platform == "darwin" else 2**10

@@ -89,11 +89,7 @@ def least_seconds(meter: Mapping[str, Any], *, pinned: bool) -> float:
 
 
 def least_admission(
-    limits: Sequence[Limit],
-    *,
-    pinned: bool,
-    start: float = 0.0,
-    outages: Sequence[Sequence[float]] = (),
+    limits: Sequence[Limit], *, pinned: bool, start: float = 0.0, outages: Sequence[Sequence[float]] = ()
 ) -> float:
     """Seconds from `start`, on the gateway's clock, until the last request can have been let in."""
     measures = sorted({limit.measure for limit in limits if limit.counted})
@@ -125,7 +121,7 @@ class _Grid:
 
 
 Row = dict[int, float]
-"""Factors of cumulative amounts, by slot; slots before the first hold nothing and are left out."""
+"""Factors of cumulative amounts, by slot; before the first nothing has passed."""
 
 
 def _stretch(begin: int, end: int) -> Row:
