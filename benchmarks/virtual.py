@@ -3,7 +3,7 @@
 Nothing is sent and no processor is in the way, so seconds here are the gateway's own: a window is a minute. The limits
 that the scheduler is told are the page's; what the gateway really does differs by scenario.
 
-    python benchmarks/virtual.py [--only TEXT] [--seeds N]
+    python benchmarks/virtual.py [--only TEXT] [--seeds N] [--again]
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ import math
 import random
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from runner.app import guard
 from runner.core.caps import Caps, Spending
 from runner.core.catalog import Catalogue
-from runner.core.estimate import Estimator, Size
+from runner.core.charges import Charges
+from runner.core.estimate import Size
+from runner.core.knowledge import Facts, Knowledge
 from runner.core.schedule import Ask, Done, Scheduler, Task
 from runner.core.values import Failure, Kind, Outcome, Reply, Request, Usage
 from runner.ledgers.memory import MemoryLedger
@@ -29,24 +32,31 @@ from runner.simulator.account import Account
 from runner.storage.specs import load_catalogue, load_limits
 
 AHEAD = 4096
-LABEL_MODELS = ("gpt-5-4", "gpt-5-4-mini", "gpt-5-4-nano", "gpt-5-1", "claude-haiku-4-5", "claude-sonnet-4-6")
+POOL = ("gpt-5-4", "gpt-5-4-mini", "gpt-5-4-nano", "gpt-5-1", "claude-haiku-4-5", "claude-sonnet-4-6")
+JOB = "job"
+PAUSE = 5.0
+"""Seconds between a run and the next one at the same gateway."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """A workload, and what the gateway really does."""
 
     name: str
     gateway: Simulator
     rows: int = 17_600
-    models: tuple[str, ...] = LABEL_MODELS
+    models: tuple[str, ...] = POOL
     pinned: bool = False
     """Every row to one of the models in turn, rather than to the pool."""
     input_mean: float = 300.0
     input_sigma: float = 0.15
+    input_most: float = math.inf
     output_mean: float = 3.0
     output_sigma: float = 0.3
     cap: int = 16
+    """The most that an answer may be allowed."""
+    free: bool = False
+    """Whether less may be allowed at first."""
     latency: float = 0.6
     tokens_per_second: float = 80.0
     truth: float = 0.95
@@ -58,13 +68,19 @@ class Run:
     """What came of a scenario."""
 
     seconds: float = 0.0
-    least: float = 0.0
     sent: int = 0
     refused: int = 0
+    cut_short: int = 0
+    ends: Counter[int] = field(default_factory=Counter)
+    """How often each row ended."""
     succeeded: int = 0
     decisions: int = 0
     cpu: float = 0.0
-    tokens: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def refused_share(self) -> float:
+        """Of all requests."""
+        return self.refused / max(1, self.sent)
 
 
 def lognormal(chance: random.Random, mean: float, sigma: float) -> float:
@@ -72,114 +88,166 @@ def lognormal(chance: random.Random, mean: float, sigma: float) -> float:
     return chance.lognormvariate(math.log(mean) - sigma * sigma / 2, sigma)
 
 
-def play(scenario: Scenario, seed: int, catalogue: Catalogue) -> Run:
-    """Run a scenario to its end."""
-    chance = random.Random(f"{scenario.name}:{seed}")
-    models = {name: catalogue.find(name) for name in scenario.models}
-    limits = load_limits(catalogue)
-    budgets = limits.budgets(models.values())
-    estimator = Estimator(models.values())
-    scheduler = Scheduler(
-        budgets=budgets,
-        ledger=MemoryLedger(budgets, guard, learns=True),
-        charge=lambda task, model: estimator.charge(task.size, model, task.caps[model]),
-        spending=Spending(Caps(), models.values(), 0.0),
-        rng=random.Random(seed),
-        window=limits.window_seconds,
-        most_in_flight=4000,
-    )
-    account = Account(scenario.gateway, scenario.gateway.phase or 0.0)
-    run, now, number, made = Run(), 0.0, 0, 0
-    flights: list[tuple[float, int, str, Ask, Any]] = []
-    outputs: dict[int, int] = {}
-    caps = dict.fromkeys(scenario.models, scenario.cap)
-    started = time.process_time()
-    while True:
-        while made < scenario.rows and scheduler.queued < AHEAD:
-            tokens = max(8, round(lognormal(chance, scenario.input_mean, scenario.input_sigma)))
-            outputs[made] = max(
-                1, min(scenario.cap, round(lognormal(chance, scenario.output_mean, scenario.output_sigma)))
-            )
-            pool = (scenario.models[made % len(scenario.models)],) if scenario.pinned else scenario.models
-            task = Task(row=made, models=pool, size=Size(tokens), caps=caps, request=Request())
-            scheduler.offer(task)
-            made += 1
-        if made == scenario.rows:
-            scheduler.close()
-        decision = scheduler.next(now)
-        run.decisions += 1
-        if isinstance(decision, Done):
-            break
-        if isinstance(decision, Ask):
-            number += 1
-            run.sent += 1
-            heapq.heappush(flights, (now + chance.uniform(0.03, 0.12), number, "arrives", decision, None))
-            continue
-        lands = flights[0][0] if flights else math.inf
-        now = max(now, min(decision.until, lands))
-        if now == math.inf:
-            raise RuntimeError("nothing will ever happen again")
-        while flights and flights[0][0] <= now:
-            at, _, what, ask, extra = heapq.heappop(flights)
-            number += 1
-            model = models[ask.model]
-            if what == "arrives":
-                heapq.heappush(flights, arrival(at, number, ask, scenario, account, model, estimator, outputs, chance))
-            elif isinstance(extra, Failure):
-                run.refused += 1
-                scheduler.landed(ask, extra, at)
-            else:
-                taken, reply = extra
-                judge.settle(at, taken, reply.usage.output)
-                estimator.learn(ask.task.size, ask.model, reply.usage)
-                run.succeeded += 1
-                scheduler.landed(ask, reply, at)
-    run.seconds, run.cpu = now, time.process_time() - started
-    run.least = least(account, scenario)
-    return run
+class World:
+    """A gateway, and the runs that are made against it one after another."""
+
+    def __init__(self, scenario: Scenario, seed: int, catalogue: Catalogue) -> None:
+        self.scenario = scenario
+        self.chance = random.Random(f"{scenario.name}:{seed}")
+        gateway = scenario.gateway
+        if gateway.phase is None:
+            gateway = replace(gateway, phase=self.chance.uniform(0, 60))
+        self.account = Account(gateway, gateway.phase or 0.0)
+        self.models = {name: catalogue.find(name) for name in scenario.models}
+        self.limits = load_limits(catalogue)
+        self.now = 0.0
+        self.known = Knowledge()
+        self.learned: dict[str, Facts] = {}
+
+    def tasks(self) -> Iterator[tuple[Task, int]]:
+        """The rows, and how long the answer to each will be."""
+        scenario, chance = self.scenario, self.chance
+        caps = dict.fromkeys(scenario.models, scenario.cap)
+        for row in range(scenario.rows):
+            drawn = min(scenario.input_most, lognormal(chance, scenario.input_mean, scenario.input_sigma))
+            pool = (scenario.models[row % len(scenario.models)],) if scenario.pinned else scenario.models
+            size = Size(max(8, round(drawn)))
+            task = Task(row=row, models=pool, size=size, caps=caps, free=scenario.free, request=Request())
+            yield task, max(1, round(lognormal(chance, scenario.output_mean, scenario.output_sigma)))
+
+    def play(self) -> Run:
+        """A run to its end, which begins with what those before it have learned."""
+        budgets = self.limits.budgets(self.models.values())
+        charges = Charges(self.models.values(), budgets, self.limits.window_seconds)
+        charges.recall(self.known, JOB)
+        ledger = MemoryLedger(budgets, guard, learns=True)
+        ledger.recall(self.learned, self.now, self.now)
+        scheduler = Scheduler(
+            budgets=budgets,
+            ledger=ledger,
+            charge=charges,
+            spending=Spending(Caps(), self.models.values(), 0.0),
+            rng=random.Random(1),
+            window=self.limits.window_seconds,
+            most_in_flight=4000,
+            lengths=charges.lengths,
+        )
+        run = _Flights(self, scheduler, charges).run()
+        self.known = charges.remember(self.known, JOB)
+        self.learned = ledger.remember(self.now, self.now)
+        return run
+
+    def least(self) -> float:
+        """A bound on the time that no scheduler could beat, for what the gateway counted."""
+        from least import Limit, least_admission
+
+        limits = [Limit.from_meter(limit.name, limit.report()) for limit in self.account.limits]
+        outages = self.scenario.gateway.outages
+        return least_admission(limits, pinned=self.scenario.pinned, outages=outages) + self.scenario.latency
 
 
-def arrival(
-    at: float,
-    number: int,
-    ask: Ask,
-    scenario: Scenario,
-    account: Account,
-    model: Any,
-    estimator: Estimator,
-    outputs: dict[int, int],
-    chance: random.Random,
-) -> tuple[float, int, str, Ask, Any]:
-    """A request reaches the gateway: it is taken in or refused, and comes back later."""
-    guess = estimator.guess(ask.task.size, ask.model)
-    true_input = max(1, round(guess * scenario.truth * chance.uniform(0.97, 1.03)))
-    back = chance.uniform(0.03, 0.12)
-    admitted = judge.admit(at, account.wanted(at, model, true_input, ask.lease.charge.output))
-    if isinstance(admitted, judge.Refused):
-        wait = 1 if admitted.wait is None else max(1, math.ceil(admitted.wait))
-        scope = "all" if admitted.limit.model is None else "model"
-        measure = admitted.limit.measure
-        failure = Failure(
+class _Flights:
+    """One run: requests on their way to the gateway, and answers on theirs back."""
+
+    def __init__(self, world: World, scheduler: Scheduler, charges: Charges) -> None:
+        self.world = world
+        self.scheduler = scheduler
+        self.charges = charges
+        self.outputs: dict[int, int] = {}
+        self.flights: list[tuple[float, int, Ask, Failure | tuple[list[judge.Taken], Reply] | None]] = []
+        self.number = 0
+        self.made = Run()
+
+    def run(self) -> Run:
+        world, scheduler, made = self.world, self.scheduler, self.made
+        tasks, began, started = world.tasks(), world.now, time.process_time()
+        more = True
+        while True:
+            while more and scheduler.queued < AHEAD:
+                task, length = next(tasks, (None, 0))
+                if task is None:
+                    more = False
+                    scheduler.close()
+                else:
+                    self.outputs[task.row] = length
+                    scheduler.offer(task)
+            decision = scheduler.next(world.now)
+            made.decisions += 1
+            if isinstance(decision, Done):
+                break
+            if isinstance(decision, Ask):
+                made.sent += 1
+                self._fly(world.now + self._transit(), decision, None)
+                continue
+            lands = self.flights[0][0] if self.flights else math.inf
+            world.now = max(world.now, min(decision.until, lands))
+            if world.now == math.inf:
+                raise RuntimeError("nothing will ever happen again")
+            while self.flights and self.flights[0][0] <= world.now:
+                at, _, ask, what = heapq.heappop(self.flights)
+                if what is None:
+                    self._arrive(at, ask)
+                else:
+                    self._land(at, ask, what)
+        made.seconds, made.cpu = world.now - began, time.process_time() - started
+        return made
+
+    def _transit(self) -> float:
+        return self.world.chance.uniform(0.03, 0.12)
+
+    def _fly(self, at: float, ask: Ask, what: Failure | tuple[list[judge.Taken], Reply] | None) -> None:
+        self.number += 1
+        heapq.heappush(self.flights, (at, self.number, ask, what))
+
+    def _arrive(self, at: float, ask: Ask) -> None:
+        """A request reaches the gateway: it is taken in or refused, and comes back later."""
+        world, scenario = self.world, self.world.scenario
+        back = at + self._transit()
+        if any(begin <= at < end for begin, end in scenario.gateway.outages):
+            down = Failure(kind=Kind.OVERLOADED, message="", status=503, scope="model")
+            self._fly(back, ask, down)
+            return
+        cap = ask.lease.charge.output
+        guess = self.charges.estimator.guess(ask.task.size, ask.model)
+        tokens = max(1, round(guess * scenario.truth * world.chance.uniform(0.97, 1.03)))
+        wanted = world.account.wanted(at, world.models[ask.model], tokens, cap)
+        admitted = judge.admit(at, wanted)
+        if isinstance(admitted, judge.Refused):
+            if scenario.gateway.charge_refused:
+                judge.charge(at, wanted)
+            self._fly(back, ask, self._refusal(admitted))
+            return
+        length = self.outputs[ask.task.row]
+        service = lognormal(world.chance, scenario.latency, 0.3) + min(cap, length) / scenario.tokens_per_second
+        outcome = Outcome.OK if length <= cap else Outcome.TRUNCATED
+        usage = Usage(input=tokens, output=min(cap, length))
+        self._fly(back + service, ask, (admitted, Reply(text="", outcome=outcome, finish_reason="", usage=usage)))
+
+    def _refusal(self, refused: judge.Refused) -> Failure:
+        wait = self.world.scenario.gateway.window_seconds if refused.wait is None else max(1, math.ceil(refused.wait))
+        measure = refused.limit.measure
+        return Failure(
             kind=Kind.RATE_LIMITED,
             message="",
             status=429,
-            scope=scope,  # type: ignore[arg-type]
+            scope="all" if refused.limit.model is None else "model",
             measure="total" if measure == "input" else measure,
-            retry_after=float(wait) if scenario.gateway.retry_after else None,
+            retry_after=float(wait) if self.world.scenario.gateway.retry_after else None,
         )
-        return at + back, number, "lands", ask, failure
-    output = outputs[ask.task.row]
-    service = lognormal(chance, scenario.latency, 0.3) + output / scenario.tokens_per_second
-    reply = Reply(text="", outcome=Outcome.OK, finish_reason="stop", usage=Usage(input=true_input, output=output))
-    return at + service + back, number, "lands", ask, (admitted, reply)
 
-
-def least(account: Account, scenario: Scenario) -> float:
-    """A bound on the time that no scheduler could beat, for what the gateway counted."""
-    from least import Limit, least_admission
-
-    limits = [Limit.from_meter(limit.name, limit.report()) for limit in account.limits]
-    return least_admission(limits, pinned=scenario.pinned, outages=scenario.gateway.outages) + scenario.latency
+    def _land(self, at: float, ask: Ask, what: Failure | tuple[list[judge.Taken], Reply]) -> None:
+        made = self.made
+        if isinstance(what, Failure):
+            made.refused += what.kind is Kind.RATE_LIMITED
+            landing = self.scheduler.landed(ask, what, at)
+        else:
+            taken, reply = what
+            judge.settle(at, taken, reply.usage.output)
+            self.charges.learn(ask.task, ask.model, reply.usage, at - ask.at)
+            landing = self.scheduler.landed(ask, reply, at)
+            made.succeeded += bool(landing.finished)
+            made.cut_short += not landing.finished
+        made.ends.update(finished.task.row for finished in landing.finished)
 
 
 def scenarios() -> list[Scenario]:
@@ -187,42 +255,63 @@ def scenarios() -> list[Scenario]:
     base = Simulator(window="sliding", requests_per_second=None, catalogue_limits=True)
     kinds = {
         "sliding": base,
-        "fixed": replace(base, window="fixed", phase=37.0),
-        "counter": replace(base, window="counter", phase=37.0),
+        "fixed": replace(base, window="fixed"),
+        "counter": replace(base, window="counter"),
         "bucket": replace(base, window="bucket"),
         "bucket 25 %": replace(base, window="bucket", burst=0.25),
         "bucket 10 %": replace(base, window="bucket", burst=0.10),
     }
-    found = []
+    found: list[Scenario] = []
     for kind, gateway in kinds.items():
-        found.append(Scenario(f"label, {kind}", gateway))
-        found.append(
-            Scenario(
-                f"output-bound, {kind}",
-                gateway,
-                rows=1_600,
-                models=LABEL_MODELS[:4],
-                pinned=True,
-                input_mean=350.0,
-                output_mean=230.0,
-                output_sigma=0.4,
-                cap=400,
-            )
-        )
-        found.append(
-            Scenario(
-                f"mixed, {kind}", gateway, rows=3_000, input_mean=1_500.0, input_sigma=1.3, output_mean=60.0, cap=200
-            )
-        )
-        if kind in ("sliding", "fixed", "bucket"):
-            found.append(Scenario(f"half the limit, {kind}", replace(gateway, limit_changes=((0.0, 0.5),))))
-            found.append(Scenario(f"halves after 90 s, {kind}", replace(gateway, limit_changes=((90.0, 0.5),))))
-            found.append(
-                Scenario(f"half, back after 150 s, {kind}", replace(gateway, limit_changes=((0.0, 0.5), (150.0, 1.0))))
-            )
-            found.append(Scenario(f"neighbour 40 %, {kind}", replace(gateway, neighbours=(Neighbour(input=80_000),))))
-            found.append(Scenario(f"no Retry-After, {kind}", replace(gateway, retry_after=False)))
+        found += _workloads(kind, gateway)
+        found += _happenings(kind, gateway)
     return found
+
+
+def _workloads(kind: str, gateway: Simulator) -> Iterator[Scenario]:
+    largest = 150_000 * gateway.burst
+    yield Scenario(name=f"label, {kind}", gateway=gateway)
+    four = Scenario(
+        name=f"output-bound, {kind}",
+        gateway=gateway,
+        rows=1_600,
+        models=POOL[:4],
+        pinned=True,
+        input_mean=350.0,
+        output_mean=230.0,
+        output_sigma=0.4,
+        cap=400,
+    )
+    yield four
+    yield replace(
+        four,
+        name=f"mixed, {kind}",
+        rows=3_000,
+        models=POOL,
+        pinned=False,
+        input_mean=1_500.0,
+        input_sigma=1.3,
+        input_most=largest,
+        output_mean=60.0,
+        cap=200,
+    )
+    open_caps = replace(four, rows=4_000, models=POOL, pinned=False, output_mean=100.0, free=True)
+    yield replace(open_caps, name=f"no caps, {kind}", cap=20_000)
+    yield replace(open_caps, name=f"generous caps, {kind}", cap=4_096)
+
+
+def _happenings(kind: str, gateway: Simulator) -> Iterator[Scenario]:
+    def label(name: str, **changes: object) -> Scenario:
+        return Scenario(name=f"{name}, {kind}", gateway=replace(gateway, **changes), rows=12_000)  # type: ignore[arg-type]
+
+    yield label("half the limit", limit_changes=((0.0, 0.5),))
+    yield label("drop", limit_changes=((90.0, 0.5),))
+    yield label("half, back after 150 s", limit_changes=((0.0, 0.5), (150.0, 1.0)))
+    yield label("neighbour 50 %", neighbours=(Neighbour(input=100_000, begin=70.0, end=220.0),))
+    yield label("outage", outages=((70.0, 118.0),))
+    yield label("charged refusals", charge_refused=True)
+    if kind != "counter":
+        yield label("no Retry-After", retry_after=False)
 
 
 def main() -> None:
@@ -230,6 +319,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="scenarios whose name holds this text")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--again", action="store_true", help="a second run at the same gateway, too")
     options = parser.parse_args()
     catalogue = load_catalogue()
     write = sys.stdout.write
@@ -238,10 +328,18 @@ def main() -> None:
         if options.only not in scenario.name:
             continue
         for seed in range(options.seeds):
-            run = play(scenario, seed, catalogue)
-            share, refused = run.least / run.seconds, 100 * run.refused / run.sent
-            write(f"{scenario.name:<34}{run.succeeded:>7,}{run.seconds:>8.1f}{run.least:>8.1f}{share:>7.3f}")
-            write(f"{run.refused:>7,}{refused:>7.2f}{1e6 * run.cpu / run.decisions:>13.0f}\n")
+            world = World(scenario, seed, catalogue)
+            run = world.play()
+            least = world.least()
+            write(f"{scenario.name:<34}{run.succeeded:>7,}{run.seconds:>8.1f}{least:>8.1f}{least / run.seconds:>7.3f}")
+            write(f"{run.refused:>7,}{100 * run.refused_share:>7.2f}{1e6 * run.cpu / run.decisions:>13.0f}")
+            if run.cut_short:
+                write(f"  {run.cut_short} cut short")
+            if options.again:
+                world.now += PAUSE
+                second = world.play()
+                write(f"  again {second.seconds:.1f} s, {100 * second.refused_share:.2f} % refused")
+            write("\n")
             sys.stdout.flush()
 
 

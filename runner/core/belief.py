@@ -3,9 +3,10 @@
 The configured amount is believed until a request is refused that there was room for: then what was in use at that
 moment is believed to be all there is. The limit is lower than configured, or somebody else uses it.
 
-What was lost is won back: after a pause the amount grows, slowly at first and to all of it within three windows. A
-refusal on the way ends the growth and doubles the pause before the next. It grows above the configured amount only
-where that is asked for, and then without end.
+What was lost is won back: after a pause of a window the amount grows, slowly at first and to all of it within three
+windows. A refusal on the way ends the growth until another pause is over; what was not let in before is spent slowly
+(`core.window`), so that knocking costs few refusals. It grows above the configured amount only where that is asked for,
+and then without end.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ MOST_CUT = 0.25
 """Of what was believed: one episode of refusals cuts to this at most. It may be somebody else's passing burst."""
 FIRST_GROWTH = 0.6
 """Of the limit in a window: how fast growth begins; it doubles with every window."""
-LONGEST_PAUSE = 3.0
-"""Windows."""
+PAUSE = 1.0
+"""Windows after a cut before the amount grows again."""
 BRIM = 0.995
 """Of what was believed: a refusal with more than this in use is a matter of clocks and guesses, and costs the rest."""
 
@@ -27,7 +28,7 @@ BRIM = 0.995
 class Belief:
     """What is believed of one limit's amount."""
 
-    __slots__ = ("_base", "_before", "_fails", "_grows_from", "_most", "configured", "proven", "window")
+    __slots__ = ("_base", "_before", "_grows_from", "_most", "configured", "proven", "window")
 
     def __init__(self, configured: int, window: float, *, above: bool = False) -> None:
         self.configured = configured
@@ -37,7 +38,6 @@ class Belief:
         self._base = self._before = float(configured)
         self._most = math.inf if above else float(configured)
         self._grows_from = math.inf
-        self._fails = 0
 
     @property
     def is_shaken(self) -> bool:
@@ -52,7 +52,7 @@ class Belief:
         grown: float = self._base + self.configured * FIRST_GROWTH * (2.0 ** min(windows, 30.0) - 1) / math.log(2)
         if grown < self._most:
             return grown
-        self._base, self._grows_from, self._fails, self.proven = self._most, math.inf, 0, math.inf
+        self._base, self._grows_from, self.proven = self._most, math.inf, math.inf
         return self._base
 
     def grow_from(self, moment: float) -> None:
@@ -63,10 +63,12 @@ class Belief:
     def cut(self, to: float, now: float) -> None:
         """Less is there than was believed: a new episode."""
         believed = self.amount(now)
-        if now > self._grows_from or self._base == self._most or self._fails == 0:
-            self._fails += 1
+        if BRIM * believed <= to and self.is_shaken and now <= self._grows_from:
+            self._set(BRIM * believed)  # a correction of the last cut, not another one
+            return
+        if now > self._grows_from or self._grows_from == math.inf:
             self._before = believed
-        self._grows_from = now + min(LONGEST_PAUSE, 2.0 ** min(self._fails - 1, 10)) * self.window
+        self._grows_from = now + PAUSE * self.window
         self._set(min(to, believed))
 
     def deepen(self, to: float) -> None:
@@ -81,7 +83,7 @@ class Belief:
         """Begin with what an earlier run learned; growth begins after a pause of a window."""
         if amount < self._most and amount != self.configured:
             self._base = self._before = self.proven = max(LEAST * self.configured, amount)
-            self._fails, self._grows_from = 1, now + self.window
+            self._grows_from = now + PAUSE * self.window
 
     def __repr__(self) -> str:
         return f"<Belief {self._base:,.0f} of {self.configured:,}>"

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from random import Random
 
 from runner.core.limits import ALL
-from runner.core.retry import LONGEST_DELAY, OUTAGES
+from runner.core.retry import OUTAGES
 from runner.core.values import Failure, Kind
 
 FIRST_PAUSE = 1 / 15
 """Of a window: the pause after a 429 without a Retry-After; it doubles up to a whole window."""
 JITTER = 0.02
 """Of the pause, added at random, so that many runners do not come back in one instant."""
+LONGEST_OUTAGE = 1 / 12
+"""Of a window: the longest pause between two single requests that ask whether an outage is over."""
 OUTAGE_AFTER = 8
 """Outage failures in a row, without an answer between them, that close a scope."""
 
@@ -109,7 +111,7 @@ class Gates:
         gate = self[scope]
         gate.outages += 1
         if gate.outages >= OUTAGE_AFTER or failure.kind is Kind.UNREACHABLE or gate.narrow:
-            return self._close(scope, failure, sent_at, now, 1.0, LONGEST_DELAY)
+            return self._close(scope, failure, sent_at, now, 1.0, max(1.0, self._window * LONGEST_OUTAGE))
         return None
 
     def _close(

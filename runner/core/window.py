@@ -481,7 +481,7 @@ class Window:
         if isinstance(mirror, Calendar):
             facts |= {"border": round((mirror.border + wall - now) % window, 3), "early": round(mirror.early, 3)}
         if isinstance(mirror, Bucket):
-            facts["burst"] = round(mirror.burst, 1)
+            facts |= {"burst": round(mirror.burst, 1), "level": round(mirror.level(now), 1)}
         spent: dict[int, int] = {}
         for take in self._log:
             part = int((now - take.at) / window * PARTS)
@@ -506,10 +506,13 @@ class Window:
             self.mirror = made(window, border, min(window, max(0.0, float(facts["early"]))), self._guard)
         elif kind is Kind.BUCKET:
             burst = max(LEAST * self.limit.amount, float(facts["burst"]))
-            self.mirror = Bucket(self.belief.amount(now) / window, burst)
-            self.mirror.reserve = min(RESERVE * self.limit.amount, burst / 4)
+            self.mirror = bucket = Bucket(self.belief.amount(now) / window, burst)
+            bucket.reserve = min(RESERVE * self.limit.amount, burst / 4)
+            if spending:
+                left = float(facts["level"]) + (wall - float(facts["until"])) * bucket.rate
+                bucket.correct(min(0.0, left - burst), now)
         self.kind, self.sure = kind, kind is not Kind.UNKNOWN
-        if spending:
+        if spending and kind is not Kind.BUCKET:
             since = wall - float(facts["until"])
             for part, _, spent in (entry.partition(":") for entry in str(facts["spent"]).split()):
                 self.restore(int(spent), now - since - int(part) * window / PARTS)

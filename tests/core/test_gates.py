@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from runner.core.gates import FIRST_PAUSE, JITTER, OUTAGE_AFTER, Gates
+from runner.core.gates import FIRST_PAUSE, JITTER, LONGEST_OUTAGE, OUTAGE_AFTER, Gates
 from runner.core.limits import ALL
-from runner.core.retry import LONGEST_DELAY, OUTAGES
+from runner.core.retry import OUTAGES
 from runner.core.values import Kind
 from runner.testing import failure, refusal
 
@@ -187,7 +187,8 @@ def test_pauses_of_an_outage_grow_to_a_bound(gates: Gates) -> None:
         gates.failed("a", object(), failure(Kind.SERVER_ERROR), now + 0.1, now + 0.2)
         now = gates.wait("a", now + 0.2)
     gates.failed("a", object(), failure(Kind.SERVER_ERROR), now + 0.1, now + 0.2)
-    assert LONGEST_DELAY <= pause(gates, now + 0.2) <= LONGEST_DELAY * (1 + JITTER)
+    longest = LONGEST_OUTAGE * WINDOW
+    assert longest <= pause(gates, now + 0.2) <= longest * (1 + JITTER)
 
 
 def test_a_gateway_that_cannot_be_reached_closes_all_at_once(gates: Gates) -> None:
