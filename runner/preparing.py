@@ -15,7 +15,8 @@ from runner.core.errors import InputRejected, UsageError
 from runner.core.job import Job
 from runner.core.limits import Budget, Limits
 from runner.core.prompt import Prompt, RowError
-from runner.core.tasks import NeverFits, Survey, TaskMaker, selected
+from runner.core.survey import Survey
+from runner.core.tasks import NeverFits, TaskMaker, selected
 from runner.core.values import Request
 from runner.gateway.asking import capped
 from runner.gateway.dialects import DIALECTS, by_url, choose

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from runner.core.catalog import Catalogue, Model
@@ -204,84 +203,6 @@ def _has_image(request: Request) -> bool:
         if not isinstance(message.content, str)
         for part in message.content
     )
-
-
-@dataclass(slots=True)
-class Survey:
-    """What a first look at the whole input found, before anything is sent."""
-
-    rows: int = 0
-    """Rows of the input, those included that are not selected."""
-    selected: int = 0
-    tasks: int = 0
-    bad: int = 0
-    reasons: dict[str, list[str]] = field(default_factory=dict)
-    """Why rows cannot be asked: by reason, the places of the first of them."""
-    more: Counter[str] = field(default_factory=Counter)
-    """By reason, how many others there are."""
-    pinned: dict[str, Charge] = field(default_factory=dict)
-    """Roughly, the work that only one model can do."""
-    pooled: Charge = Charge(0, 0, 0)
-    """Roughly, the rest."""
-    kinds: dict[str, str] = field(default_factory=dict)
-    """The kind of each input column: int, float, bool, str, or json where rows differ."""
-    models: dict[str, None] = field(default_factory=dict)
-    """Every model that some row may go to, in order of first sight."""
-
-    PROBLEMS = 20
-    PLACES = 5
-
-    def note_bad(self, where: str, reason: str) -> None:
-        """Count a row that cannot be asked."""
-        self.bad += 1
-        places = self.reasons.get(reason)
-        if places is None and len(self.reasons) < self.PROBLEMS:
-            self.reasons[reason] = [where]
-        elif places is not None and len(places) < self.PLACES:
-            places.append(where)
-        else:
-            self.more[reason if places is not None else ""] += 1
-
-    @property
-    def problems(self) -> list[str]:
-        """The rows that cannot be asked: a line for each reason, with the first of its places."""
-        lines = []
-        for reason, places in self.reasons.items():
-            others = f" and {self.more[reason]:,} more" if self.more[reason] else ""
-            lines.append(f"{', '.join(places)}{others}: {reason}")
-        return lines + ([f"... and {self.more['']:,} more, for other reasons"] if self.more[""] else [])
-
-    def note_columns(self, columns: Mapping[str, Any]) -> None:
-        """Widen the kinds of columns by a row's values."""
-        for name, value in columns.items():
-            kind = KINDS.get(type(value), "json")
-            if kind == "int" and not -(2**63) <= value < 2**63:
-                kind = "json"
-            known = self.kinds.get(name)
-            if known is None or known == "null":
-                self.kinds[name] = kind
-            elif kind not in (known, "null"):
-                self.kinds[name] = "float" if {known, kind} == {"int", "float"} else "json"
-
-    def note_task(self, task: Task) -> None:
-        """Count a task."""
-        self.tasks += 1
-        cap = max(task.caps.values())
-        charge = Charge(1, task.size.text, min(cap, FIRST_CAP) if task.free else cap)
-        for model in task.models:
-            self.models[model] = None
-        if len(task.models) == 1:
-            model = task.models[0]
-            self.pinned[model] = _sum(self.pinned.get(model, Charge(0, 0, 0)), charge)
-        else:
-            self.pooled = _sum(self.pooled, charge)
-
-
-KINDS: Mapping[type, str] = {int: "int", float: "float", bool: "bool", str: "str", type(None): "null"}
-
-
-def _sum(a: Charge, b: Charge) -> Charge:
-    return Charge(a.requests + b.requests, a.input + b.input, a.output + b.output)
 
 
 def selected(rows: Iterator[Any], job: Job, chosen: frozenset[int] | None) -> Iterator[Any]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from runner.core.tasks import Survey
+from runner.core.survey import Survey
 from runner.planning import Plan
 from runner.report.printing import print_json
 from runner.report.progress import clock

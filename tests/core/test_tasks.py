@@ -13,8 +13,8 @@ from runner.core.lengths import FIRST_CAP
 from runner.core.limits import Allowance, Limits
 from runner.core.prompt import Prompt, RowError
 from runner.core.schedule import Task
-from runner.core.tasks import LARGEST_CAP, NeverFits, Survey, TaskMaker, selected
-from runner.core.values import Charge, Request
+from runner.core.tasks import LARGEST_CAP, NeverFits, TaskMaker, selected
+from runner.core.values import Request
 
 MODELS = (
     Model(id="plain", provider="Somebody", max_output_tokens=2_000, context_tokens=100_000),
@@ -269,61 +269,7 @@ def test_a_row_without_the_named_id_column_is_refused() -> None:
         tasks(maker("plain", id_column="key"), id="seven")
 
 
-# The first look.
-
-
-@pytest.mark.parametrize(
-    ("values", "kind"),
-    [
-        ([1, 2], "int"),
-        ([1, 2.5], "float"),
-        ([2.5, 1], "float"),
-        ([True, False], "bool"),
-        ([True, 1], "json"),
-        (["a", "b"], "str"),
-        (["a", 1], "json"),
-        ([[1], [2]], "json"),
-        ([None, 1], "int"),
-        ([1, None], "int"),
-        ([None, None], "null"),
-        ([1, "a", 1], "json"),
-    ],
-)
-def test_a_columns_kind_is_the_narrowest_that_holds_all_its_values(values: list[Any], kind: str) -> None:
-    """In whatever order they come; a missing value is of every kind."""
-    survey = Survey()
-    for value in values:
-        survey.note_columns({"x": value})
-    assert survey.kinds == {"x": kind}
-
-
-def test_a_survey_sums_the_work_of_single_models_and_of_pools() -> None:
-    """The scheduler is told of the first before it sees a task."""
-    survey = Survey()
-    for made, columns in [(maker("plain"), {}), (maker("plain"), {}), (maker("plain", "terse"), {"max_tokens": 70})]:
-        survey.note_task(only(made, **columns))
-    assert survey.tasks == 3
-    assert survey.pinned == {"plain": Charge(2, 2 * 7, 2 * FIRST_CAP)}
-    assert survey.pooled == Charge(1, 7, 70)
-    assert list(survey.models) == ["plain", "terse"]
-
-
-def test_a_survey_says_each_reason_once_with_the_first_of_its_places() -> None:
-    """A file that is wrong in one way is one line to read."""
-    survey = Survey()
-    for row in range(50):
-        survey.note_bad(f"line {row}", "it is empty")
-    survey.note_bad("line 50", "it is no row")
-    first = "line 0, line 1, line 2, line 3, line 4 and 45 more: it is empty"
-    assert (survey.bad, survey.problems) == (51, [first, "line 50: it is no row"])
-
-
-def test_a_survey_keeps_a_bounded_number_of_reasons() -> None:
-    """Twenty are enough to read; the others are counted."""
-    survey = Survey()
-    for row in range(50):
-        survey.note_bad(f"line {row}", f"reason {row}")
-    assert (survey.bad, len(survey.problems), survey.problems[-1]) == (50, 21, "... and 30 more, for other reasons")
+# Which rows.
 
 
 class Row:
