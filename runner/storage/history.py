@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ class _Recent:
 
     def __init__(self, window: float) -> None:
         self._window = window
-        self._spent: dict[tuple[int, int, int], Spent] = {}
+        self._spent: OrderedDict[tuple[int, int, int], Spent] = OrderedDict()  # a dict forgets its first keys slowly
 
     def add(self, frame: Mapping[str, Any]) -> None:
         kind = frame["t"]
@@ -39,7 +40,7 @@ class _Recent:
         if kind == "sent":
             self._spent[key] = Spent(frame["at"], frame["model"], Charge(1, frame["est"], frame["cap"]))
             while self._spent and next(iter(self._spent.values())).at < frame["at"] - self._window:
-                del self._spent[next(iter(self._spent))]
+                self._spent.popitem(last=False)
         elif key in self._spent:
             spent, failure, usage = self._spent[key], frame.get("failure"), frame.get("usage")
             if usage is not None and usage["reported"]:

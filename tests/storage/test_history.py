@@ -121,6 +121,12 @@ def test_tasks_far_apart_are_kept_apart(path: Path) -> None:
     assert history.offset(5_000_000, 0) == -1
 
 
+def test_spending_is_remembered_for_a_window(path: Path) -> None:
+    """What was sent before that is of no account any more."""
+    write(path, [sent(0) | {"at": 1.0}, sent(1) | {"at": 50.0}, sent(2) | {"at": 70.0}, replied(2)])
+    assert [(spent.at, spent.charge.input) for spent in read_history(path, 1, 60.0).recent] == [(50.0, 12), (70.0, 10)]
+
+
 def test_a_run_without_a_journal_has_no_history(path: Path) -> None:
     """R1: a run that was killed before its first frame begins anew."""
     history = read_history(path, 1)
