@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +24,13 @@ from runner.storage.history import History
 from runner.storage.rows import BadRow, Record, Row
 
 BATCH = 5_000
-"""Rows of a table in memory at once."""
+BATCH_BYTES = 2 * 1024 * 1024
+"""Rows of a table that are made at once, at most: so many, and about so many bytes."""
+GROUP_BYTES = 16 * 1024 * 1024
+"""About so many bytes are in a row group of a table, which is in memory whole while it is written."""
+GROUP = 100_000
+MEASURED = 100
+"""Rows by which the others' size is judged."""
 
 RESULT_SCHEMA: dict[str, Any] = {
     "row": pl.Int64,
@@ -118,18 +125,19 @@ class Tables:
         self._sink(self._attempts, ATTEMPT_SCHEMA, path)
 
     def _sink(self, lines: Callable[[], Iterator[dict[str, Any]]], schema: Mapping[str, Any], path: Path) -> None:
+        first = _frame(list(islice(lines(), MEASURED)), schema, None)
+
         def batches(
             with_columns: list[str] | None, _predicate: Any, _n_rows: int | None, _batch_size: int | None
         ) -> Iterator[pl.DataFrame]:
-            batch: list[dict[str, Any]] = []
-            for line in lines():
-                batch.append(line)
-                if len(batch) == BATCH:
-                    yield _frame(batch, schema, with_columns)
-                    batch = []
-            yield _frame(batch, schema, with_columns)
+            rest, rows = lines(), _rows_in(BATCH_BYTES, first, BATCH)
+            while batch := list(islice(rest, rows)):
+                frame = _frame(batch, schema, with_columns)
+                rows = _rows_in(BATCH_BYTES, frame, BATCH)
+                yield frame
+            yield _frame([], schema, with_columns)
 
-        _replace(register_io_source(batches, schema=pl.Schema(schema)), path)
+        _replace(register_io_source(batches, schema=pl.Schema(schema)), path, _rows_in(GROUP_BYTES, first, GROUP))
 
     def _results(self) -> Iterator[dict[str, Any]]:
         with self._journal_path.open("rb") as file:
@@ -244,11 +252,16 @@ def _frame(batch: list[dict[str, Any]], schema: Mapping[str, Any], with_columns:
     return frame if with_columns is None else frame.select(with_columns)
 
 
-def _replace(frame: pl.LazyFrame, path: Path) -> None:
+def _rows_in(amount: int, frame: pl.DataFrame, most: int) -> int:
+    """How many rows like those of `frame` are in an amount of bytes: at most `most`, but some."""
+    return max(1, min(most, amount * len(frame) // max(1, int(frame.estimated_size()))))
+
+
+def _replace(frame: pl.LazyFrame, path: Path, group: int | None = None) -> None:
     """Write a table whole or not at all. Raises StorageFailed."""
     beside = path.with_name(f".{path.name}.new")
     try:
-        frame.sink_parquet(beside, compression="zstd", sync_on_close="all", maintain_order=True)
+        frame.sink_parquet(beside, compression="zstd", sync_on_close="all", maintain_order=True, row_group_size=group)
         beside.chmod(0o600)
         beside.replace(path)
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -32,7 +32,10 @@ else:
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of one JSONL line."""
 CHUNK = 10_000
-"""Rows of Parquet in memory at once."""
+CHUNK_BYTES = 4 * 1024 * 1024
+"""Rows of Parquet that are decoded at once, at most: so many, and about so many bytes."""
+FIRST_CHUNK = 500
+"""Rows by which the others' size is judged."""
 STDIN = "-"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -194,10 +197,15 @@ class Source:
         try:
             frame = pl.scan_parquet(self.path, glob=False)
             total = frame.select(pl.len()).collect().item()
-            for start in range(0, total, CHUNK):
-                chunk = frame.slice(start, CHUNK).collect()
+            start, rows = 0, FIRST_CHUNK
+            while start < total:
+                chunk = frame.slice(start, rows).collect()
+                if chunk.is_empty():  # the file is being written over
+                    return
                 for index, columns in enumerate(chunk.iter_rows(named=True), start):
-                    yield Row(index, f"row {index}", columns, _digest(repr(tuple(columns.values())).encode()))
+                    yield Row(index, f"row {index}", columns, _digest(_content(columns)))
+                start += len(chunk)
+                rows = max(1, min(CHUNK, CHUNK_BYTES * len(chunk) // max(1, int(chunk.estimated_size()))))
         except NOT_PARQUET as error:
             raise InputRejected(f"{self.path} cannot be read as Parquet: {_first_line(error)}") from None
 
@@ -237,6 +245,14 @@ def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
 
 def _json_name(value: Any) -> str:
     return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")
+
+
+def _content(columns: Mapping[str, Any]) -> bytes:
+    values = tuple(columns.values())
+    try:
+        return orjson.dumps(values, default=repr)
+    except TypeError:  # integers of more than 64 bits
+        return repr(values).encode()
 
 
 def _digest(content: bytes) -> str:

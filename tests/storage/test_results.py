@@ -321,8 +321,25 @@ def test_folding_again_gives_the_same_bytes(run: Run, table: str, batch: int, mo
 def test_rows_over_several_batches_stay_in_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """I19: a batch is a matter of memory only."""
     monkeypatch.setattr(results, "BATCH", 10)
+    monkeypatch.setattr(results, "GROUP", 4)
     lines = run.fold([row(n) for n in range(105)], [replied(n) for n in reversed(range(105))])
     assert [line["row"] for line in lines] == list(range(105))
+
+
+def test_large_rows_are_written_a_few_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory goes by bytes: a batch of five thousand rows of a megabyte would be none."""
+    sizes: list[int] = []
+    frame = results._frame
+
+    def noted(batch: list[dict[str, Any]], *rest: Any) -> pl.DataFrame:
+        sizes.append(len(batch))
+        return frame(batch, *rest)
+
+    monkeypatch.setattr(results, "_frame", noted)
+    monkeypatch.setattr(results, "BATCH_BYTES", 30_000)
+    lines = run.fold([row(n) for n in range(25)], [replied(n, text="x" * 10_000) for n in range(25)])
+    assert [line["row"] for line in lines] == list(range(25))
+    assert max(sizes[1:]) <= 3
 
 
 def test_a_run_of_no_rows_has_tables_with_all_columns(run: Run) -> None:

@@ -439,6 +439,7 @@ def test_parquet_is_known_by_its_first_bytes(tmp_path: Path) -> None:
 def test_parquet_rows_stay_in_order_over_row_groups_and_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """I19: positions are those in the file, whatever it is cut into."""
     monkeypatch.setattr(rows, "CHUNK", 64)
+    monkeypatch.setattr(rows, "FIRST_CHUNK", 5)
     path = tmp_path / "many.parquet"
     pl.DataFrame({"a": range(1000)}).write_parquet(path, row_group_size=37)
     read = list(Source(path))
