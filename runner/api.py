@@ -91,12 +91,15 @@ def resume(
     *,
     gateway: str | None = None,
     memory: bool = True,
+    bad_rows: Literal["stop", "record"] | None = None,
     progress: bool = False,
     **caps: Unpack[CapWords],
 ) -> Finish:
     """Go on with a run; what has an outcome is not asked again."""
     attend = attendant(quiet=not progress, stream=sys.stderr)
-    return _outside_loops(lambda: app.resume(Path(directory), attend, gateway, caps_from(caps), memory=memory))
+    return _outside_loops(
+        lambda: app.resume(Path(directory), attend, gateway, caps_from(caps), bad_rows, memory=memory)
+    )
 
 
 def plan(
@@ -115,7 +118,8 @@ def plan(
     `latency` is seconds to a model's first token, `tokens_per_second` how fast it writes then. `answers` is how many
     tokens an answer has; None for what earlier runs have seen, or else for all that is allowed.
     """
-    return app.plan(_prepare(source, None, limits, no_limits, catalogs, words), latency, tokens_per_second, answers)
+    prepared = _prepare(source, None, limits, no_limits, catalogs, words, whole=True)
+    return app.plan(prepared, latency, tokens_per_second, answers)
 
 
 def _prepare(
@@ -126,6 +130,7 @@ def _prepare(
     catalogs: Sequence[str | Path],
     words: Mapping[str, Any],
     memory: bool = True,
+    whole: bool = False,
 ) -> Prepared:
     said = {**read_words(Path(source)), **words}
     setup = Setup(
@@ -136,7 +141,7 @@ def _prepare(
         memory=memory,
     )
     said["input"] = str(Path(said["input"]).absolute())
-    return prepare(declare(said, str(source)), setup)
+    return prepare(declare(said, str(source)), setup, whole=whole)
 
 
 def _path(value: str | Path | None) -> Path | None:

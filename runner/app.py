@@ -23,14 +23,16 @@ from typing import Any
 import polars as pl
 
 from runner import planning
+from runner.beside import LookBeside
 from runner.core.charges import Charges
 from runner.core.errors import GatewayUnavailable, InputRejected, StorageFailed, UsageError
 from runner.core.events import Event
-from runner.core.job import Job
+from runner.core.job import BadRows, Job
 from runner.core.knowledge import Knowledge
 from runner.core.limits import from_table
 from runner.core.prompt import RowError
 from runner.core.schedule import Scheduler
+from runner.core.survey import Survey
 from runner.core.values import Status
 from runner.core.waiting import Waiting
 from runner.engines.local import Engine
@@ -123,6 +125,7 @@ def start(prepared: Prepared, out: Path | None, attend: Attend = unattended) -> 
     with _held(directory):
         if prepared.setup.spooled:
             prepared = _moved(prepared, directory.path / f"input{prepared.source.path.suffix}")
+        prepared.take_digest()
         directory.write_json(directory.manifest_path, _manifest(prepared, directory, gateway))
         history = History(prepared.maker.slots)
         return _in_loop(_session(prepared, directory, gateway, history, attend))
@@ -141,16 +144,18 @@ def resume(
     attend: Attend = unattended,
     gateway: str | None = None,
     caps: Mapping[str, Any] | None = None,
+    bad_rows: BadRows | None = None,
     *,
     memory: bool = True,
 ) -> Finish:
-    """Go on with a run; what has an outcome is not asked again. `caps` replaces caps by name."""
+    """Go on with a run; what has an outcome is not asked again. `caps` replaces caps by name, `bad_rows` the job's."""
     directory = RunDirectory.open(path)
     with _held(directory):
         manifest = directory.read_json(directory.manifest_path)
-        prepared = reopen(directory, manifest, caps or {})
-        prepared = replace(prepared, setup=replace(prepared.setup, memory=memory))
+        _mind_the_input(directory, manifest)
         chosen = environment.resolve_again(manifest["gateway"], gateway)
+        prepared = reopen(directory, manifest, caps or {}, bad_rows)
+        prepared = replace(prepared, setup=replace(prepared.setup, memory=memory))
         window = prepared.limits.window_seconds
         history = histories.read_history(directory.journal_path, prepared.maker.slots, window)
         cut = journals.cut_torn_tail(directory.journal_path, history.end) if directory.journal_path.exists() else 0
@@ -159,15 +164,34 @@ def resume(
         return _in_loop(_session(prepared, directory, chosen, history, attend))
 
 
-def reopen(directory: RunDirectory, manifest: Mapping[str, Any], caps: Mapping[str, Any]) -> Prepared:
+def reopen(
+    directory: RunDirectory, manifest: Mapping[str, Any], caps: Mapping[str, Any], bad_rows: BadRows | None = None
+) -> Prepared:
     """A run's job as it was declared; raises InputRejected if the input is not what it was."""
     job = Job.from_json(manifest["job"])
-    job = replace(job, caps=replace(job.caps, **caps))
+    job = replace(job, caps=replace(job.caps, **caps), bad_rows=bad_rows or job.bad_rows)
     setup = Setup(gateway=None, catalogs=tuple(Path(name) for name in manifest["catalogs"]))
-    source = Source(Path(job.input))
-    if source.digest() != manifest["input"]["digest"]:
-        raise InputRejected(f"{job.input} has changed since the run in {directory.path} began; start a new run for it.")
-    return prepare_with(job, setup, load_catalogue(setup.catalogs), from_table(manifest["limits"], "manifest.json"))
+    said = manifest["input"]
+    catalogue, limits = load_catalogue(setup.catalogs), from_table(manifest["limits"], "manifest.json")
+    known = None if said.get("survey") is None else Survey.from_json(said["survey"])
+    prepared = prepare_with(job, setup, catalogue, limits, known=known)
+    prepared.digest = said["digest"]
+    prepared.check(directory.path)
+    prepared.take_digest()
+    if prepared.is_whole:
+        _write_down(prepared, directory)
+    return prepared
+
+
+def _mind_the_input(directory: RunDirectory, manifest: Mapping[str, Any]) -> None:
+    """Raise InputRejected if the input is not what it was; one that nobody touched is taken to be."""
+    said, source = manifest["input"], Source(Path(manifest["job"]["input"]))
+    if source.stamp == {name: said.get(name) for name in source.stamp}:
+        return
+    if said["digest"] is None or source.digest() != said["digest"]:
+        raise InputRejected(
+            f"{source.path} has changed since the run in {directory.path} began; start a new run for it."
+        )
 
 
 def _in_loop(coroutine: Any) -> Finish:
@@ -177,27 +201,42 @@ def _in_loop(coroutine: Any) -> Finish:
 
 
 def _manifest(prepared: Prepared, directory: RunDirectory, gateway: environment.Gateway) -> dict[str, Any]:
-    job, source = prepared.job, prepared.source
     return {
         "version": 1,
         "run": directory.path.name,
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "runner": version(),
         "python": platform.python_version(),
-        "job": job.to_json(),
-        "input": {
-            "path": str(source.path),
-            "digest": source.digest(),
-            "bytes": source.path.stat().st_size,
-            "format": source.format,
-            "rows": prepared.survey.selected,
-            "tasks": prepared.survey.tasks + prepared.survey.bad,
-        },
+        "job": prepared.job.to_json(),
+        "input": _input(prepared),
         "models": {name: model.id for name, model in prepared.models.items()},
         "limits": prepared.limits.to_table(),
         "catalogs": [str(path.resolve()) for path in prepared.setup.catalogs],
         "gateway": gateway.manifest(),
     }
+
+
+def _input(prepared: Prepared) -> dict[str, Any]:
+    """What the manifest says of the input: rows, tasks and digest once all of it was looked over."""
+    survey, source, whole = prepared.survey, prepared.source, prepared.is_whole
+    return {
+        "path": str(source.path),
+        "format": source.format,
+        **source.stamp,
+        "digest": prepared.digest,
+        "rows": survey.selected if whole else None,
+        "tasks": survey.total if whole else None,
+        "survey": survey.to_json() if whole else None,
+    }
+
+
+def _write_down(prepared: Prepared, directory: RunDirectory) -> None:
+    """Complete the manifest by what the look found."""
+    manifest = directory.read_json(directory.manifest_path)
+    manifest["job"]["bad_rows"] = prepared.job.bad_rows
+    manifest["input"] = _input(prepared)
+    manifest["models"] = {name: model.id for name, model in prepared.models.items()}
+    directory.write_json(directory.manifest_path, manifest)
 
 
 def version() -> str:
@@ -249,8 +288,9 @@ async def _session(
                 history.tally.total("input_tokens") + history.tally.total("output_tokens"), history.tally.total("cost")
             )
             session = Session(prepared, directory, scheduler, ledger, history, url, gateway.local, started)
-            tasks = tasks_of(prepared.records(), prepared.maker, counter("o200k_base"), history.has_ended)
-            async with _client(url, token, prepared) as client:
+            look = LookBeside(prepared, scheduler, directory.path, partial(_write_down, prepared, directory))
+            tasks = tasks_of(look.records(), prepared.maker, counter("o200k_base"), history.has_ended, look.reject)
+            async with _client(url, token, prepared) as client, look:
                 with (
                     _remembering(prepared, gateway, charges, ledger, resumed=resumed),
                     attend(session) as observer,
@@ -271,6 +311,7 @@ async def _session(
                             waiting=waiting,
                         ),
                         interruptions,
+                        look,
                     )
             recorder.end(waiting.split(loop.time()), history.tally.least_time(prepared.budgets), ending.reason)
     finally:
@@ -342,10 +383,12 @@ class _Interruptions:
     def __init__(self) -> None:
         self.engine: Engine | None = None
         self.signal: signal.Signals | None = None
+        self.happened = asyncio.Event()
 
     def __call__(self, received: signal.Signals) -> None:
         again = self.signal is not None
         self.signal = received
+        self.happened.set()
         if self.engine is None:
             return
         if again:
@@ -372,12 +415,12 @@ def _interruptible() -> Iterator[_Interruptions]:
             loop.remove_signal_handler(number)
 
 
-async def _run_to_end(verb: Callable[..., Any], interruptions: _Interruptions) -> Ending:
+async def _run_to_end(verb: Callable[..., Any], interruptions: _Interruptions, look: LookBeside) -> Ending:
     def begun(engine: Engine) -> None:
-        interruptions.engine = engine
+        interruptions.engine = look.engine = engine
 
     try:
-        ending: Ending = await verb(begun=begun)
+        ending: Ending = await look.last_word(await verb(begun=begun), interruptions.happened)
     except GatewayUnavailable as error:
         return Ending(error.exit_code, str(error))
     if interruptions.signal is not None and ending.exit_code == 4:
@@ -387,18 +430,21 @@ async def _run_to_end(verb: Callable[..., Any], interruptions: _Interruptions) -
 
 
 def _finish(session: Session, ending: Ending, ratios: Mapping[str, float]) -> Finish:
-    directory, history = session.directory, session.history
-    write_tables(session.prepared, directory, history, _open_status(ending))
+    directory, history, prepared = session.directory, session.history, session.prepared
+    if not prepared.survey.complete:
+        prepared.cut(history.last)
+        prepared.notices.append("The run ended before its input was looked over: the tables end with the last answer.")
+    write_tables(prepared, directory, history, _open_status(ending))
     if ending.exit_code == 0 and history.tally.statuses[Status.ERRORED]:
         ending = Ending(3)
     summary = summaries.summarise(
         tally=history.tally,
-        tasks=session.prepared.survey.tasks + session.prepared.survey.bad,
-        limits=[limit for budget in session.prepared.budgets.values() for limit in budget],
+        tasks=prepared.survey.total,
+        limits=[limit for budget in prepared.budgets.values() for limit in budget],
         ratios=ratios,
         exit_code=ending.exit_code,
         reason=ending.reason,
-        notices=session.prepared.notices,
+        notices=prepared.notices,
         gateway=session.gateway,
         local=session.local,
     )

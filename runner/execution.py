@@ -75,10 +75,20 @@ def make_scheduler(
 
 
 def tasks_of(
-    records: Iterable[Any], maker: TaskMaker, count: TokenCounter, has_ended: Callable[[int, int], bool]
+    records: Iterable[Any],
+    maker: TaskMaker,
+    count: TokenCounter,
+    has_ended: Callable[[int, int], bool],
+    stops: Callable[[str], bool] = lambda _reason: False,
 ) -> Iterator[Task | Finished]:
-    """The tasks that are left to do, in input order; rows that cannot be asked come as finished."""
+    """The tasks that are left to do, in input order; rows that cannot be asked come as finished.
+
+    `stops` is asked, with the reason, whether such a row stops the run: then there are no more tasks.
+    """
+    slots = range(maker.slots)
     for record in records:
+        if all(has_ended(record.index, slot) for slot in slots):
+            continue  # a resume has many of these
         columns = getattr(record, "columns", {})
         try:
             if unreadable := getattr(record, "reason", None):
@@ -87,8 +97,12 @@ def tasks_of(
                 if not has_ended(task.row, task.slot):
                     yield task
         except RowError as error:
-            if not has_ended(record.index, 0):
-                yield _unaskable(record.index, maker.id_of(record.index, columns), f"{record.where}: {error}", error)
+            if has_ended(record.index, 0):
+                continue
+            reason = f"{record.where}: {error}"
+            if stops(reason):
+                return
+            yield _unaskable(record.index, maker.id_of(record.index, columns), reason, error)
 
 
 def _unaskable(row: int, name: str, message: str, error: RowError) -> Finished:

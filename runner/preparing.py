@@ -1,8 +1,9 @@
-"""Reading what a job names, and looking the whole input over, before anything is sent."""
+"""Reading what a job names, and looking the input over, before anything is sent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -11,21 +12,24 @@ from typing import Any
 import polars as pl
 
 from runner.core.catalog import Catalogue, Model
-from runner.core.errors import InputRejected, UsageError
+from runner.core.errors import InputRejected
 from runner.core.job import Job
 from runner.core.limits import Budget, Limits
-from runner.core.prompt import Prompt, RowError
+from runner.core.prompt import Prompt
 from runner.core.survey import Survey
-from runner.core.tasks import NeverFits, TaskMaker, selected
-from runner.core.values import Request
-from runner.gateway.asking import capped
-from runner.gateway.dialects import DIALECTS, by_url, choose
+from runner.core.tasks import TaskMaker, selected
+from runner.gateway.dialects import by_url, choose
 from runner.gateway.images import pixels
-from runner.gateway.tokens import counter
 from runner.storage.results import COLUMN_TYPES
-from runner.storage.rows import BadRow, Record, Source
+from runner.storage.rows import Record, Source
 from runner.storage.specs import load_catalogue, load_limits
 from runner.storage.templates import Template
+from runner.surveying import Look, refusal
+
+LOOK_SECONDS = 0.5
+"""How long a run waits for the look over its input, before the rest of the look goes on beside it."""
+DIGEST_BYTES = 128 * 1024 * 1024
+"""The largest input whose digest a run waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,7 @@ class Setup:
 
 @dataclass(slots=True)
 class Prepared:
-    """A job that can be run: everything read, and the input looked over."""
+    """A job that can be run: everything read, and the input looked over as far as `survey` says."""
 
     job: Job
     setup: Setup
@@ -59,10 +63,46 @@ class Prepared:
     chosen: frozenset[int] | None
     notices: list[str] = field(default_factory=list)
 
+    digest: str | None = None
+    """The input's, once it is known."""
+    last: int | None = None
+    """The last row to read, where a run was stopped before the whole input was looked over."""
+
+    def look(self, patience: float = math.inf) -> None:
+        """Look at the rows anew, to their end or for `patience` seconds."""
+        look = Look(self.maker, self.catalogue)
+        self.survey, found = look.survey, look.notices
+        look.over(self.records(), patience)
+        self.notices += [notice for notice in found if notice not in self.notices]
+
+    def take_digest(self) -> None:
+        """Take the input's digest, if that is quickly done and the last thing that is missing."""
+        if self.survey.complete and self.digest is None and self.source.stamp["bytes"] <= DIGEST_BYTES:
+            self.digest = self.source.digest()
+
+    def cut(self, last: int) -> None:
+        """Leave out the rows behind `last`: nobody knows them yet."""
+        self.last = last
+        self.look()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the whole input was looked over, and its digest is known."""
+        return self.survey.complete and self.digest is not None
+
+    def check(self, run: Path | None = None) -> None:
+        """Raise InputRejected if rows that cannot be asked stop the run; `run` is its directory if it has begun."""
+        survey = self.survey
+        if survey.bad and (self.job.bad_rows == "stop" or survey.bad == survey.selected):
+            raise InputRejected(refusal(self.source.path, survey, run))
+
     @property
     def models(self) -> dict[str, Model]:
         """Every model that some row may go to."""
-        return {name: self.catalogue.find(name) for name in self.survey.models}
+        names = self.survey.models
+        if not self.survey.complete:
+            names = {**names, **dict.fromkeys(self.maker.nameable)}
+        return {name: self.catalogue.find(name) for name in names}
 
     @property
     def budgets(self) -> dict[str, Budget]:
@@ -71,7 +111,8 @@ class Prepared:
 
     def records(self) -> Iterator[Record]:
         """The rows that the job selects, from the first."""
-        return selected(iter(self.source), self.job, self.chosen)
+        found = selected(iter(self.source), self.job, self.chosen)
+        return found if self.last is None else _through(found, self.last)
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -82,22 +123,49 @@ class Prepared:
         return {name: COLUMN_TYPES[kind] for name, kind in self.survey.kinds.items()}
 
 
+def _through(records: Iterator[Record], last: int) -> Iterator[Record]:
+    """The records up to `last`; what is behind it may be unreadable, and is not touched."""
+    while last >= 0:
+        record = next(records, None)
+        if record is None:
+            return
+        yield record
+        if record.index >= last:
+            return
+
+
 def _is_plain(kind: pl.DataType) -> bool:
     return not (kind.is_nested() or kind in (pl.Binary, pl.Object))
 
 
-def prepare(job: Job, setup: Setup) -> Prepared:
-    """Read what the job names, and look at every row of the input once, before anything is sent.
+def prepare(job: Job, setup: Setup, *, whole: bool = False) -> Prepared:
+    """Read what the job names, and look at every row of the input once: at the first ones if that takes long.
 
-    Raises UsageError for what the user wrote, and InputRejected for the input, naming the first bad rows.
+    With `whole` it takes as long as it takes.
+
+    Raises UsageError for what the user wrote, and InputRejected for the input, naming the first bad rows: then all of
+    it was looked at.
     """
     catalogue = load_catalogue(setup.catalogs)
     limits = Limits() if setup.no_limits else load_limits(catalogue, setup.limits)
-    return prepare_with(job, setup, catalogue, limits)
+    prepared = prepare_with(job, setup, catalogue, limits, whole=whole)
+    prepared.check()
+    return prepared
 
 
-def prepare_with(job: Job, setup: Setup, catalogue: Catalogue, limits: Limits) -> Prepared:
-    """The same with catalogue and limits at hand, as a resume has them from the run's manifest."""
+def prepare_with(
+    job: Job,
+    setup: Setup,
+    catalogue: Catalogue,
+    limits: Limits,
+    *,
+    whole: bool = False,
+    known: Survey | None = None,
+) -> Prepared:
+    """The same with catalogue and limits at hand, as a resume has them from the run's manifest.
+
+    `known` is what an earlier look at the same input found.
+    """
     prompt = Prompt(
         template=None if job.prompt is None else Template(job.prompt, "--prompt"),
         system=None if job.system is None else Template(job.system, "--system"),
@@ -114,8 +182,11 @@ def prepare_with(job: Job, setup: Setup, catalogue: Catalogue, limits: Limits) -
 
     maker = TaskMaker(job, catalogue, prompt, budget, choose, pixels)
     source = Source(Path(job.input))
-    prepared = Prepared(job, setup, catalogue, limits, source, maker, Survey(), _draw(job, source))
-    _look_over(prepared)
+    prepared = Prepared(job, setup, catalogue, limits, source, maker, known or Survey(), _draw(job, source))
+    if known is None:
+        # Some things are known only at the end: which rows were drawn, and that none has a parameter to refuse.
+        whole = whole or job.sample is not None or job.strict_params
+        prepared.look(math.inf if whole else LOOK_SECONDS)
     return prepared
 
 
@@ -125,64 +196,3 @@ def _draw(job: Job, source: Source) -> frozenset[int] | None:
         return None
     total = sum(1 for record in source if job.limit is None or record.index < job.limit)
     return frozenset(Random(job.seed).sample(range(total), min(job.sample, total)))
-
-
-def _look_over(prepared: Prepared) -> None:
-    survey, maker, job = prepared.survey, prepared.maker, prepared.job
-    exact = counter("o200k_base")
-    encoded: set[tuple[Any, ...]] = set()
-    for record in prepared.records():
-        survey.selected += 1
-        if isinstance(record, BadRow):
-            survey.note_bad(record.where, record.reason)
-            continue
-        survey.note_columns(record.columns)
-        try:
-            try:
-                # No tokenizer makes more tokens than there are bytes: most rows need no exact count to be let through.
-                tasks = maker.tasks(record.index, record.columns, record.digest, _bytes)
-            except NeverFits:
-                tasks = maker.tasks(record.index, record.columns, record.digest, exact)
-        except RowError as error:
-            survey.note_bad(record.where, str(error))
-            continue
-        for task in tasks:
-            survey.note_task(task)
-            _note_parameters(prepared, task.request, task.dialects, task.caps, encoded)
-    if survey.bad and (job.bad_rows == "stop" or survey.bad == survey.selected):
-        raise InputRejected(_bad_rows(prepared))
-
-
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-
-
-def _bad_rows(prepared: Prepared) -> str:
-    survey = prepared.survey
-    lines = [f"{prepared.source.path}: {survey.bad:,} of {survey.selected:,} rows cannot be asked; nothing was sent."]
-    lines += [f"  {problem}" for problem in survey.problems]
-    if survey.bad < survey.selected:
-        lines.append("Mend them, or give --bad-rows record to have them as errored rows beside the others.")
-    return "\n".join(lines)
-
-
-def _note_parameters(
-    prepared: Prepared,
-    request: Request,
-    dialects: Mapping[str, str],
-    caps: Mapping[str, int],
-    encoded: set[tuple[Any, ...]],
-) -> None:
-    """Find out, once for each kind of request, which parameters a model will not be sent."""
-    settings = request.settings
-    shape = (settings.temperature, settings.effort, request.body is None)
-    for name, dialect in dialects.items():
-        if (name, dialect, *shape) in encoded or request.body is not None:
-            continue
-        encoded.add((name, dialect, *shape))
-        wire = DIALECTS[dialect].encode(capped(request, caps[name]), prepared.catalogue.find(name))
-        for notice in wire.dropped:
-            if prepared.job.strict_params:
-                raise UsageError(f"{notice} (--strict-params)")
-            if notice not in prepared.notices:
-                prepared.notices.append(notice)

@@ -18,6 +18,9 @@ OUTER = ("gateway", "ledgers", "storage", "engines", "report", "simulator")
 WIRING = {
     "app": "it puts a run together",
     "preparing": "it reads what a job names, with the parts that read it",
+    "surveying": "it reads rows as a run will, with the parts that read and ask",
+    "surveyor": "the same in a process of its own",
+    "beside": "it stops the engine for what the look finds",
     "api": "the same for a program that calls us",
     "examine": "`runner doctor` tries each concrete part by itself",
 }

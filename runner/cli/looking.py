@@ -24,7 +24,8 @@ def status(directory: Path, as_json: bool) -> int:
     tasks = state["tasks"]
     counts = ", ".join(f"{tasks[name]:,} {name}" for name in tasks if name != "total" and tasks[name]) or "none begun"
     click.echo(f"{directory}: {state['state']}")
-    click.echo(f"{tasks['total']:,} tasks: {counts}")
+    total = "input not looked over yet" if tasks["total"] is None else f"{tasks['total']:,} tasks"
+    click.echo(f"{total}: {counts}")
     click.echo(
         f"{state['requests']['sent']:,} requests, {state['requests']['refused_429']:,} refused with 429; "
         f"{state['tokens']['input']:,} input and {state['tokens']['output']:,} output tokens, ${state['cost_usd']:.4f}"

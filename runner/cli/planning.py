@@ -39,7 +39,7 @@ def plan(
     from runner.report import planned
 
     job, setup = declared(source, words | {"bad_rows": "record"})
-    prepared = prepare(job, setup)
+    prepared = prepare(job, setup, whole=True)
     made = app.plan(prepared, latency, tokens_per_second, answers)
     planned.show(made, prepared.survey, prepared.notices, as_json=as_json)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -44,10 +44,23 @@ def run(source: str, out: Path | None, quiet: bool, as_json: bool, **words: Any)
 @click.option(
     "--gateway", metavar="URL|local", help="The gateway, if the environment does not name it: the same as before."
 )
+@click.option(
+    "--bad-rows",
+    type=click.Choice(["stop", "record"]),
+    help="From now on, stop at rows that cannot be asked, or record them as errored rows.",
+)
 @memory_option
 @cap_options
 @show_options
-def resume(directory: Path, gateway: str | None, memory: bool | None, quiet: bool, as_json: bool, **caps: Any) -> int:
+def resume(
+    directory: Path,
+    gateway: str | None,
+    bad_rows: Literal["stop", "record"] | None,
+    memory: bool | None,
+    quiet: bool,
+    as_json: bool,
+    **caps: Any,
+) -> int:
     """Go on with the run in directory RUN. What has an outcome is not asked again.
 
     Caps are those that the run began with, unless others are given; what was spent before counts.
@@ -58,6 +71,6 @@ def resume(directory: Path, gateway: str | None, memory: bool | None, quiet: boo
     from runner.storage.jobs import caps_from
 
     attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
-    finish = app.resume(directory, attend, gateway, caps_from(caps), memory=memory is not False)
+    finish = app.resume(directory, attend, gateway, caps_from(caps), bad_rows, memory=memory is not False)
     print_finish(finish, quiet=quiet, as_json=as_json)
     return finish.ending.exit_code

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from runner.core.caps import Caps
 from runner.core.values import Settings
 
+BadRows = Literal["stop", "record"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -39,8 +41,8 @@ class Job:
     """Only so many rows, drawn at random."""
     seed: int = 0
     """Of the drawing, and of the waiting times after failures."""
-    bad_rows: Literal["stop", "record"] = "stop"
-    """Whether a row that cannot be asked stops the run before it begins, or becomes an errored row."""
+    bad_rows: BadRows = "stop"
+    """Whether a row that cannot be asked stops the run, or becomes an errored row."""
     endpoint: str | None = None
     """Dialect to use wherever the model answers on it."""
     strict_params: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +88,15 @@ class Survey:
             self.pinned[model] = _sum(self.pinned.get(model, Charge(0, 0, 0)), charge)
         else:
             self.pooled = _sum(self.pooled, charge)
+
+    def pinned_beyond(self, first: Survey) -> Iterator[tuple[str, Charge]]:
+        """The pinned work that a survey of the first rows did not know of."""
+        for name, work in self.pinned.items():
+            known = first.pinned.get(name, Charge(0, 0, 0))
+            yield (
+                name,
+                Charge(work.requests - known.requests, work.input - known.input, work.output - known.output),
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The survey as JSON values."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,13 @@ class TaskMaker:
     def slots(self) -> int:
         """The most tasks that one row can make."""
         return max(1, len(self._pool)) if self.job.each else 1
+
+    @property
+    def nameable(self) -> Iterable[str]:
+        """The models that some row may go to, as far as that can be said without having seen it."""
+        own = [model.short for model in self._pool]
+        anyone = self._prompt.row_settings or self._prompt.template is None
+        return [*own, *self._catalogue.models] if anyone else own
 
     def tasks(self, row: int, columns: Mapping[str, Any], digest: str, count: TokenCounter) -> list[Task]:
         """The tasks of a row, measured with `count`; raises RowError with the reason if it cannot be asked."""

@@ -11,7 +11,7 @@ import orjson
 import polars as pl
 
 from runner.report.progress import clock
-from runner.report.safe import safe
+from runner.report.safe import safe, safe_lines
 from runner.report.waits import limit_lines, time_line
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def print_finish(finish: Finish, *, quiet: bool, as_json: bool) -> None:
     elif not quiet:
         print_summary(finish.directory, finish.summary)
     if finish.ending.reason and not as_json:
-        sys.stderr.write(f"runner: {safe(finish.ending.reason, 500)}\n")
+        sys.stderr.write(f"runner: {safe_lines(finish.ending.reason, 500)}\n")
     if finish.ending.exit_code in RESUMABLE:
         sys.stderr.write(f"Go on with: runner resume {finish.directory}\n")
 

@@ -60,8 +60,6 @@ class View:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._loop = asyncio.get_running_loop()
-        survey = session.prepared.survey
-        self.total = survey.tasks + survey.bad
         self._ended_before = session.history.tally.ended
         self.stopping: str | None = None
         self.show: Callable[[], None] = lambda: None
@@ -72,6 +70,12 @@ class View:
         if event.what is What.STOPPED:
             self.stopping = event.reason
             self.show()
+
+    @property
+    def total(self) -> int | None:
+        """Tasks of the whole run; None until all of the input has been looked over."""
+        survey = self.session.prepared.survey
+        return survey.total if survey.complete else None
 
     @property
     def now(self) -> float:
@@ -85,22 +89,23 @@ class View:
 
     def eta(self) -> float | None:
         """Seconds to go: at the pace so far, or as the limits allow if that is longer; None before there is a pace."""
-        tally = self.session.history.tally
-        ended, left = tally.ended - self._ended_before, self.total - tally.ended
-        if ended < 1 or self.elapsed < 1:
+        tally, total = self.session.history.tally, self.total
+        ended = tally.ended - self._ended_before
+        if ended < 1 or self.elapsed < 1 or total is None:
             return None
+        left = total - tally.ended
         rows = left / max(1, tally.ended)
         limits = [rows * used(tally, limit) / limit.amount * limit.window for limit in self.session.ledger.limits]
         return max([left * self.elapsed / ended, *limits])
 
     def line(self) -> str:
         """One plain line."""
-        tally = self.session.history.tally
+        tally, total = self.session.history.tally, self.total
         failed = tally.statuses[Status.ERRORED]
         minutes = max(self.elapsed, 1e-9) / 60
         eta = self.eta()
         parts = [
-            f"{tally.ended:,}/{self.total:,} rows",
+            f"{tally.ended:,} rows, input being looked over" if total is None else f"{tally.ended:,}/{total:,} rows",
             f"{failed:,} errored" if failed else "",
             f"{tally.total('input_tokens') / minutes:,.0f} input tokens/min" if tally.sessions <= 1 else "",
             f"{tally.total('refused'):,} refused (429)" if tally.total("refused") else "",
@@ -128,15 +133,16 @@ class View:
         """The live view."""
         tally = self.session.history.tally
         head = Table.grid(padding=(0, 1))
-        done = tally.ended / self.total if self.total else 1.0
-        head.add_row(ProgressBar(total=1.0, completed=done, width=60), f"{done:4.0%}")
+        total = self.total
+        done = 0.0 if total is None else tally.ended / total if total else 1.0
+        head.add_row(ProgressBar(total=1.0, completed=done, width=60), "" if total is None else f"{done:4.0%}")
         grid = Table(box=None, padding=(0, 1), show_edge=False)
         for name in ("model", "done", "failed", "429", "input/window", "output/window"):
             grid.add_column(name, justify="left" if name == "model" else "right", style="dim" if name == "429" else "")
         shares: dict[str, dict[str, float]] = {}
         for limit, share in self.limits():
             shares.setdefault(limit.scope, {})[limit.measure] = share
-        for name in list(self.session.prepared.models)[:MODELS_SHOWN]:
+        for name in list(self.session.prepared.survey.models)[:MODELS_SHOWN]:
             model = tally.models.get(name)
             own = shares.get(name, {})
             grid.add_row(

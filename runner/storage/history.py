@@ -63,6 +63,8 @@ class History:
         """Where the last whole frame ends."""
         self.recent: list[Spent] = []
         """What the last sessions spent within `window` of their end: a resume still has to reckon with it."""
+        self.last = -1
+        """The last row of the input that has an outcome."""
         self._offsets: array.array[int] = array.array("q")
 
     def add(self, payload: Mapping[str, Any], offset: int) -> None:
@@ -75,6 +77,7 @@ class History:
                 payload = {**payload, "final": None}
             else:
                 self._offsets[position] = offset
+                self.last = max(self.last, payload["row"])
         self.tally.add(payload)
 
     def offset(self, row: int, slot: int) -> int:

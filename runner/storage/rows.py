@@ -75,12 +75,12 @@ class Source:
         """Raises InputRejected if there is nothing at `path` that can be read."""
         self.path = path
         try:
-            mode = path.stat().st_mode
+            status = path.stat()
         except FileNotFoundError:
             raise InputRejected(f"There is no input at {path}.") from None
         except (OSError, ValueError) as error:
             raise InputRejected(f"{str(path)[:200]} cannot be read: {error}.") from None
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(status.st_mode):
             raise InputRejected(
                 f"{path} is not a regular file. Give a JSONL, CSV or Parquet file, or - for standard input."
             )
@@ -89,6 +89,8 @@ class Source:
                 head = file.read(4)
         except OSError as error:
             raise InputRejected(f"{path} cannot be read: {error.strerror}.") from None
+        self.stamp = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+        """Size and time of the last change: while these are the same, the content is taken to be."""
         self.packing = "gzip" if head[:2] == b"\x1f\x8b" else "zstd" if head == b"\x28\xb5\x2f\xfd" else None
         self.format = "parquet" if head == b"PAR1" else self._format_by_name()
 

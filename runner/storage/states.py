@@ -18,8 +18,9 @@ def status_of(path: Path) -> dict[str, Any]:
     slots = max(1, len(job["models"])) if job["each"] else 1
     tally = read_history(directory.journal_path, slots).tally
     total = manifest["input"]["tasks"]
+    """None until the input has been looked over."""
     running = directory.is_locked
-    state = "running" if running else "finished" if tally.ended >= total else "stopped"
+    state = "running" if running else "finished" if total is not None and tally.ended >= total else "stopped"
     return {
         "run": manifest["run"],
         "state": state,
@@ -27,7 +28,7 @@ def status_of(path: Path) -> dict[str, Any]:
         "tasks": {
             "total": total,
             **{str(status): tally.statuses[status] for status in Status},
-            "open": total - tally.ended,
+            "open": None if total is None else total - tally.ended,
         },
         "requests": {"sent": tally.sent, "refused_429": tally.total("refused"), "ambiguous": tally.ambiguous},
         "tokens": {"input": tally.total("input_tokens"), "output": tally.total("output_tokens")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import socket
@@ -474,6 +475,21 @@ def test_a_run_whose_input_has_changed_is_not_resumed(command, gateway, rows, tm
     done = command("resume", tmp_path / "run", env=gateway.env)
     assert done.code == 7
     assert "has changed since the run in" in sentence(done)
+
+
+def test_an_input_that_nobody_touched_is_not_read_again(command, gateway, rows, tmp_path, monkeypatch) -> None:
+    """Ten gigabytes take a while: the same size and time of change are taken for the same content."""
+    command("run", rows(2), "-m", MODEL, "--out", tmp_path / "run", env=gateway.env)
+    monkeypatch.setattr("runner.storage.rows.Source.digest", lambda _self: "another")
+    assert command("resume", tmp_path / "run", env=gateway.env).code == 0
+
+
+def test_an_input_that_was_written_again_the_same_is_the_same(command, gateway, rows, tmp_path) -> None:
+    """A copy has another time and the same content."""
+    source = rows(2)
+    command("run", source, "-m", MODEL, "--out", tmp_path / "run", env=gateway.env)
+    os.utime(source, (1, 1))
+    assert command("resume", tmp_path / "run", env=gateway.env).code == 0
 
 
 # 8

@@ -71,6 +71,15 @@ def test_a_survey_keeps_a_bounded_number_of_reasons() -> None:
     assert (survey.bad, len(survey.problems), survey.problems[-1]) == (50, 21, "... and 30 more, for other reasons")
 
 
+def test_a_survey_says_what_an_earlier_one_did_not_know() -> None:
+    """The scheduler was told of the first rows' work; it is told of the rest when that is known."""
+    first, whole = Survey(), Survey()
+    first.note_task(task("plain"))
+    for one in (task("plain"), task("plain"), task("terse"), task("plain", "terse")):
+        whole.note_task(one)
+    assert dict(whole.pinned_beyond(first)) == {"plain": Charge(1, 7, 1024), "terse": Charge(1, 7, 1024)}
+
+
 def test_a_survey_survives_being_written_down() -> None:
     """The process that looks and the manifest that remembers speak JSON."""
     survey = Survey(complete=True, selected=40)

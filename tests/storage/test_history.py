@@ -121,6 +121,13 @@ def test_tasks_far_apart_are_kept_apart(path: Path) -> None:
     assert history.offset(5_000_000, 0) == -1
 
 
+def test_the_last_row_with_an_outcome_is_known(path: Path) -> None:
+    """A run that was stopped before its input was looked over has tables as far as there."""
+    write(path, [replied(4), failed(9), ended(2)])
+    assert read_history(path, 2).last == 4
+    assert History(2).last == -1
+
+
 def test_spending_is_remembered_for_a_window(path: Path) -> None:
     """What was sent before that is of no account any more."""
     write(path, [sent(0) | {"at": 1.0}, sent(1) | {"at": 50.0}, sent(2) | {"at": 70.0}, replied(2)])

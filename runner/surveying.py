@@ -1,0 +1,110 @@
+"""The look at the input before a run: every row read, rendered and checked once, without keeping it.
+
+It knows the parts that read a row and ask about it, and no run.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.core.catalog import Catalogue
+from runner.core.errors import UsageError
+from runner.core.prompt import RowError
+from runner.core.survey import Survey
+from runner.core.tasks import NeverFits, TaskMaker
+from runner.core.values import Request
+from runner.gateway.asking import capped
+from runner.gateway.dialects import DIALECTS
+from runner.gateway.tokens import counter
+from runner.storage.rows import BadRow, Record
+
+STRIDE = 64
+"""Rows between two looks at the clock."""
+
+
+class Look:
+    """One look at an input, and what it found so far."""
+
+    def __init__(self, maker: TaskMaker, catalogue: Catalogue) -> None:
+        self.survey = Survey()
+        self.notices: list[str] = []
+        """What will be left out of requests, and why."""
+        self._maker = maker
+        self._catalogue = catalogue
+        self._stops = maker.job.bad_rows == "stop"
+        self._encoded: set[tuple[Any, ...]] = set()
+
+    def over(
+        self, records: Iterable[Record], patience: float = math.inf, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Look at rows to their end, or for `patience` seconds if they can be sent without the rest.
+
+        Raises InputRejected if they cannot be read to the end, and UsageError for what --strict-params refuses.
+        """
+        survey = self.survey
+        ends = clock() + patience
+        for record in records:
+            self._see(record)
+            if survey.selected % STRIDE == 0 and clock() >= ends and survey.tasks and not (survey.bad and self._stops):
+                return
+        survey.complete = True
+
+    def _see(self, record: Record) -> None:
+        survey, maker = self.survey, self._maker
+        survey.selected += 1
+        if isinstance(record, BadRow):
+            survey.note_bad(record.where, record.reason)
+            return
+        survey.note_columns(record.columns)
+        try:
+            try:
+                # No tokenizer makes more tokens than there are bytes: most rows need no exact count to be let through.
+                tasks = maker.tasks(record.index, record.columns, record.digest, _bytes)
+            except NeverFits:
+                tasks = maker.tasks(record.index, record.columns, record.digest, counter("o200k_base"))
+        except RowError as error:
+            survey.note_bad(record.where, str(error))
+            return
+        for task in tasks:
+            survey.note_task(task)
+            self._note_parameters(task.request, task.dialects, task.caps)
+
+    def _note_parameters(self, request: Request, dialects: Mapping[str, str], caps: Mapping[str, int]) -> None:
+        """Find out, once for each kind of request, which parameters a model will not be sent."""
+        settings = request.settings
+        shape = (settings.temperature, settings.effort, request.body is None)
+        for name, dialect in dialects.items():
+            if (name, dialect, *shape) in self._encoded or request.body is not None:
+                continue
+            self._encoded.add((name, dialect, *shape))
+            wire = DIALECTS[dialect].encode(capped(request, caps[name]), self._catalogue.find(name))
+            for notice in wire.dropped:
+                if self._maker.job.strict_params:
+                    raise UsageError(f"{notice} (--strict-params)")
+                if notice not in self.notices:
+                    self.notices.append(notice)
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
+def refusal(source: Path, survey: Survey, run: Path | None = None) -> str:
+    """What is said of rows that cannot be asked: each reason by line, and how to go on.
+
+    `run` is the directory of the run that they stopped, if it had begun.
+    """
+    done = "nothing was sent" if run is None else "the run is stopped"
+    lines = [f"{source}: {survey.bad:,} of {survey.selected:,} rows cannot be asked; {done}."]
+    lines += [f"  {problem}" for problem in survey.problems]
+    if run is not None:
+        lines.append("What was answered is kept. To have these rows as errored rows beside the others, go on with:")
+        lines.append(f"  runner resume {run} --bad-rows record")
+        lines.append("A mended file is another input, and needs a new run.")
+    elif survey.bad < survey.selected:
+        lines.append("Mend them, or give --bad-rows record to have them as errored rows beside the others.")
+    return "\n".join(lines)

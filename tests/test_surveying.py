@@ -1,0 +1,98 @@
+"""The look at the input: how far it goes before a run begins."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner import surveying
+from runner.core.errors import InputRejected
+from runner.core.job import Job
+from runner.preparing import Prepared, Setup, prepare, prepare_with
+from runner.storage.rows import Record
+from runner.storage.specs import load_catalogue, load_limits
+from runner.surveying import Look
+
+SOUND = {"prompt": "Say something."}
+BAD = {"prompt": " "}
+
+
+def prepared(tmp_path: Path, rows: list[dict[str, str]], **words: object) -> Prepared:
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    job = Job(input=str(source), models=("gpt-5-4",), **words)  # type: ignore[arg-type]
+    catalogue = load_catalogue(())
+    return prepare_with(job, Setup(), catalogue, load_limits(catalogue, None))
+
+
+def looked(one: Prepared, patience: float, monkeypatch: pytest.MonkeyPatch) -> Look:
+    """A look at its rows, of which each takes a second."""
+    monkeypatch.setattr(surveying, "STRIDE", 1)
+    seconds = itertools.count()
+    look = Look(one.maker, one.catalogue)
+    look.over(one.records(), patience, lambda: next(seconds))
+    return look
+
+
+def test_a_look_that_ends_in_time_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As most do."""
+    survey = looked(prepared(tmp_path, [SOUND] * 5), 9, monkeypatch).survey
+    assert (survey.complete, survey.tasks) == (True, 5)
+
+
+def test_a_look_that_takes_longer_says_what_it_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run begins with that."""
+    survey = looked(prepared(tmp_path, [SOUND] * 20), 9, monkeypatch).survey
+    assert (survey.complete, survey.tasks) == (False, 9)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "complete"),
+    [
+        ([BAD, *[SOUND] * 19], {}, True),
+        ([BAD, *[SOUND] * 19], {"bad_rows": "record"}, False),
+        ([*[BAD] * 15, *[SOUND] * 5], {"bad_rows": "record"}, False),
+        ([BAD] * 20, {"bad_rows": "record"}, True),
+    ],
+    ids=["stops", "recorded", "sound ones come late", "none is sound"],
+)
+def test_a_look_that_saw_nothing_to_send_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, str]], words: dict[str, str], complete: bool
+) -> None:
+    """Where bad rows stop a run that has not begun, all are named; and a run needs a row that it can ask."""
+    assert looked(prepared(tmp_path, rows, **words), 9, monkeypatch).survey.complete is complete
+
+
+@pytest.mark.parametrize("last", [-1, 0, 3, 9])
+def test_a_cut_input_ends_with_its_last_row(tmp_path: Path, last: int) -> None:
+    """Where a run was stopped before its input was looked over, it is as if the input ended there."""
+    one = prepared(tmp_path, [SOUND] * 5)
+    one.cut(last)
+    assert [record.index for record in one.records()] == list(range(min(last + 1, 5)))
+    assert one.survey.total == min(last + 1, 5)
+
+
+def test_what_is_behind_a_cut_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be what cannot be read."""
+    one = prepared(tmp_path, [SOUND] * 5)
+    rows = list(one.records())
+
+    def records(_source: object) -> Iterator[Record]:
+        yield from rows[:3]
+        raise InputRejected("too far")
+
+    monkeypatch.setattr(type(one.source), "__iter__", records)
+    one.cut(2)
+    assert one.survey.total == 3
+
+
+def test_a_preparation_without_hurry_sees_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan promises numbers for the whole input."""
+    monkeypatch.setattr("runner.preparing.LOOK_SECONDS", 0.0)
+    job = prepared(tmp_path, [SOUND] * 200).job
+    assert not prepare(job, Setup()).survey.complete
+    assert prepare(job, Setup(), whole=True).survey.complete
