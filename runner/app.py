@@ -55,6 +55,7 @@ from runner.storage.results import Tables
 from runner.storage.rows import Row, Source
 from runner.storage.rundir import RunDirectory
 from runner.storage.specs import load_catalogue
+from runner.storage.states import finished, seal
 
 JITTER_SECONDS = 0.05
 """By how much requests may overtake each other on the way."""
@@ -89,6 +90,8 @@ class Finish:
     directory: Path
     ending: Ending
     summary: dict[str, Any]
+    idle: bool = False
+    """Whether nothing was left to do."""
 
     def results(self) -> pl.DataFrame:
         """The results table: one line for each task, in input order."""
@@ -154,6 +157,8 @@ def resume(
         manifest = directory.read_json(directory.manifest_path)
         _mind_the_input(directory, manifest)
         chosen = environment.resolve_again(manifest["gateway"], gateway)
+        if (summary := finished(directory)) is not None:
+            return Finish(directory.path, Ending(summary["exit_code"]), summary, idle=True)
         prepared = reopen(directory, manifest, caps or {}, bad_rows)
         prepared = replace(prepared, setup=replace(prepared.setup, memory=memory))
         window = prepared.limits.window_seconds
@@ -448,6 +453,7 @@ def _finish(session: Session, ending: Ending, ratios: Mapping[str, float]) -> Fi
         gateway=session.gateway,
         local=session.local,
     )
+    summary["files"] = seal(directory)
     directory.write_json(directory.summary_path, summary)
     return Finish(directory.path, ending, summary)
 

@@ -26,6 +26,8 @@ def print_finish(finish: Finish, *, quiet: bool, as_json: bool) -> None:
     if as_json:
         print_json({"run": str(finish.directory), **finish.summary})
     elif not quiet:
+        if finish.idle:
+            sys.stdout.write("Nothing is left to do: every task has ended, and the tables are written.\n")
         print_summary(finish.directory, finish.summary)
     if finish.ending.reason and not as_json:
         sys.stderr.write(f"runner: {safe_lines(finish.ending.reason, 500)}\n")

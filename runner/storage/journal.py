@@ -27,6 +27,7 @@ VERSION = 1
 COMMIT_SECONDS = 0.05
 HEAD = 18
 """Bytes before the payload: two numbers of eight hexadecimal digits, each with a space behind it."""
+CHUNK = 1024 * 1024
 _HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8} \{")
 
 
@@ -143,6 +144,16 @@ def read(path: Path) -> Iterator[Frame]:
                 return
             yield Frame(offset, offset + len(line), payload)
             offset += len(line)
+
+
+def checksum(path: Path) -> dict[str, int]:
+    """The length and the CRC-32 of a whole journal."""
+    check, length = 0, 0
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            check = zlib.crc32(chunk, check)
+            length += len(chunk)
+    return {"bytes": length, "crc32": check}
 
 
 def _payload(line: bytes) -> dict[str, Any] | None:

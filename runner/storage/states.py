@@ -6,8 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.values import Status
+from runner.storage import journal
 from runner.storage.history import read_history
 from runner.storage.rundir import RunDirectory
+
+TABLES = ("results.parquet", "errors.parquet", "attempts.parquet")
+
+
+def seal(directory: RunDirectory) -> dict[str, Any]:
+    """What binds a summary to the files that it is of: the journal's content, and the tables' sizes."""
+    tables = {name: (directory.path / name).stat().st_size for name in TABLES if (directory.path / name).is_file()}
+    return {"journal": journal.checksum(directory.journal_path), "tables": tables}
+
+
+def finished(directory: RunDirectory) -> dict[str, Any] | None:
+    """The summary of a run in which nothing is left to do: every task has ended, and its tables are there."""
+    if not directory.summary_path.is_file() or not directory.journal_path.is_file():
+        return None
+    summary = directory.read_json(directory.summary_path)
+    if summary["exit_code"] not in (0, 3) or summary["tasks"]["open"] or summary.get("files") != seal(directory):
+        return None
+    return summary
 
 
 def status_of(path: Path) -> dict[str, Any]:

@@ -79,6 +79,36 @@ def test_resume_of_a_finished_run_ends_with_0_and_sends_nothing(command, gateway
     assert gateway.meter()["statuses"] == {}
 
 
+def test_a_finished_run_is_left_as_it_is(command, gateway, rows, tmp_path) -> None:
+    """With nothing left to do, neither input nor journal is gone through, and no table is written again."""
+    run = tmp_path / "run"
+    command("run", rows(3), "-m", MODEL, "--out", run, env=gateway.env)
+    before = {path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.stat().st_size) for path in run.iterdir()}
+    done = command("resume", run, env=gateway.env)
+    after = {path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.stat().st_size) for path in run.iterdir()}
+    assert {name for name in before if before[name] != after[name]} <= {"lock"}
+    assert done.out.startswith("Nothing is left to do")
+
+
+@pytest.mark.parametrize("name", ["results.parquet", "attempts.parquet"])
+def test_a_table_that_is_gone_is_made_again(command, gateway, rows, tmp_path, name) -> None:
+    """Tables can be thrown away."""
+    command("run", rows(3), "-m", MODEL, "--out", tmp_path / "run", env=gateway.env)
+    (tmp_path / "run" / name).unlink()
+    done = command("resume", tmp_path / "run", env=gateway.env)
+    assert done.code == 0
+    assert "Nothing is left to do" not in done.out
+    assert (tmp_path / "run" / name).exists()
+
+
+def test_a_journal_that_was_touched_is_gone_through(command, gateway, rows, tmp_path) -> None:
+    """What the summary says is of this journal, byte for byte, or of none."""
+    journal = tmp_path / "run" / "journal.jsonl"
+    command("run", rows(3), "-m", MODEL, "--out", tmp_path / "run", env=gateway.env)
+    journal.write_bytes(journal.read_bytes().replace(b'"row":1', b'"row":2', 1))
+    assert command("resume", tmp_path / "run", env=gateway.env).code == 8
+
+
 # 2
 
 
