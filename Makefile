@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench bench-peers bench-overhead bench-virtual lock clean
+.PHONY: demo test lint bench bench-peers bench-overhead bench-virtual bench-million lock clean
 
 demo: .venv/installed
 	$(BIN)/runner run jobs/sections --gateway local
@@ -32,6 +32,9 @@ bench-overhead: .venv/installed-dev
 
 bench-virtual: .venv/installed-bench
 	$(BIN)/python benchmarks/virtual.py
+
+bench-million: .venv/installed-dev
+	$(BIN)/python benchmarks/million.py
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "runner needs Python 3.11 or later; set PYTHON=...")'
