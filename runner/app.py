@@ -59,6 +59,7 @@ from runner.storage.states import finished, seal
 
 JITTER_SECONDS = 0.05
 """By how much requests may overtake each other on the way."""
+UNSEEN = "The input was not looked over to its end: the tables end with the last row that was answered."
 DRAIN_SECONDS = 60.0
 """How long an interrupted run waits for what is in flight."""
 
@@ -438,7 +439,7 @@ def _finish(session: Session, ending: Ending, ratios: Mapping[str, float]) -> Fi
     directory, history, prepared = session.directory, session.history, session.prepared
     if not prepared.survey.complete:
         prepared.cut(history.last)
-        prepared.notices.append("The run ended before its input was looked over: the tables end with the last answer.")
+        ending = replace(ending, reason=f"{ending.reason}\n{UNSEEN}")
     write_tables(prepared, directory, history, _open_status(ending))
     if ending.exit_code == 0 and history.tally.statuses[Status.ERRORED]:
         ending = Ending(3)

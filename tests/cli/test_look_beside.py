@@ -293,6 +293,7 @@ def test_a_resume_completes_a_look_that_was_not(run, begun, command, gateway, tm
     done = run(SOUND, "--max-total-tokens", "600")
     assert done.code == (7 if look is broken else 4)
     assert manifest(tmp_path)["input"]["digest"] is None
+    assert "the tables end with the last row that was answered" in done.err
     assert adds_up(tmp_path)
     begun(at_once)
     done = command("resume", tmp_path / "run", "--max-total-tokens", "1000000", env=gateway.env)
