@@ -9,7 +9,6 @@ import pytest
 from runner.core.catalog import Catalogue, Family, Model
 from runner.core.errors import UsageError
 from runner.core.job import Job
-from runner.core.lengths import FIRST_CAP
 from runner.core.limits import Allowance, Limits
 from runner.core.prompt import Prompt, RowError
 from runner.core.schedule import Task
