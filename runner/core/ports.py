@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from runner.core.catalog import Model
 from runner.core.limits import Limit
@@ -59,6 +59,20 @@ class Refusal:
         return f"<Refusal until {self.until:.3f}: {self.limit}>"
 
 
+class Room(NamedTuple):
+    """What may be taken at this moment, of each measure; infinity where nothing limits it."""
+
+    input: float
+    output: float
+    total: float
+
+    def fits(self, charge: Charge) -> bool:
+        """Whether a charge may be taken."""
+        return (
+            charge.input <= self.input and charge.output <= self.output and charge.input + charge.output <= self.total
+        )
+
+
 class Refused(enum.Enum):
     """What a 429 is to a ledger."""
 
@@ -72,6 +86,12 @@ class Ledger(Protocol):
 
     def take(self, model: str, charge: Charge, now: float) -> Lease | Refusal:
         """Hold a charge against all limits of a model's budget, or none."""
+
+    def refusal(self, model: str, charge: Charge, now: float) -> Refusal | None:
+        """What `take` would answer, without taking anything: None where it would be a lease."""
+
+    def room(self, model: str, now: float) -> Room:
+        """What a model's budget has room for, without anything being sent only to find out."""
 
     def settle(self, lease: Lease, charge: Charge, now: float, counted_at: float | None = None) -> None:
         """Replace a lease's guess by the truth; exactly once for each lease.

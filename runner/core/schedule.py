@@ -12,10 +12,8 @@ engine under asyncio, the plan in virtual time) reports every landing back. Its 
 
 from __future__ import annotations
 
-import bisect
 import heapq
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -30,6 +28,7 @@ from runner.core.lag import Lag
 from runner.core.lengths import Lengths
 from runner.core.limits import Budget, Limit
 from runner.core.ports import Lease, Ledger, Refusal, Refused
+from runner.core.queues import Queue
 from runner.core.retry import Action
 from runner.core.values import Charge, Failure, Kind, Outcome, Reply, Request, Status, Usage
 from runner.core.waiting import Cause, cause_of
@@ -127,53 +126,14 @@ class Landing:
     retry_at: float | None = None
 
 
-class _Queue:
-    """Tasks that the same models may answer, by size class, each class in order of age."""
-
-    __slots__ = ("classes", "length", "models")
-
-    def __init__(self, models: tuple[str, ...]) -> None:
-        self.models = models
-        self.classes: dict[tuple[int, int], deque[Task]] = {}
-        self.length = 0
-
-    @staticmethod
-    def _class(task: Task) -> tuple[int, int]:
-        cap = task.least if task.free else max(task.caps.values())
-        return int(4 * math.log2(task.size.text + 1)), int(4 * math.log2(cap + 1))
-
-    def push(self, task: Task) -> None:
-        line = self.classes.setdefault(self._class(task), deque())
-        if line and task.sequence < line[-1].sequence:
-            bisect.insort(line, task, key=lambda other: other.sequence)
-        else:
-            line.append(task)
-        self.length += 1
-
-    def heads(self) -> list[tuple[tuple[int, int], Task]]:
-        if len(self.classes) == 1:
-            return [(key, line[0]) for key, line in self.classes.items()]
-        return sorted(((key, line[0]) for key, line in self.classes.items()), key=lambda head: head[1].sequence)
-
-    def pop(self, key: tuple[int, int]) -> Task:
-        line = self.classes[key]
-        task = line.popleft()
-        if not line:
-            del self.classes[key]
-        self.length -= 1
-        return task
-
-    def drain(self) -> Iterator[Task]:
-        while self.classes:
-            yield self.pop(next(iter(self.classes)))
-
-
 @dataclass(slots=True)
 class _Blocked:
     """A model that has no room for anything that waits for it."""
 
     until: float
     limits: set[Limit]
+    first: list[Task]
+    """Those that will fit first."""
 
 
 class Scheduler:
@@ -204,8 +164,8 @@ class Scheduler:
         self._lengths = lengths
         self.congestion = Congestion(most_in_flight)
         self.gates = Gates(window, rng)
-        self._queues: dict[tuple[str, ...], _Queue] = {}
-        self._of_model: dict[str, list[_Queue]] = {model: [] for model in budgets}
+        self._queues: dict[tuple[str, ...], Queue] = {}
+        self._of_model: dict[str, list[Queue]] = {model: [] for model in budgets}
         self._later: list[tuple[float, int, Task]] = []
         self._sequence = 0
         self._in_flight: dict[Ask, None] = {}
@@ -243,7 +203,7 @@ class Scheduler:
             return Finished(task, task.models[0], Status.ERRORED, self._lost[task.models[0]])
         queue = self._queues.get(usable)
         if queue is None:
-            queue = self._queues[usable] = _Queue(usable)
+            queue = self._queues[usable] = Queue(usable)
             for model in usable:
                 self._of_model[model].append(queue)
                 self._of_model[model].sort(key=lambda q: len(q.models))
@@ -342,35 +302,55 @@ class Scheduler:
         return round(seconds / self._window, 2)
 
     def _try(self, model: str, now: float) -> Ask | None:
-        blocked = _Blocked(math.inf, set())
-        refused: list[Charge] = []
         draining = self._draining.get(model)
+        newest = math.inf if draining is None else draining.sequence
+        room = self._ledger.room(model, now)
         for queue in self._of_model[model]:
-            oldest: Task | None = None
-            for key, task in queue.heads() if queue.length else ():
-                if draining is not None and task.sequence > draining.sequence:
-                    continue
-                charge = self._charge(task, model)
-                reason = self._spending.refuses(model, charge)
-                if reason is not None:
-                    self.stop(reason)
-                    return None
-                if any(charge.input >= small.input and charge.output >= small.output for small in refused):
-                    continue
-                lease = self._ledger.take(model, charge, now)
+            if not queue.length:
+                continue
+            key, passed = queue.oldest_that_fits(model, room, self._charge, now, newest)
+            if passed is not None and self._has_waited(passed, now):
+                self._draining[model] = passed
+                newest = passed.sequence
+                if key is not None and queue.lines[key].tasks[0].sequence > newest:
+                    key = None
+            if key is None:
+                continue
+            task = queue.lines[key].tasks[0]
+            ask = self._take(queue, key, model, now)
+            if ask is not None and passed is not None and passed.sequence < task.sequence:
+                passed.passed_since = min(passed.passed_since, now)
+            if ask is not None or self.stopped is not None:
+                return ask
+        return self._block(model, newest, now)
+
+    def _has_waited(self, task: Task, now: float) -> bool:
+        return now - task.passed_since >= self._window / 2 and task not in self._draining.values()
+
+    def _take(self, queue: Queue, key: tuple[int, int], model: str, now: float) -> Ask | None:
+        """Send the head of a line, if the caps of the run and the ledger have room for what it costs by now."""
+        charge = self._charge(queue.lines[key].tasks[0], model)
+        reason = self._spending.refuses(model, charge)
+        if reason is not None:
+            self.stop(reason)
+            return None
+        lease = self._ledger.take(model, charge, now)
+        return self._send(queue.pop(key), model, lease, now) if isinstance(lease, Lease) else None
+
+    def _block(self, model: str, newest: float, now: float) -> Ask | None:
+        """Nothing fits: note until when, by what will fit first; unless the ledger wants it to find out more."""
+        blocked = _Blocked(math.inf, set(), [])
+        for queue in self._of_model[model]:
+            for key, task in queue.smallest(model, self._charge, now, newest) if queue.length else ():
+                lease = self._ledger.take(model, self._charge(task, model), now)
                 if isinstance(lease, Lease):
-                    if oldest is not None:
-                        oldest.passed_since = min(oldest.passed_since, now)
                     return self._send(queue.pop(key), model, lease, now)
                 blocked.until = min(blocked.until, lease.until)
                 blocked.limits.add(lease.limit)
+                blocked.first.append(task)
                 if lease.any_size:
                     self._blocked[model] = blocked
                     return None
-                refused.append(charge)
-                oldest = oldest or task
-                if now - task.passed_since >= self._window / 2 and task not in self._draining.values():
-                    self._draining[model] = draining = task
         self._blocked[model] = blocked
         return None
 
@@ -539,10 +519,24 @@ class Scheduler:
         self._spending.settle(ask.model, held, usage)
         if not self._blocked:
             return
-        for limit in self._budgets[ask.model]:
-            if limit.of(charge) < limit.of(held) or now - ask.at >= limit.window:
-                for model in [m for m, blocked in self._blocked.items() if limit in blocked.limits]:
-                    del self._blocked[model]
+        freed = {
+            limit
+            for limit in self._budgets[ask.model]
+            if limit.of(charge) < limit.of(held) or now - ask.at >= limit.window
+        }
+        for model, blocked in tuple(self._blocked.items()) if freed else ():
+            if not freed.isdisjoint(blocked.limits):
+                self._look_again(model, blocked, now)
+
+    def _look_again(self, model: str, blocked: _Blocked, now: float) -> None:
+        """Some of what a model was waiting for has come back."""
+        refusals = [self._ledger.refusal(model, self._charge(task, model), now) for task in blocked.first]
+        if None in refusals:
+            del self._blocked[model]
+            return
+        known = [refusal for refusal in refusals if refusal is not None]
+        blocked.until = min(refusal.until for refusal in known)
+        blocked.limits |= {refusal.limit for refusal in known}
 
     @property
     def pending_models(self) -> Mapping[str, Failure]:

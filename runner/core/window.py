@@ -137,6 +137,18 @@ class Window:
             until = min(until, self._probe_at(amount, until, now))
         return (now if until <= now else max(until, now + self.limit.window * LEAST_STEP)), False
 
+    def room(self, now: float) -> float:
+        """The largest amount that may be sent now; what fits nowhere else goes alone."""
+        if max(self._not_before, self._next_at - self.limit.window * SLACK) > now:
+            return 0.0
+        mirror, believed = self.mirror, self.belief.amount(now)
+        if isinstance(mirror, Bucket):
+            mirror.rate = max(1.0, believed) / self.limit.window
+            level = mirror.level(now)
+            return math.inf if level >= 0.99 * mirror.burst else level - mirror.reserve
+        used = mirror.used(now)
+        return math.inf if used <= 0 else believed - used - (0.0 if self._gives_back else MARGIN * believed)
+
     def _fits_at(self, amount: int, now: float) -> float:
         mirror, believed = self.mirror, self.belief.amount(now)
         if isinstance(mirror, Bucket):

@@ -7,13 +7,14 @@ Amounts are whole numbers, so nothing drifts.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 
 from runner.core.errors import BrokenInvariant
 from runner.core.knowledge import Facts, limit_key
 from runner.core.limits import ALL, Budget, Limit
 from runner.core.mirrors import SlidingLog, Take
-from runner.core.ports import Lease, Refusal, Refused
+from runner.core.ports import Lease, Refusal, Refused, Room
 from runner.core.values import Charge, Failure, Measure
 from runner.core.window import Window
 
@@ -32,6 +33,10 @@ class Log:
     def when(self, amount: int, now: float) -> tuple[float, bool]:
         """The moment at which `amount` fits; `now` if it fits already."""
         return self._log.when(amount, self.limit.amount, now), False
+
+    def room(self, now: float) -> float:
+        """The largest amount that fits now."""
+        return self.limit.amount - self._log.used(now)
 
     def take(self, amount: int, now: float) -> Take:
         """Hold an amount from now on."""
@@ -59,6 +64,8 @@ class Log:
         """It teaches nothing."""
         return False
 
+
+NO_ROOM = Room(-1.0, -1.0, -1.0)
 
 MEANT: Mapping[Measure | None, tuple[Measure, ...]] = {
     None: ("input", "output", "total"),
@@ -99,28 +106,39 @@ class MemoryLedger:
 
     def take(self, model: str, charge: Charge, now: float) -> Lease | Refusal:
         """Hold a charge against every limit of a model's budget, or say which limit has no room and until when."""
+        refusal = self.refusal(model, charge, now)
+        if refusal is not None:
+            return refusal
         windows = self._budgets[model]
-        for window in windows:
-            until, any_size = window.when(window.limit.of(charge), now)
-            if until > now:
-                return Refusal(until, window.limit, True) if any_size else self._refusal(windows, charge, now)
         return Lease(model, charge, now, [window.take(window.limit.of(charge), now) for window in windows])
+
+    def refusal(self, model: str, charge: Charge, now: float) -> Refusal | None:
+        """What `take` would answer, without taking anything: None where it would be a lease."""
+        last, limit = now, None
+        for window in self._budgets[model]:
+            until, any_size = window.when(window.limit.of(charge), now)
+            if until > now and any_size:
+                return Refusal(until, window.limit, True)
+            if until > last:
+                last, limit = until, window.limit
+        return None if limit is None else Refusal(last, limit)
+
+    def room(self, model: str, now: float) -> Room:
+        """What a model's budget has room for, without anything being sent only to find out."""
+        least = {"input": math.inf, "output": math.inf, "total": math.inf}
+        for window in self._budgets[model]:
+            room, measure = window.room(now), window.limit.measure
+            if measure == "requests":
+                if room < 1:
+                    return NO_ROOM
+            elif room < least[measure]:
+                least[measure] = room
+        return Room(**least)
 
     def restore(self, model: str, charge: Charge, at: float) -> None:
         """Count what an earlier session spent at a moment before now, whether it fits or not; oldest first."""
         for window in self._budgets[model]:
             window.restore(window.limit.of(charge), at)
-
-    @staticmethod
-    def _refusal(windows: tuple[Window | Log, ...], charge: Charge, now: float) -> Refusal:
-        until, limit = now, windows[0].limit
-        for window in windows:
-            fits_at, any_size = window.when(window.limit.of(charge), now)
-            if any_size:
-                return Refusal(fits_at, window.limit, True)
-            if fits_at > until:
-                until, limit = fits_at, window.limit
-        return Refusal(until, limit)
 
     def settle(self, lease: Lease, charge: Charge, now: float, counted_at: float | None = None) -> None:
         """Replace a lease's guess by what was really spent. Each lease is settled exactly once.
