@@ -53,7 +53,7 @@ class Line:
 class Queue:
     """Tasks that the same models may answer."""
 
-    __slots__ = ("_order", "length", "lines", "models")
+    __slots__ = ("_oldest", "_order", "length", "lines", "models")
 
     def __init__(self, models: tuple[str, ...]) -> None:
         self.models = models
@@ -61,6 +61,8 @@ class Queue:
         """By size, on a logarithmic scale: of the input, and of the output."""
         self._order: list[tuple[int, int]] = []
         """The keys of the lines, the least input first."""
+        self._oldest: tuple[int, int] | None = None
+        """The key of the line with the oldest head; None until it is asked for."""
         self.length = 0
 
     @staticmethod
@@ -76,12 +78,16 @@ class Queue:
             line = self.lines[key] = Line()
             bisect.insort(self._order, key)
         line.push(task)
+        if self._oldest is not None and task.sequence < self._age(self._oldest):
+            self._oldest = key
         self.length += 1
 
     def pop(self, key: tuple[int, int]) -> Task:
         """Take out the head of a line."""
         line = self.lines[key]
         task = line.tasks.popleft()
+        if key == self._oldest:
+            self._oldest = None
         if not line.tasks:
             del self.lines[key]
             self._order.remove(key)
@@ -97,26 +103,39 @@ class Queue:
         self, model: str, room: Room, charge: Callable[[Task, str], Charge], now: float, newest: float
     ) -> tuple[tuple[int, int] | None, Task | None]:
         """The line of the oldest task that fits, and the oldest that does not; of those up to `newest` in sequence."""
+        if self._oldest is None:
+            self._oldest = min(self._order, key=self._age)
+        oldest = self._oldest
+        head = self.lines[oldest].tasks[0]
+        if head.sequence <= newest and room.fits(self.lines[oldest].charge(model, charge, now)):
+            return oldest, None
         best: tuple[int, int] | None = None
-        first, passed, too_large = newest + 1, None, math.inf
+        first, passed = newest + 1, None
+        too_large = too_long = math.inf
         for key in self._order:
             line = self.lines[key]
             head = line.tasks[0]
             sequence = head.sequence
             if sequence > newest:
                 continue
-            if sequence < first and key[0] <= too_large:
+            if sequence < first and key[0] <= too_large and key[1] < too_long:
                 cost = line.charge(model, charge, now)
                 if room.fits(cost):
                     best, first = key, sequence
                     continue
+                # What is larger does not fit either; within the width of a line that is taken to be so.
                 if cost.input > room.input:
-                    too_large = key[0] + 1  # what is larger by more than a line's width does not fit either
+                    too_large = key[0]
+                if cost.output > room.output:
+                    too_long = min(too_long, key[1])
             elif sequence > first:
                 continue  # it is neither sent nor passed
             if passed is None or sequence < passed.sequence:
                 passed = head
         return best, passed
+
+    def _age(self, key: tuple[int, int]) -> int:
+        return self.lines[key].tasks[0].sequence
 
     def smallest(
         self, model: str, charge: Callable[[Task, str], Charge], now: float, newest: float

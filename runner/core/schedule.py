@@ -177,6 +177,8 @@ class Scheduler:
         self._lost: dict[str, Failure] = {}
         self._pending: dict[str, Failure] = {}
         self._work = {model: Charge(0, 0, 0) for model in budgets}
+        self._windows = dict.fromkeys(budgets, 0.0)
+        """That work, in windows of the limit that it takes most of."""
         self._more = True
         self.stopped: str | Failure | None = None
         self._failing_since: float | None = None
@@ -186,10 +188,7 @@ class Scheduler:
 
     def expect(self, model: str, charge: Charge) -> None:
         """Tell of work that only this model can do, before it is offered."""
-        known = self._work[model]
-        self._work[model] = Charge(
-            known.requests + charge.requests, known.input + charge.input, known.output + charge.output
-        )
+        self._expect(model, self._work[model] + charge)
 
     def offer(self, task: Task) -> Finished | None:
         """Add a task; its end, if none of its models can be used any more."""
@@ -279,13 +278,13 @@ class Scheduler:
     def _order(self, now: float) -> list[str]:
         ready = []
         for model, queues in self._of_model.items():
-            if not any(queue.length for queue in queues) or model in self._lost or model in self._pending:
-                continue
             blocked = self._blocked.get(model)
             if blocked is not None:
                 if blocked.until > now:
                     continue
                 del self._blocked[model]
+            if not _has_work(queues) or model in self._lost or model in self._pending:
+                continue
             if self.gates.wait(model, now) <= now:
                 ready.append(model)
         if len(ready) > 1:
@@ -293,13 +292,13 @@ class Scheduler:
         return ready
 
     def _urgency(self, model: str, now: float) -> tuple[float, float, int]:
-        return -self._windows_of_work(model), self._ledger.use(model, now), self._in_flight_of[model]
+        return -self._windows[model], self._ledger.use(model, now), self._in_flight_of[model]
 
-    def _windows_of_work(self, model: str) -> float:
-        """How many windows a model's own work still takes, coarsely: models within a hundredth count as equal."""
-        work = self._work[model]
+    def _expect(self, model: str, work: Charge) -> None:
+        """So much is left that only this model can do; in windows, models within a hundredth count as equal."""
+        self._work[model] = work
         seconds = max((limit.of(work) / limit.amount * limit.window for limit in self._budgets[model]), default=0.0)
-        return round(seconds / self._window, 2)
+        self._windows[model] = round(seconds / self._window, 2)
 
     def _try(self, model: str, now: float) -> Ask | None:
         draining = self._draining.get(model)
@@ -366,9 +365,8 @@ class Scheduler:
         self._spending.hold(model, lease.charge)
         if len(task.models) == 1:
             work, spent = self._work[model], lease.charge
-            self._work[model] = Charge(
-                max(0, work.requests - 1), max(0, work.input - spent.input), max(0, work.output - spent.output)
-            )
+            left = max(0, work.requests - 1), max(0, work.input - spent.input), max(0, work.output - spent.output)
+            self._expect(model, Charge(*left))
         self.gates.sent(model, ask)
         return ask
 
@@ -380,7 +378,7 @@ class Scheduler:
         if ends is not None and ends > now:
             until = min(until, ends)
         for model, queues in self._of_model.items():
-            if model in self._lost or model in self._pending or not any(queue.length for queue in queues):
+            if model in self._lost or model in self._pending or not _has_work(queues):
                 continue
             blocked = self._blocked.get(model)
             opens = self.gates.wait(model, now)
@@ -578,6 +576,10 @@ class Scheduler:
             yield from queue.drain()
         while self._later:
             yield heapq.heappop(self._later)[2]
+
+
+def _has_work(queues: list[Queue]) -> bool:
+    return any(queue.length for queue in queues)
 
 
 __all__ = ["Ask", "Done", "Finished", "Landing", "Refusal", "Scheduler", "Task", "Wait"]

@@ -210,5 +210,8 @@ class MemoryLedger:
 
     def use(self, model: str, now: float) -> float:
         """The fullest of a model's own windows, as a fraction of its limit; 0 without limits."""
-        own = (window for window in self._budgets[model] if window.limit.scope == model)
-        return max((window.used(now) / window.limit.amount for window in own), default=0.0)
+        fullest = 0.0
+        for window in self._budgets[model]:
+            if window.limit.scope == model:
+                fullest = max(fullest, window.used(now) / window.limit.amount)
+        return fullest
