@@ -7,6 +7,7 @@ carries it out (`server`) calls `finish` when that time is over; only then is un
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -24,6 +25,10 @@ from runner.simulator.config import Simulator
 from runner.simulator.dialects import DIALECTS, Dialect
 from runner.simulator.errors import Answer
 from runner.simulator.faults import How
+
+
+CAPS = re.compile(rb'"(max_tokens|max_completion_tokens|max_output_tokens|maxOutputTokens)": ?\d+,?')
+"""Output caps in a body, in every dialect's words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,12 +203,12 @@ class Gateway:
 
     def _measured(self, asked: Asked, model: Model, dialect: Dialect, raw: bytes) -> Read | Answer:
         """Count the input, once for each body, and let the model check the request."""
-        hashed = hashlib.sha256(raw)
         # Gemini's body names no model, and two dialects can say the same words.
-        hashed.update(f"{dialect.name}/{model.short}".encode())
-        digest = hashed.digest()
-        body = self._bodies.setdefault(digest, Body())
-        key = int.from_bytes(digest[:8]) ^ (self._config.seed * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF)
+        asked_of = f"{dialect.name}/{model.short}".encode()
+        body = self._bodies.setdefault(hashlib.sha256(raw + asked_of).digest(), Body())
+        # What a model says does not depend on how much it was allowed to say.
+        luck = hashlib.sha256(CAPS.sub(b"", raw) + asked_of).digest()
+        key = int.from_bytes(luck[:8]) ^ (self._config.seed * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF)
         if body.input_tokens is None:
             text = self._count(asked.everything)
             messages = len(asked.turns) + bool(asked.system)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.core.knowledge import MOST_LENGTHS, Knowledge, Ratio, limit_key
@@ -66,6 +66,7 @@ json_values = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(["limits", "ratios", "output_caps", "lengths"]), json_values))
 def test_whatever_a_file_holds_it_is_read(table: dict[str, Any]) -> None:
     """Nothing in it can stop a run."""
