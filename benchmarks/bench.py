@@ -21,11 +21,11 @@ from typing import Any
 from harness import Measured, gateway, measured, note, runner
 from least import least_seconds
 from plots import plot
-from scenarios import KINDS, LIMITS, SCENARIOS, WINDOW, Scenario
+from scenarios import KINDS, SCENARIOS, Scenario, limits
 
 PEERS = ("openai", "litellm", "async-batch-llm")
-PATIENCE = 600.0
-"""Seconds after which a client is stopped."""
+PATIENCE = 60.0
+"""Windows after which a client is stopped."""
 QUICK = 4
 """By how much fewer rows there are with --quick."""
 
@@ -56,6 +56,8 @@ class Line:
     cpu: float
     """Seconds of processor time that it used."""
     megabytes: float
+    code: int
+    """The exit code of the client's process."""
     over: list[str]
     """Limits that let more through than their rule allows, which would be a fault of the gateway's."""
 
@@ -69,22 +71,28 @@ class Line:
         """The least possible time for one taken."""
         return self.least / self.taken if self.taken else 0.0
 
+    @property
+    def remark(self) -> str:
+        """What should not be."""
+        failed = [f"exit code {self.code}"] if self.code else []
+        return ", ".join([*failed, *(f"{name} exceeded" for name in self.over)])
+
     def cells(self) -> list[str]:
         """The line of the table."""
         again = "" if self.again is None else f"{self.again:.2f}"
         counts = [f"{number:,}" for number in (self.rows, self.answered, self.lost, self.twice)]
         times = [f"{self.taken:.1f}", f"{self.least:.1f}", f"{self.share:.3f}", f"{self.refused:.2f}", again]
-        return [self.scenario, self.window, str(self.seed), self.client, *counts, *times, ", ".join(self.over)]
+        return [self.scenario, self.window, str(self.seed), self.client, *counts, *times, self.remark]
 
 
 TITLES = ("scenario", "window", "seed", "client", "rows", "answered", "lost", "twice")
-TITLES += ("taken", "least", "share", "429%", "again%", "over")
+TITLES += ("taken", "least", "share", "429%", "again%", "")
 WIDTHS = (17, 9, 5, 16, 10, 10, 8, 6, 8, 8, 7, 7, 7, 0)
 
 
 def show(cells: list[str]) -> None:
     """One line of the table; words to the left, figures to the right."""
-    words = ("scenario", "window", "client", "over")
+    words = ("scenario", "window", "client", "")
     placed = zip(cells, TITLES, WIDTHS, strict=True)
     note("".join(f"{cell:<{width}}" if title in words else f"{cell:>{width - 1}} " for cell, title, width in placed))
 
@@ -97,6 +105,8 @@ class Work:
     kind: str
     seed: int
     count: int
+    window: float
+    """Seconds."""
     folder: Path
 
     @property
@@ -111,7 +121,7 @@ class Work:
 
     def write(self) -> None:
         """Write the files."""
-        self.limits.write_text(LIMITS)
+        self.limits.write_text(limits(self.window))
         with self.rows.open("w") as file:
             for row in self.scenario.prompts(self.count, self.kind, self.seed):
                 file.write(json.dumps(row) + "\n")
@@ -122,30 +132,41 @@ class Work:
         words += ["-m", ",".join(given.models), "--limits", str(self.limits), *given.words]
         return runner(*words, *([f"--max-tokens={given.cap}"] if given.cap else []))
 
-    def peer(self, python: str, name: str) -> list[str]:
-        """The command of a peer, which reads all this from one argument."""
+    def peer(self, python: str, client: str) -> list[str]:
+        """The command of a peer, which reads all this from one argument; NAME?KEY=VALUE&... changes its setting."""
+        name, _, changes = client.partition("?")
         given = {
             "rows": str(self.rows),
             "models": self.scenario.models,
             "cap": self.scenario.cap,
-            "window": WINDOW,
+            "window": self.window,
         }
+        for key, _, text in (change.partition("=") for change in changes.split("&") if change):
+            given[key] = _value(text)
         return [python, str(Path(__file__).with_name("peers.py")), name, json.dumps(given)]
+
+
+def _value(text: str) -> Any:
+    """A value of a peer's setting, which is JSON or else a word."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def play(work: Work, client: str, python: str, again: bool, out: Path) -> Line:
     """Run one client, and read the meter."""
-    start = ["--limits", str(work.limits), *work.scenario.options(work.kind, work.seed)]
+    start = ["--limits", str(work.limits), *work.scenario.options(work.kind, work.seed, work.window)]
     # What a run learns must neither come from elsewhere nor stay.
     homes = {f"XDG_{name}_HOME": str(work.folder / name) for name in ("STATE", "DATA", "CACHE", "CONFIG")}
     with gateway(*start) as local:
         command = work.ours(1) if client == "runner" else work.peer(python, client)
-        run = measured(command, local.url, patience=PATIENCE, env=homes)
-        meter = local.meter(every=WINDOW / 20)
+        run = measured(command, local.url, patience=PATIENCE * work.window, env=homes)
+        meter = local.meter(every=work.window / 20)
         second = None
         if again and client == "runner":
             local.reset()
-            measured(work.ours(2), local.url, patience=PATIENCE, env=homes)
+            measured(work.ours(2), local.url, patience=PATIENCE * work.window, env=homes)
             second = refused(local.meter())
     name = "-".join([work.scenario.name, work.kind, str(work.seed), client])
     plot(meter, name, out / f"{name}.png")
@@ -167,7 +188,8 @@ def line(work: Work, client: str, run: Measured, meter: dict[str, Any], again: f
         taken=(meter["last_done"] or 0.0) - (meter["first_asked"] or 0.0),
         least=least_seconds(meter, pinned=work.scenario.pinned),
         refused=refused(meter),
-        over=over(meter),
+        code=run.exit_code,
+        over=exceeded(meter),
         again=again,
         wall=round(run.wall, 2),
         cpu=round(run.cpu, 2),
@@ -181,7 +203,7 @@ def refused(meter: dict[str, Any]) -> float:
     return 100 * statuses.get("429", 0) / max(1, sum(statuses.values()))
 
 
-def over(meter: dict[str, Any]) -> list[str]:
+def exceeded(meter: dict[str, Any]) -> list[str]:
     """Limits of which more was in force than there is; a bucket gives its content and one refill in a window."""
     most = {
         name: one["limit"] * (1 + one["burst"] * (one["window"] == "bucket")) for name, one in meter["limits"].items()
@@ -209,6 +231,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="how many seeds")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the first of them")
     parser.add_argument("--rows", type=int, metavar="N", help="instead of the scenario's own number")
+    parser.add_argument(
+        "--window-seconds", type=float, default=10.0, metavar="S", help="60 is real speed; 10 if not given"
+    )
     parser.add_argument("--quick", action="store_true", help="a quarter of the rows")
     parser.add_argument("--again", action="store_true", help="a second run of each, after what the first has learned")
     parser.add_argument("--peers", metavar="PYTHON", help="run the peers too, under the Python that has them")
@@ -227,7 +252,9 @@ def main() -> None:
     for scenario, kind, seed in chosen(options):
         count = options.rows or scenario.rows // (QUICK if options.quick else 1)
         with tempfile.TemporaryDirectory() as folder:
-            work = Work(scenario=scenario, kind=kind, seed=seed, count=count, folder=Path(folder))
+            work = Work(
+                scenario=scenario, kind=kind, seed=seed, count=count, window=options.window_seconds, folder=Path(folder)
+            )
             work.write()
             for client in clients:
                 done = play(work, client, options.peers or "", options.again, options.out)

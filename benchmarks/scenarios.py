@@ -1,6 +1,6 @@
 """What the benchmark runs: workloads, what the gateway does meanwhile, and the kinds of window it counts by.
 
-A minute's budgets are compressed into a window of ten seconds, latencies with them: six minutes pass in one. The
+A minute's budgets are compressed into a window of ten seconds, or of another length, and latencies with them. The
 limits that a client is told are always the page's; what the gateway really does differs by scenario.
 """
 
@@ -14,14 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WINDOW = 10.0
-"""Seconds of a window; at real speed it has sixty."""
-SCALE = WINDOW / 60
-INPUT, OUTPUT, COMBINED = 200_000, 20_000, 1_100_000
-"""Tokens per window: of each model, of each model, of all together."""
-REQUESTS = 600
-"""A second and model: a hundred, compressed."""
-LIMITS = f"window_seconds = {WINDOW:g}\n[per_model]\nrequests_per_second = {REQUESTS}\n"
+INPUT = 200_000
+"""Input tokens per window and model."""
+REQUESTS = 100
+"""A second and model, at real speed."""
 POOL = ("gpt-5-4", "gpt-5-4-mini", "gpt-5-4-nano", "gpt-5-1", "claude-haiku-4-5", "claude-sonnet-4-6")
 CHARACTERS = 4.8
 """Of the samples' descriptions, for one token."""
@@ -39,7 +35,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 BURSTS = {"bucket25": 0.25, "bucket10": 0.1}
 
 Draw = Callable[[random.Random], float]
-Happening = Callable[[random.Random], list[str]]
+Happening = Callable[[random.Random, float], list[str]]
+"""Options of the gateway, for a window of so many seconds."""
 
 
 def lognormal(mean: float, sigma: float) -> Draw:
@@ -47,23 +44,30 @@ def lognormal(mean: float, sigma: float) -> Draw:
     return lambda chance: chance.lognormvariate(math.log(mean) - sigma * sigma / 2, sigma)
 
 
-def _nothing(_: random.Random) -> list[str]:
+def limits(window: float) -> str:
+    """The limits file, where it differs from the page: a minute's budgets in a window of so many seconds."""
+    return f"window_seconds = {window:g}\n[per_model]\nrequests_per_second = {round(REQUESTS * 60 / window)}\n"
+
+
+def _nothing(_: random.Random, __: float) -> list[str]:
     return []
 
 
-def _neighbour(chance: random.Random) -> list[str]:
-    """Somebody takes 30 to 60 % of each model's input for 25 seconds."""
-    begin = chance.uniform(10, 15)
-    return [f"--neighbour={round(chance.uniform(0.3, 0.6) * INPUT)}:{begin:.1f}:{begin + 25:.1f}"]
+def _neighbour(chance: random.Random, window: float) -> list[str]:
+    """Somebody takes 30 to 60 % of each model's input for two and a half windows."""
+    begin = chance.uniform(1.0, 1.5) * window
+    return [f"--neighbour={round(chance.uniform(0.3, 0.6) * INPUT)}:{begin:.2f}:{begin + 2.5 * window:.2f}"]
 
 
-def _drop(chance: random.Random) -> list[str]:
-    return [f"--limit-change={chance.uniform(15, 25):.1f}:0.5"]
+def _drop(chance: random.Random, window: float) -> list[str]:
+    """All limits are halved."""
+    return [f"--limit-change={chance.uniform(1.5, 2.5) * window:.2f}:0.5"]
 
 
-def _outage(chance: random.Random) -> list[str]:
-    begin = chance.uniform(10, 20)
-    return [f"--outage={begin:.1f}:{begin + 8:.1f}"]
+def _outage(chance: random.Random, window: float) -> list[str]:
+    """Nothing but 503 for most of a window."""
+    begin = chance.uniform(1.0, 2.0) * window
+    return [f"--outage={begin:.2f}:{begin + 0.8 * window:.2f}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +112,11 @@ class Scenario:
             row = {"id": f"row-{number}", "prompt": prompt}
             yield {**row, "model": self.models[number % len(self.models)]} if self.pinned else row
 
-    def options(self, kind: str, seed: int) -> list[str]:
-        """What the gateway is started with."""
+    def options(self, kind: str, seed: int, window: float) -> list[str]:
+        """What the gateway is started with, for windows of so many seconds."""
         chance = random.Random(f"{self.name}:{seed}:gateway")
-        phase = f"--phase={chance.uniform(0, WINDOW):.2f}"
-        return [*KINDS[kind], phase, f"--time-scale={SCALE}", f"--seed={seed}", *self.gateway, *self.happens(chance)]
+        paces = [f"--phase={chance.uniform(0, window):.2f}", f"--time-scale={window / 60}", f"--seed={seed}"]
+        return [*KINDS[kind], *paces, *self.gateway, *self.happens(chance, window)]
 
 
 SECTION = (ROOT / "samples/section.jinja").read_text("utf-8")
