@@ -116,7 +116,8 @@ class Gateway:
             self._last_done = now
             if exchange.answer.status == 200 and exchange.how is How.SEND:
                 exchange.body.answered += 1
-                self._quickest = min(exchange.delay, self._quickest or exchange.delay)
+                quickest = exchange.delay if self._quickest is None else self._quickest
+                self._quickest = min(exchange.delay, quickest)
 
     def meter(self, every: float | None = None) -> dict[str, Any]:
         """What a run really took, for whoever checks it afterwards; with `every` also in each so many seconds.

@@ -13,6 +13,7 @@ import math
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -42,6 +43,7 @@ class RunningSimulator:
         self._stopping = asyncio.Event()
         self._runner: web.ServerRunner | None = None
         self.url = ""
+        self._started = self._loop.time()
         self.reset()
 
     def __repr__(self) -> str:
@@ -54,9 +56,12 @@ class RunningSimulator:
         await self.stop()
 
     def reset(self) -> None:
-        """Forget everything, and begin to count time anew."""
-        self._gateway = Gateway(self._config, self._catalogue)
+        """Forget everything, and begin to count time anew; calendar windows stay where they are."""
         self._zero = self._loop.time()
+        config = self._config
+        if config.phase is not None:
+            config = replace(config, phase=config.phase - (self._zero - self._started))
+        self._gateway = Gateway(config, self._catalogue)
 
     def meter(self, every: float | None = None) -> dict[str, Any]:
         """What was really taken; see `Gateway.meter`."""

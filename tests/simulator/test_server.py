@@ -453,6 +453,16 @@ async def test_the_meter_says_when_it_was_taken(simulate: Any, post: Any) -> Non
                 assert got.status == 400
 
 
+async def test_a_reset_leaves_calendar_windows_where_they_are(simulate: Any) -> None:
+    """A phase counts from the start of the simulator, so that what a client has learned of it stays true."""
+    simulator = await simulate(window="fixed", phase=30.0)
+    first = simulator.meter()["limits"]["input/combined"]["phase"]
+    simulator.reset()
+    second = simulator.meter()["limits"]["input/combined"]["phase"]
+    assert first == pytest.approx(30, abs=5)
+    assert first - 5 < second < first
+
+
 async def test_one_body_to_two_models_is_two_requests(simulate: Any, post: Any) -> None:
     """Gemini's body names no model; the same question to two models is not one that was answered twice."""
     simulator = await simulate()
