@@ -86,11 +86,11 @@ def test_a_pool_may_be_split_at_will() -> None:
 
 
 def test_a_limit_of_all_models_binds_beside_their_own() -> None:
-    """Six models of 200 are bound by 1,100 for all of them: 5.45 windows instead of five."""
-    models = [limit("sliding", 5.0, amount=200, model=f"m{number}") for number in range(6)]
-    combined = limit("sliding", 6_000 / 1_100, amount=1_100, model=None)
-    assert seconds(*models, pinned=False) == 240
-    assert seconds(*models, combined, pinned=False) == 300
+    """Three models of 200 are bound by 550 for all of them: 2.18 windows instead of two."""
+    models = [limit("sliding", 2.0, amount=200, model=f"m{number}") for number in range(3)]
+    combined = limit("sliding", 1_200 / 550, amount=550, model=None)
+    assert seconds(*models, pinned=False) == 60
+    assert seconds(*models, combined, pinned=False) == 120
 
 
 def test_the_measure_that_takes_longest_counts() -> None:
