@@ -26,7 +26,6 @@ from runner.simulator.dialects import DIALECTS, Dialect
 from runner.simulator.errors import Answer
 from runner.simulator.faults import How
 
-
 CAPS = re.compile(rb'"(max_tokens|max_completion_tokens|max_output_tokens|maxOutputTokens)": ?\d+,?')
 """Output caps in a body, in every dialect's words."""
 
