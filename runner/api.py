@@ -39,6 +39,8 @@ class Words(TypedDict, total=False):
     """A JSON schema, or the path of a file that holds one."""
     tools: Sequence[Mapping[str, Any]]
     tool_choice: str | Mapping[str, Any]
+    probe_above: bool
+    """Whether more than the configured limits may be sent, to find out if they are higher."""
     id_column: str
     row_settings: bool
     limit: int

@@ -279,7 +279,7 @@ async def _session(
             recorder = Recorder(journal, history, prepared.models, token.redact)
             resumed = history.end > 0
             recorder.begin(directory.path.name)
-            ledger = MemoryLedger(prepared.budgets, guard, learns=True)
+            ledger = MemoryLedger(prepared.budgets, guard, learns=True, above=prepared.job.probe_above)
             scheduler, charges, spending = make_scheduler(
                 prepared.job,
                 prepared.models,
@@ -322,7 +322,7 @@ async def _session(
             recorder.end(waiting.split(loop.time()), history.tally.least_time(prepared.budgets), ending.reason)
     finally:
         journal.close()
-    return _finish(session, ending, charges.estimator.ratios())
+    return _finish(session, ending, charges)
 
 
 def _client(url: str, token: Secret, prepared: Prepared) -> Client:
@@ -435,7 +435,7 @@ async def _run_to_end(verb: Callable[..., Any], interruptions: _Interruptions, l
     return ending
 
 
-def _finish(session: Session, ending: Ending, ratios: Mapping[str, float]) -> Finish:
+def _finish(session: Session, ending: Ending, charges: Charges) -> Finish:
     directory, history, prepared = session.directory, session.history, session.prepared
     if not prepared.survey.complete:
         prepared.cut(history.last)
@@ -447,7 +447,9 @@ def _finish(session: Session, ending: Ending, ratios: Mapping[str, float]) -> Fi
         tally=history.tally,
         tasks=prepared.survey.total,
         limits=[limit for budget in prepared.budgets.values() for limit in budget],
-        ratios=ratios,
+        ratios=charges.estimator.ratios(),
+        caps=charges.lengths.advice(),
+        placement=_placement(prepared),
         exit_code=ending.exit_code,
         reason=ending.reason,
         notices=prepared.notices,
@@ -457,6 +459,13 @@ def _finish(session: Session, ending: Ending, ratios: Mapping[str, float]) -> Fi
     summary["files"] = seal(directory)
     directory.write_json(directory.summary_path, summary)
     return Finish(directory.path, ending, summary)
+
+
+def _placement(prepared: Prepared) -> dict[str, Any]:
+    """By which rule rows came to models."""
+    job = prepared.job
+    policy = "every row to every model" if job.each else "most work of its own left, then emptiest; oldest that fits"
+    return {"pool": list(job.models), "each": job.each, "policy": policy}
 
 
 def _open_status(ending: Ending) -> Status:

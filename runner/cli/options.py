@@ -125,6 +125,12 @@ def run_options(function: F) -> F:
                 "--gateway", metavar="URL|local", help="The gateway; 'local' starts one on this machine for the run."
             ),
             memory_option,
+            click.option(
+                "--probe-above",
+                is_flag=True,
+                default=None,
+                help="Send more than the configured limits, little by little, to find out if they are really higher.",
+            ),
             click.option("--attempts", type=int, metavar="N", help="Attempts for a row that fails (5)."),
             click.option("--timeout", metavar="TIME", help="For one request (600)."),
             click.option(

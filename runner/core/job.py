@@ -34,6 +34,8 @@ class Job:
     """Whether rows may carry their own model, system, max_tokens and temperature."""
     cap_is: Literal["exact", "ceiling"] = "exact"
     """Whether `max_tokens` is sent as it is, or is only the most that may be allowed."""
+    probe_above: bool = False
+    """Whether more than the configured limits may be sent, to find out if they are higher."""
     id_column: str | None = None
     limit: int | None = None
     """Only the first so many rows."""

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import bisect
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from runner.core.values import Usage
 
@@ -76,6 +77,11 @@ class Answers:
         """The longest answer that is remembered."""
         return self._sorted[-1] if self._sorted else 0
 
+    def advice(self) -> tuple[int, float]:
+        """The cap that would be chosen now, and the token-seconds that an answer holds with it."""
+        best = self._best() if self.count >= ENOUGH else self._cap
+        return best, self.held(best)
+
     def sample(self, most: int) -> tuple[int, ...]:
         """Lengths for another run to begin with, evenly spaced in rank."""
         count = len(self._sorted)
@@ -105,6 +111,24 @@ class Answers:
         first = min(count - 1, int(count * (1 - MOST_CUT)))
         best = min(sorted(set(lengths[first:])), key=self.held)
         return int(best * (1 + max(LEAST_MARGIN, CAUTION / self.count**0.5))) + SLACK_TOKENS
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What a model's answers say of caps."""
+
+    cap: int
+    """The one that would be chosen."""
+    mean: float
+    """Output tokens of an answer."""
+    held: float
+    """Token-seconds of an allowance that an answer holds with it."""
+    holding: Callable[[int], float]
+    """The same with another cap."""
+
+    def times(self, cap: float) -> float:
+        """How many times as much of an allowance an answer holds with this cap."""
+        return self.holding(round(cap)) / self.held if self.held else 1.0
 
 
 class Lengths:
@@ -142,6 +166,15 @@ class Lengths:
     def remember(self) -> dict[str, tuple[int, ...]]:
         """A sample of each model's answers, for another run."""
         return {model: answers.sample(SAMPLE) for model, answers in self.of_model.items() if answers.count}
+
+    def advice(self) -> dict[str, Advice]:
+        """For each model that has answered, what its answers say of caps."""
+        found = {}
+        for model, answers in self.of_model.items():
+            if answers.count:
+                cap, held = answers.advice()
+                found[model] = Advice(cap, answers.mean(), held, answers.held)
+        return found
 
     def refused(self, model: str, cap: int) -> None:
         """The gateway said that a model takes no larger cap than this."""

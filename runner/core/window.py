@@ -100,6 +100,7 @@ class Window:
         self.sure = False
         """Whether a calendar or a bucket has been confirmed."""
         self.mirror: Mirror = SlidingLog(limit.window + guard)
+        self._above = above
         self._guard = guard
         self._probes = probes
         self._log: deque[Take] = deque()
@@ -196,6 +197,9 @@ class Window:
     def take(self, amount: int, now: float) -> Take:
         """Hold an amount from now on."""
         mirror = self.mirror
+        if self._above:
+            self.belief.grow_from(now + self.limit.window)
+            self._above = False
         take = Take(now, amount, mirror.used(now))
         if self._probes and amount and self._fits_at(amount, now) > now:
             take.probe = True

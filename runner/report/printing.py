@@ -12,7 +12,7 @@ import polars as pl
 
 from runner.report.progress import clock
 from runner.report.safe import safe, safe_lines
-from runner.report.waits import limit_lines, time_line
+from runner.report.waits import cap_lines, limit_lines, time_line
 
 if TYPE_CHECKING:
     from runner.app import Finish
@@ -61,7 +61,7 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
     )
     if summary["waiting_s"]:
         write(time_line(summary) + "\n")
-    write("".join(f"{line}\n" for line in limit_lines(summary)))
+    write("".join(f"{line}\n" for line in [*limit_lines(summary), *cap_lines(summary)]))
     if summary["models"]:
         write("\n" + model_table(summary) + "\n")
     write(f"\nResults: {directory / 'results.parquet'}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 import time
@@ -133,12 +134,22 @@ def _job_lines(job: str, of_job: Mapping[str, Any]) -> list[str]:
     ]
 
 
+KINDS: Mapping[str, str] = {
+    "unknown": "kind of window not found out",
+    "sliding": "a sliding log",
+    "calendar": "calendar windows, borders at {border:.1f} s",
+    "counter": "a sliding counter, borders at {border:.1f} s",
+    "bucket": "a bucket that holds {burst:,.0f}",
+}
+"""By kind of window, what it is."""
+
+
 def facts(learned: Facts) -> str:
-    """What was learned of one limit, in a line."""
-    return ", ".join(f"{safe(name, 40).replace('_', ' ')} {_fact(fact)}" for name, fact in learned.items())
-
-
-def _fact(fact: float | str) -> str:
-    if isinstance(fact, str):
-        return safe(fact, 60)
-    return f"{fact:,.0f}" if abs(fact) >= 100 else f"{fact:.4g}"
+    """What was learned of one limit, in a line; what the last run had just spent is left out."""
+    numbers = {name: fact for name, fact in learned.items() if isinstance(fact, int | float)}
+    said = [f"{numbers['amount']:,.0f}"] if "amount" in numbers else []
+    kind = KINDS.get(str(learned.get("kind")))
+    if kind is not None:
+        with contextlib.suppress(KeyError):
+            said.append(kind.format_map(numbers))
+    return ", ".join(said) or "-"

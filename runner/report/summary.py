@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from runner.core.lengths import Advice
 from runner.core.limits import ALL, Limit
 from runner.core.tally import ModelTally, Tally
 from runner.core.values import Status
@@ -16,6 +17,8 @@ def summarise(
     tasks: int,
     limits: Iterable[Limit],
     ratios: Mapping[str, float],
+    caps: Mapping[str, Advice],
+    placement: Mapping[str, Any],
     exit_code: int,
     reason: str | None,
     notices: Iterable[str],
@@ -23,6 +26,7 @@ def summarise(
     local: bool,
 ) -> dict[str, Any]:
     """The summary of a run. The counts of `tasks` always add up to `total`."""
+    limits = tuple(dict.fromkeys(limits))
     counts = {str(status): tally.statuses[status] for status in Status}
     open_tasks = tasks - tally.ended
     return {
@@ -48,7 +52,9 @@ def summarise(
         "least_possible_s": round(tally.least, 3),
         "sessions": tally.sessions,
         "models": {name: _model(model, ratios.get(name)) for name, model in sorted(tally.models.items())},
-        "limits": _limits(tally, dict.fromkeys(limits)),
+        "caps": _caps(tally, caps, limits),
+        "placement": dict(placement),
+        "limits": _limits(tally, limits),
         "notices": list(notices),
         "gateway": {"url": gateway, "local": local},
     }
@@ -62,6 +68,7 @@ def _model(model: ModelTally, ratio: float | None) -> dict[str, Any]:
         "refused_429": model.refused,
         "failures": dict(model.failures),
         "outcomes": dict(model.outcomes),
+        "cut_short": model.cut_short,
         "input_tokens": model.input_tokens,
         "estimated_input_tokens": model.estimated_input_tokens,
         "output_tokens": model.output_tokens,
@@ -75,6 +82,26 @@ def _model(model: ModelTally, ratio: float | None) -> dict[str, Any]:
 
 def _longest_first(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(seconds.items(), key=lambda part: -part[1])
+
+
+def _caps(tally: Tally, caps: Mapping[str, Advice], limits: Iterable[Limit]) -> dict[str, Any]:
+    """For models whose output is limited: the caps that were sent, and what their answers would have needed."""
+    limited = {limit.scope for limit in limits if limit.measure in ("output", "total")}
+    rows = {}
+    for name, advice in sorted(caps.items()):
+        model = tally.models.get(name)
+        replies = model.latency.count if model else 0
+        if model is None or not replies or not {name, ALL} & limited:
+            continue
+        sent = model.reserved_output_tokens / replies
+        rows[name] = {
+            "sent": round(sent),
+            "answers": round(advice.mean),
+            "enough": advice.cap,
+            "cut_short": model.cut_short,
+            "held_times": round(advice.times(sent), 2),
+        }
+    return rows
 
 
 def _limits(tally: Tally, limits: Iterable[Limit]) -> list[dict[str, Any]]:

@@ -72,6 +72,28 @@ def time_line(summary: Mapping[str, Any]) -> str:
     return f"{line}; the least possible was {_seconds(least, elapsed >= 10)}" if least >= 1 else line
 
 
+GENEROUS = 1.25
+"""How many times as much of a limit a cap must have held before a summary speaks of it."""
+
+
+def cap_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What became of output caps: those that cost time, and the answers that were cut short and asked again."""
+    waited = sum(summary["waiting_s"].get(cause, 0.0) for cause in (Cause.OUTPUT, Cause.TOTAL, Cause.COMBINED_OUTPUT))
+    lines = []
+    again = sum(caps["cut_short"] for caps in summary["caps"].values())
+    if again:
+        lines.append(f"{again:,} answers were cut short by caps that followed their lengths, and were asked for again")
+    for name, caps in summary["caps"].items():
+        if caps["held_times"] >= GENEROUS and waited >= 1:
+            spare = waited * (1 - 1 / caps["held_times"])
+            lines.append(
+                f"{name}: caps of {caps['sent']:,} held {caps['held_times']:.1f} times as much of the limit as "
+                f"{caps['enough']:,} would have, for answers of {caps['answers']:,}; "
+                f"--caps ceiling may save some {_seconds(spare, spare >= 10)}"
+            )
+    return lines
+
+
 def limit_lines(summary: Mapping[str, Any]) -> list[str]:
     """How much of each limit a run has used, combined limits first and then the fullest; little used ones in a word."""
     limits = sorted(summary["limits"], key=lambda limit: (limit["scope"] != "all", -limit["used_share"]))

@@ -70,6 +70,7 @@ class Words(BaseModel):
     """A JSON schema that the answers must satisfy, or the path of a file that holds it."""
     tools: list[dict[str, Any]] = []
     tool_choice: str | dict[str, Any] | None = None
+    probe_above: bool = False
     id_column: str | None = None
     row_settings: bool = True
     limit: Count | None = None
@@ -135,6 +136,7 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
         settings=settings,
         row_settings=said.row_settings,
         cap_is=said.caps,
+        probe_above=said.probe_above,
         id_column=said.id_column,
         limit=said.limit,
         sample=said.sample,

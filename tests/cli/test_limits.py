@@ -16,7 +16,10 @@ from runner.storage.knowledge import Memory
 MODEL = "claude-haiku-4-5"
 ELSEWHERE = {"NEON_AI_GATEWAY_BASE_URL": "https://gateway.example", "NEON_AI_GATEWAY_TOKEN": "any-token-will-do"}
 KNOWN = Knowledge(
-    limits={f"{MODEL}/input": {"amount": 120_000.0, "kind": "small_bucket"}, "*/input": {"amount": 900_000}},
+    limits={
+        f"{MODEL}/input": {"amount": 120_000.0, "kind": "bucket", "burst": 30_000.0},
+        "*/input": {"amount": 900_000},
+    },
     ratios={MODEL: Ratio(1000.0, 1250.0, 412), "gpt-5-mini": Ratio(10.0, 9.0, 3)},
     output_caps={MODEL: 8192},
     lengths={"0a1b2c": {MODEL: (3, 40, 5)}},
@@ -107,8 +110,8 @@ def test_what_was_learned_stands_beside_what_is_configured(command) -> None:
     assert done.code == 0
     lines = [" ".join(line.split()) for line in done.out.splitlines()]
     assert lines[0].startswith("https://gateway.example, with the token whose fingerprint is ")
-    assert any(line.startswith("input tokens in 60 s for all models 1,100,000 amount 900,000 (20") for line in lines)
-    one = f"input tokens in 60 s for {MODEL} 200,000 amount 120,000, kind small_bucket (20"
+    assert any(line.startswith("input tokens in 60 s for all models 1,100,000 900,000 (20") for line in lines)
+    one = f"input tokens in 60 s for {MODEL} 200,000 120,000, a bucket that holds 30,000 (20"
     assert any(line.startswith(one) for line in lines)
     assert any(line.startswith("output tokens in 60 s for gpt-5-mini") and line.endswith(" -") for line in lines)
     assert any(line.startswith(f"{MODEL} 1.250 412 8,192 20") for line in lines)
