@@ -137,6 +137,16 @@ class Queue:
     def _age(self, key: tuple[int, int]) -> int:
         return self.lines[key].tasks[0].sequence
 
+    def largest_that_fits(
+        self, model: str, room: Room, charge: Callable[[Task, str], Charge], now: float, newest: float
+    ) -> tuple[int, int] | None:
+        """The line of the largest task that fits; of those up to `newest` in sequence."""
+        for key in reversed(self._order):
+            line = self.lines[key]
+            if line.tasks[0].sequence <= newest and room.fits(line.charge(model, charge, now)):
+                return key
+        return None
+
     def smallest(
         self, model: str, charge: Callable[[Task, str], Charge], now: float, newest: float
     ) -> list[tuple[tuple[int, int], Task]]:

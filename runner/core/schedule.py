@@ -6,8 +6,8 @@ engine under asyncio, the plan in virtual time) reports every landing back. Its 
 - A model takes tasks that only it can answer before tasks of a pool.
 - The model with the most work left for its limits goes first, so that a combined limit is spent where it is needed
   most; among equals the emptiest goes first, then the one with the fewest requests under way.
-- Among tasks that fit, the oldest goes first. One that does not fit is passed by smaller ones, but not for ever:
-  once it has waited half a window, its model takes nothing else until it fits.
+- Among tasks that fit, the oldest goes first, and of the last ones the largest. One that does not fit is passed by
+  smaller ones, but not for ever: once it has waited half a window, its model takes nothing else until it fits.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ NOTHING = Charge(1, 0, 0)
 
 MOST_REFUSALS = 20
 """429s to one task, sent alone, with answers to others between them, after which it is given up."""
+LAST = 100
+"""Tasks of a queue, once no more will come, of which the largest that fits goes first: what ends last began early."""
 MOST_LAG = 0.2
 """Of a window: the most by which spending is dated later than its sending."""
 
@@ -315,6 +317,8 @@ class Scheduler:
                     key = None
             if key is None:
                 continue
+            if not self._more and queue.length <= LAST:
+                key = queue.largest_that_fits(model, room, self._charge, now, newest) or key
             task = queue.lines[key].tasks[0]
             ask = self._take(queue, key, model, now)
             if ask is not None and passed is not None and passed.sequence < task.sequence:

@@ -834,3 +834,13 @@ def test_a_run_with_nothing_but_failed_tasks_waits_for_their_next_attempt() -> N
     bench.scheduler.close()
     bench.land(bench.ask(), failure(Kind.SERVER_ERROR))
     assert bench.scheduler.waiting_for(0.0) == {"": (Cause.RETRY,)}
+
+
+def test_of_the_last_tasks_the_largest_goes_first() -> None:
+    """What takes longest must not begin last; while more may come, the oldest goes first."""
+    limits = (Limit(scope="a", measure="input", amount=1000, window=60.0),)
+    bench = Bench({"a": limits})
+    bench.offer(task(0, "a", input=10), task(1, "a", input=500), task(2, "a", input=100))
+    assert bench.ask().task.row == 0
+    bench.scheduler.close()
+    assert bench.rows() == [1, 2]
