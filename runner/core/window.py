@@ -47,6 +47,8 @@ RESERVE = 0.01
 """Of the amount: what is left in a bucket for errors of guesses; at most a quarter of what it holds."""
 BY_CREDITS = 0.05
 """The same for a limit of output: what answers did not use is given back all the time, and makes room unseen."""
+MOST_PROBES = 8
+"""In flight at once, while nothing is known."""
 KNOCKS = 4
 """Refused probes that told nothing, after which no more are sent."""
 SHORTEST_MEASURE, WHOLE_MEASURE = 1 / 60, 1 / 12
@@ -106,8 +108,8 @@ class Window:
         self._log: deque[Take] = deque()
         self._pending = 0
         """What is in flight and may turn out different."""
-        self._probe: Take | None = None
-        """The last one that is in flight."""
+        self._probing = 0
+        """Probes in flight."""
         self._probed_at = -math.inf
         self._knocks = 0
         self._next_at = -math.inf
@@ -166,7 +168,8 @@ class Window:
         if self.kind is Kind.UNKNOWN:
             return self._knock_at(amount, until, now)
         if isinstance(mirror, Bucket) and not self.sure:
-            return now if amount - mirror.level(now) <= max(OVERDRAFT * believed, amount) else math.inf
+            few = self._probing < 2 * MOST_PROBES and amount - mirror.level(now) <= max(OVERDRAFT * believed, amount)
+            return now if few else math.inf
         if self.kind is Kind.CALENDAR and isinstance(mirror, Calendar):
             # Half-way through what is uncertain of the border, once for each border.
             ends = mirror.start(now) + window
@@ -186,7 +189,8 @@ class Window:
         if self._gives_back:
             return max(now, self._probed_at + GRAIN * window)
         fresh = now - self._probed_at < GRAIN * window or self._pending <= UNSURE * believed
-        return now if fresh and used + amount - believed <= overdrawn else math.inf
+        few = self._probing < MOST_PROBES and used + amount - believed <= overdrawn
+        return now if fresh and few else math.inf
 
     @property
     def _gives_back(self) -> bool:
@@ -203,7 +207,8 @@ class Window:
         take = Take(now, amount, mirror.used(now))
         if self._probes and amount and self._fits_at(amount, now) > now:
             take.probe = True
-            self._probe, self._probed_at = take, now
+            self._probing += 1
+            self._probed_at = now
         mirror.take(take, now)
         self._pending += amount
         self._log.append(take)
@@ -238,8 +243,8 @@ class Window:
             self._next_at += (amount - take.amount) / (RUSH * self.limit.amount / self.limit.window)
         take.amount = amount
         take.settled = True
-        if self._probe is take:
-            self._probe = None
+        if take.probe:
+            self._probing = max(0, self._probing - 1)
 
     def restore(self, amount: int, at: float) -> None:
         """Count what was spent at a moment before now, whether it fits or not; oldest first."""
@@ -259,7 +264,7 @@ class Window:
         self.belief.proven = max(self.belief.proven, take.before + take.amount)
         kind, sure, mirror, believed = self.kind, self.sure, self.mirror, self.belief.amount(now)
         if isinstance(mirror, Bucket) and not sure:
-            if take.before - mirror.burst > OVERDRAFT * 2 / 3 * believed or take.probe:
+            if take.before + take.amount - mirror.burst > OVERDRAFT * 2 / 3 * believed:
                 self._border_passed(take, now)
         elif isinstance(mirror, Calendar) and not sure and mirror.start(take.sent) > self._kind_at:
             since = take.sent + TRANSIT * self.limit.window - mirror.start(take.sent) + mirror.early
@@ -456,7 +461,7 @@ class Window:
     def _become(self, kind: Kind, mirror: Mirror, now: float, *, sure: bool = False) -> None:
         self._cuts = False
         self._kind_at = self._kind_at if kind is self.kind else now
-        self.kind, self.mirror, self.sure, self._probe = kind, mirror, sure, None
+        self.kind, self.mirror, self.sure = kind, mirror, sure
         self._changed_at = now
 
     def _become_calendar(self, take: Take, retry_after: float, now: float) -> None:
