@@ -1,0 +1,261 @@
+"""What a limit finds out of how a gateway counts, driven in virtual time; the local gateway's own window judges."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Sequence
+from random import Random
+
+import pytest
+
+from runner.core.gates import Gates
+from runner.core.limits import Limit
+from runner.core.mirrors import Take
+from runner.core.window import Kind, Window
+from runner.simulator.window import Shape
+from runner.testing import refusal
+
+WINDOW = 60.0
+LIMIT = 100_000
+WAY = 0.05
+"""Seconds to the gateway, and as many back."""
+ANSWER = 0.6
+"""Seconds that writing one takes; a refusal takes none."""
+
+
+def learning(measure: str = "input", **options: bool) -> Window:
+    """A window of which nothing is known yet."""
+    limit = Limit(scope="m", measure=measure, amount=LIMIT, window=WINDOW)  # type: ignore[arg-type]
+    return Window(limit, 0.3, **options)
+
+
+class Drive:
+    """A client that always has something to send."""
+
+    def __init__(
+        self,
+        window: Window,
+        shape: Shape,
+        *,
+        retry_after: bool = True,
+        changes: Sequence[tuple[float, float]] = (),
+        now: float = 0.0,
+        real: float = LIMIT,
+        answer: float = ANSWER,
+        seed: int = 1,
+        says: Callable[[float, float], float] | None = None,
+    ) -> None:
+        """`changes` are moments, and the amount that really holds from then on; `says` makes up Retry-Afters."""
+        self.window = window
+        self.judge = shape.window(real)
+        self.now = now
+        self.admitted: list[tuple[float, int]] = []
+        self.refused: list[float] = []
+        self.without_room = 0
+        self.ahead = 0.0
+        """What the judge's clock is ahead of ours."""
+        self._says = says
+        self._retry_after = retry_after
+        self._answer = answer
+        self._changes = list(changes)
+        self._chance = Random(seed)
+        self._gates = Gates(WINDOW, Random(1))
+        self._flights: list[tuple[float, int, Take, bool, bool, float]] = []
+        self._size = self._draw()
+
+    def _draw(self) -> int:
+        return self._chance.randint(300, 700)
+
+    def run(self, windows: float) -> Drive:
+        """Go on for so many windows."""
+        ends = self.now + windows * WINDOW
+        while self.now < ends:
+            fits_at = self._gates.wait("m", self.now)
+            if fits_at <= self.now:
+                fits_at, _ = self.window.when(self._size, self.now)
+            if fits_at <= self.now:
+                take = self.window.take(self._size, self.now)
+                self.without_room += take.probe
+                self._gates.sent("m", take)
+                self._fly(WAY, take, arrives=True)
+                self._size = self._draw()
+                continue
+            self.now = min(fits_at, ends, self._flights[0][0] if self._flights else math.inf)
+            while self._flights and self._flights[0][0] <= self.now:
+                _, _, take, arrives, fine, wait = heapq.heappop(self._flights)
+                if arrives:
+                    self._arrive(take)
+                else:
+                    self._land(take, fine, wait)
+        return self
+
+    def _fly(self, seconds: float, take: Take, *, arrives: bool, fine: bool = True, wait: float = 0.0) -> None:
+        number = self._chance.getrandbits(60)
+        heapq.heappush(self._flights, (self.now + seconds, number, take, arrives, fine, wait))
+
+    def _arrive(self, take: Take) -> None:
+        while self._changes and self._changes[0][0] <= self.now:
+            self.judge.resize(*self._changes.pop(0))
+        wait = self.judge.wait(self.now + self.ahead, take.amount)
+        if wait == 0.0:
+            self.judge.add(self.now + self.ahead, take.amount)
+            self.admitted.append((self.now, take.amount))
+            self._fly(self._answer + WAY, take, arrives=False)
+        else:
+            self.refused.append(self.now)
+            self._fly(WAY, take, arrives=False, fine=False, wait=WINDOW if wait is None else wait)
+
+    def _land(self, take: Take, fine: bool, wait: float) -> None:
+        if fine:
+            self.window.accepted(take, self.now)
+            self.window.settle(take, take.amount, take.sent, self.now)
+            self._gates.answered("m", take)
+            return
+        wait = self._says(5.0, WINDOW - 5.0) if self._says else wait
+        failure = refusal(retry_after=float(math.ceil(wait)) if self._retry_after else None)
+        expected = self.window.refused(take, failure.retry_after, self.now)
+        self.window.settle(take, 0, take.sent, self.now)
+        if not expected:
+            self._gates.failed("m", take, failure, take.sent, self.now, paced=True)
+
+    def admitted_in(self, begin: float, end: float) -> int:
+        """Tokens that the gateway took in a stretch of time."""
+        return sum(amount for at, amount in self.admitted if begin <= at < end)
+
+    def share(self, windows: int) -> float:
+        """The part of the configured amount that was used in the last so many windows."""
+        return self.admitted_in(self.now - windows * WINDOW, self.now) / windows / LIMIT
+
+    def most_in_a_window(self, begin: float = 0.0) -> float:
+        """The most that the gateway took in any stretch as long as a window, in configured amounts."""
+        return max(self.admitted_in(at, at + WINDOW) for at, _ in self.admitted if at >= begin) / LIMIT
+
+
+SLIDING = Shape()
+FIXED = tuple(Shape(kind="fixed", phase=phase) for phase in (8.37, 23.4, 41.0, 52.5))
+COUNTER = tuple(Shape(kind="counter", phase=phase) for phase in (8.37, 23.4, 41.0, 52.5))
+BUCKET = tuple(Shape(kind="bucket", burst=burst) for burst in (1.0, 0.25, 0.1))
+ALL_SHAPES = (SLIDING, *FIXED, *COUNTER, *BUCKET)
+KINDS = {"sliding": Kind.SLIDING, "fixed": Kind.CALENDAR, "counter": Kind.COUNTER, "bucket": Kind.BUCKET}
+MOST_REFUSED = {"sliding": 1, "fixed": 3, "counter": 3, "bucket": 6}
+"""Refusals until the kind is found: one or two questions, and what was on its way meanwhile."""
+QUESTIONS = {"fixed": 1}
+"""Refusals in a window later on, where the border is still looked for."""
+
+
+def named(shape: Shape) -> str:
+    place = {"bucket": f" {shape.burst:.0%}", "sliding": ""}.get(shape.kind, f" {shape.phase}")
+    return shape.kind + place
+
+
+every_shape = pytest.mark.parametrize("shape", ALL_SHAPES, ids=named)
+
+
+@every_shape
+@pytest.mark.parametrize("measure", ["input", "total"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_kind_is_found_with_few_refusals_and_the_limit_used(shape: Shape, measure: str, seed: int) -> None:
+    """Within three windows; after that nothing but questions is refused, and more than nine tenths are used."""
+    drive = Drive(learning(measure), shape, seed=seed).run(3)
+    assert drive.window.kind is KINDS[shape.kind]
+    assert len(drive.refused) <= MOST_REFUSED[shape.kind]
+    found = len(drive.refused)
+    drive.run(5)
+    assert len(drive.refused) - found <= 5 * QUESTIONS.get(shape.kind, 0)
+    assert drive.window.kind is KINDS[shape.kind]
+    assert drive.share(5) >= 0.96
+
+
+@pytest.mark.parametrize("kind", ["fixed", "counter"])
+@pytest.mark.parametrize("phase", [0.0, 1.37, 3.5, 4.37, 6.0, 58.37])
+def test_a_border_in_the_first_seconds_may_be_misread_and_costs_little(kind: Kind, phase: float) -> None:
+    """It looks like the oldest spending's end, or like a bucket: the limit is used all the same."""
+    drive = Drive(learning(), Shape(kind=kind, phase=phase)).run(8)  # type: ignore[arg-type]
+    assert drive.share(5) >= 0.9
+    assert len(drive.refused) <= 0.04 * len(drive.admitted)
+
+
+@every_shape
+@pytest.mark.parametrize("measure", ["input", "total"])
+def test_without_a_retry_after_most_of_a_limit_is_used(shape: Shape, measure: str) -> None:
+    """Hardly anything can be told from a bare refusal; few are provoked, and the log that is assumed holds."""
+    drive = Drive(learning(measure), shape, retry_after=False).run(10)
+    assert drive.share(5) >= 0.85
+    assert len(drive.refused) <= 0.04 * len(drive.admitted)
+
+
+@every_shape
+def test_a_limit_that_is_half_of_what_it_should_be_is_found_within_three_windows(shape: Shape) -> None:
+    """From then on nearly all of it is used, and it is asked whether there is more now and then."""
+    drive = Drive(learning(), shape, real=LIMIT / 2).run(3)
+    assert drive.window.belief.amount(drive.now) == pytest.approx(LIMIT / 2, rel=0.2)
+    before = len(drive.refused)
+    assert before <= 20
+    drive.run(5)
+    assert drive.share(5) >= 0.45
+    assert len(drive.refused) - before <= 0.03 * 5 * LIMIT / 2 / 500
+
+
+@every_shape
+def test_a_limit_that_falls_and_comes_back_is_followed_within_three_windows(shape: Shape) -> None:
+    """Half of it from the fifth window until the tenth: first half is used, then all again."""
+    drive = Drive(learning(), shape, changes=[(5 * WINDOW, LIMIT / 2), (10 * WINDOW, LIMIT)]).run(10)
+    assert drive.share(2) == pytest.approx(0.5, rel=0.05)
+    drive.run(3)
+    before = len(drive.refused)
+    drive.run(5)
+    assert drive.share(5) >= 0.96
+    assert len(drive.refused) - before <= 5 * QUESTIONS.get(shape.kind, 0)
+    assert before <= 50
+
+
+@every_shape
+def test_another_run_begins_with_what_was_found(shape: Shape) -> None:
+    """With the kind, without a refusal but for questions, and with what has just been spent still counted."""
+    drive = Drive(learning(), shape).run(4.3)
+    facts = drive.window.remember(wall=1e9, now=drive.now)
+    window = learning()
+    window.recall(facts, wall=1e9 + 5, now=7_000.0, spending=True)  # another clock, five seconds later
+    assert window.kind is KINDS[shape.kind]
+    again = Drive(window, shape, now=7_000.0)
+    again.judge, again.ahead = drive.judge, drive.now + 5 - 7_000.0
+    again.run(5)
+    assert len(again.refused) <= 5 * QUESTIONS.get(shape.kind, 0)
+    assert again.share(5) >= 0.9
+
+
+@every_shape
+def test_without_probes_nothing_is_sent_without_room(shape: Shape) -> None:
+    """No request is sent to find out; what is found out is found by chance, and a log is safe under most kinds."""
+    drive = Drive(learning(probes=False), shape).run(8)
+    assert drive.without_room == 0
+    assert drive.share(5) >= 0.9
+    assert len(drive.refused) <= (0.02 * len(drive.admitted) if shape.kind == "counter" else 5)
+
+
+@every_shape
+def test_a_limit_that_is_really_higher_is_not_exceeded_for_long(shape: Shape) -> None:
+    """Learning lets at most three amounts through in a window; from the fourth on it is one, and a tenth at borders."""
+    drive = Drive(learning(), shape, real=2 * LIMIT).run(10)
+    assert drive.most_in_a_window() <= 3.0
+    assert drive.most_in_a_window(begin=4 * WINDOW) <= 1.1
+    assert drive.share(5) == pytest.approx(1.0, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", FIXED[1:], ids=named)
+def test_where_it_is_asked_for_more_than_the_configured_amount_is_found(shape: Shape) -> None:
+    """Calendar windows of twice the amount are used, and asked for more now and then."""
+    drive = Drive(learning(above=True), shape, real=2 * LIMIT).run(12)
+    assert drive.share(5) == pytest.approx(2.0, rel=0.1)
+    assert len(drive.refused) <= 40
+
+
+def test_contradictions_end_at_the_sliding_log() -> None:
+    """A gateway whose Retry-After names another border each time is believed a few times, and then not any more."""
+    drive = Drive(learning(), SLIDING, says=Random(3).uniform).run(12)
+    assert drive.window.kind is Kind.SLIDING
+    before = len(drive.refused)
+    drive.run(5)
+    assert len(drive.refused) == before
+    assert drive.share(5) >= 0.9
