@@ -25,16 +25,16 @@ import polars as pl
 from runner import planning
 from runner.beside import LookBeside
 from runner.core.charges import Charges
-from runner.core.errors import GatewayUnavailable, InputRejected, StorageFailed, UsageError
+from runner.core.errors import GatewayUnavailable, InputRejected, StorageFailed
 from runner.core.events import Event
 from runner.core.job import BadRows, Job
-from runner.core.knowledge import Knowledge
 from runner.core.limits import from_table
 from runner.core.prompt import RowError
 from runner.core.schedule import Scheduler
 from runner.core.survey import Survey
 from runner.core.values import Status
 from runner.core.waiting import Waiting
+from runner.engines.interruptions import Interruptions, interruptible
 from runner.engines.local import Engine
 from runner.engines.loops import loop_factory
 from runner.execution import Ending, make_scheduler, run, tasks_of
@@ -45,11 +45,11 @@ from runner.gateway.secret import Secret
 from runner.gateway.tokens import counter
 from runner.ledgers.memory import MemoryLedger
 from runner.preparing import Prepared, Setup, prepare_with
+from runner.remembering import known_of, remembering
 from runner.report import summary as summaries
 from runner.storage import history as histories
 from runner.storage import journal as journals
 from runner.storage.history import History
-from runner.storage.knowledge import Memory
 from runner.storage.recorder import Recorder
 from runner.storage.results import Tables
 from runner.storage.rows import Row, Source
@@ -60,8 +60,6 @@ from runner.storage.states import finished, seal
 JITTER_SECONDS = 0.05
 """By how much requests may overtake each other on the way."""
 UNSEEN = "The input was not looked over to its end: the tables end with the last row that was answered."
-DRAIN_SECONDS = 60.0
-"""How long an interrupted run waits for what is in flight."""
 
 
 def guard(window: float) -> float:
@@ -298,9 +296,9 @@ async def _session(
             tasks = tasks_of(look.records(), prepared.maker, counter("o200k_base"), history.has_ended, look.reject)
             async with _client(url, token, prepared) as client, look:
                 with (
-                    _remembering(prepared, gateway, charges, ledger, resumed=resumed),
+                    remembering(prepared, gateway, charges, ledger, resumed=resumed),
                     attend(session) as observer,
-                    _interruptible() as interruptions,
+                    interruptible() as interruptions,
                 ):
                     for spent in history.recent:
                         ledger.restore(spent.model, spent.charge, started - max(0.0, time.time() - spent.at))
@@ -337,33 +335,6 @@ def _client(url: str, token: Secret, prepared: Prepared) -> Client:
     )
 
 
-@contextlib.contextmanager
-def _remembering(
-    prepared: Prepared, gateway: environment.Gateway, charges: Charges, ledger: MemoryLedger, *, resumed: bool
-) -> Iterator[None]:
-    """Begin with what earlier runs have learned of the gateway, and keep what this one learns, however it ends.
-
-    The gateway that a run starts itself is a new one each time: nothing is remembered of it. What a run that is
-    resumed had spent stands in its journal.
-    """
-    if gateway.url is None or not prepared.setup.memory:
-        yield
-        return
-    clock = asyncio.get_running_loop().time
-    memory = Memory(gateway.url, gateway.token.fingerprint)
-    memory.check()
-    known = memory.load()
-    prepared.notices.extend(memory.notices)
-    charges.recall(known, prepared.job.key)
-    ledger.recall(known.limits, time.time(), clock(), spending=not resumed)
-    try:
-        yield
-    finally:
-        learned = charges.remember(known, prepared.job.key)
-        memory.save(replace(learned, limits={**known.limits, **ledger.remember(time.time(), clock())}))
-        prepared.notices.extend(notice for notice in memory.notices if notice not in prepared.notices)
-
-
 def _both(recorder: Recorder, observer: Callable[[Event], None]) -> Callable[[Event], None]:
     def watch(event: Event) -> None:
         recorder(event)
@@ -383,45 +354,7 @@ def _connections() -> int:
     return max(8, min(4000, soft - 64))
 
 
-class _Interruptions:
-    """Signals, as wishes to stop: the first lets what is in flight land, the second does not."""
-
-    def __init__(self) -> None:
-        self.engine: Engine | None = None
-        self.signal: signal.Signals | None = None
-        self.happened = asyncio.Event()
-
-    def __call__(self, received: signal.Signals) -> None:
-        again = self.signal is not None
-        self.signal = received
-        self.happened.set()
-        if self.engine is None:
-            return
-        if again:
-            self.engine.abandon()
-        else:
-            self.engine.stop(f"{received.name}")
-            asyncio.get_running_loop().call_later(DRAIN_SECONDS, self.engine.abandon)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[_Interruptions]:
-    interruptions = _Interruptions()
-    loop = asyncio.get_running_loop()
-    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    installed = []
-    for number in caught:
-        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not in the main thread
-            loop.add_signal_handler(number, interruptions, number)
-            installed.append(number)
-    try:
-        yield interruptions
-    finally:
-        for number in installed:
-            loop.remove_signal_handler(number)
-
-
-async def _run_to_end(verb: Callable[..., Any], interruptions: _Interruptions, look: LookBeside) -> Ending:
+async def _run_to_end(verb: Callable[..., Any], interruptions: Interruptions, look: LookBeside) -> Ending:
     def begun(engine: Engine) -> None:
         interruptions.engine = look.engine = engine
 
@@ -518,7 +451,7 @@ def plan(prepared: Prepared, latency: float, tokens_per_second: float, answers: 
         now=0.0,
         most_in_flight=_connections(),
     )
-    known = _known(prepared)
+    known = known_of(prepared)
     charges.recall(known, prepared.job.key)
     ledger.recall(known.limits, time.time(), 0.0)
     tasks = tasks_of(prepared.records(), prepared.maker, counter("o200k_base"), lambda _row, _slot: False)
@@ -528,15 +461,6 @@ def plan(prepared: Prepared, latency: float, tokens_per_second: float, answers: 
     )
     made.answers = likely.said
     return made
-
-
-def _known(prepared: Prepared) -> Knowledge:
-    """What earlier runs have learned of the gateway that is meant, if one is."""
-    with contextlib.suppress(UsageError):
-        gateway = environment.resolve(prepared.setup.gateway)
-        if gateway.url is not None and prepared.setup.memory:
-            return Memory(gateway.url, gateway.token.fingerprint).load()
-    return Knowledge()
 
 
 __all__ = ["Attend", "Finish", "Session", "plan", "resume", "start"]

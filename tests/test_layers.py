@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent / "runner"
 OUTER = ("gateway", "ledgers", "storage", "engines", "report", "simulator")
 WIRING = {
     "app": "it puts a run together",
+    "remembering": "it brings what was learned from where it is kept",
     "preparing": "it reads what a job names, with the parts that read it",
     "surveying": "it reads rows as a run will, with the parts that read and ask",
     "surveyor": "the same in a process of its own",
