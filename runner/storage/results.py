@@ -29,6 +29,8 @@ BATCH_BYTES = 2 * 1024 * 1024
 GROUP_BYTES = 16 * 1024 * 1024
 """About so many bytes are in a row group of a table, which is in memory whole while it is written."""
 GROUP = 100_000
+STATISTICS = {"min": False, "max": False, "distinct_count": False, "null_count": True}
+"""Of each group's columns. The smallest and the largest text of every group would stay in memory to the end."""
 MEASURED = 100
 """Rows by which the others' size is judged."""
 
@@ -261,7 +263,14 @@ def _replace(frame: pl.LazyFrame, path: Path, group: int | None = None) -> None:
     """Write a table whole or not at all. Raises StorageFailed."""
     beside = path.with_name(f".{path.name}.new")
     try:
-        frame.sink_parquet(beside, compression="zstd", sync_on_close="all", maintain_order=True, row_group_size=group)
+        frame.sink_parquet(
+            beside,
+            compression="zstd",
+            sync_on_close="all",
+            maintain_order=True,
+            row_group_size=group,
+            statistics=STATISTICS,
+        )
         beside.chmod(0o600)
         beside.replace(path)
     except (OSError, pl.exceptions.PolarsError) as error:
