@@ -61,6 +61,8 @@ MARGIN = 0.001
 """Of the amount: what is left of a limit of input, since what is in flight is only guessed."""
 LOOK_AGAIN = 1 / 60
 """Of a window: how often a limit is looked at again whose amount may be growing."""
+MOST_LATE = 1 / 12
+"""Of a window: the most by which requests are thought to be counted later than they seem to be."""
 LEAST_STEP = 1 / 1200
 """Of a window: the shortest wait for a limit that is being learned."""
 MOST_CONTRADICTIONS = 2
@@ -337,10 +339,12 @@ class Window:
 
     def _log_refused(self, take: Take, says: Says, retry_after: float | None, now: float) -> None:
         """A refusal under a sliding log, known or assumed."""
+        if says is Says.SOON and self.kind is Kind.UNKNOWN:
+            self._become_empty_bucket(take, self._held_before(take, now), now)
+            return
+        if says is not Says.OLDEST and not take.probe and self._counted_later(retry_after):
+            return
         if says is Says.SOON:
-            if self.kind is Kind.UNKNOWN:
-                self._become_empty_bucket(take, self._held_before(take, now), now)
-                return
             # It looked like a log, and now lifts at once: the border of a counter that was taken for the oldest's end.
             self._become_counter(take.sent, 0.0, now)
             return
@@ -353,6 +357,17 @@ class Window:
         elif take.probe:
             self._knocks += 1
             self.kind = Kind.SLIDING if self._knocks >= KNOCKS else self.kind
+
+    def _counted_later(self, retry_after: float | None) -> bool:
+        """Whether room comes back in a moment: then requests were counted later than we thought, and stay longer."""
+        window, mirror = self.limit.window, self.mirror
+        if retry_after is None or not isinstance(mirror, SlidingLog):
+            return False
+        most = window * (1 + MOST_LATE) + self._guard
+        if retry_after > window * MOST_LATE or mirror.span >= most:
+            return False
+        mirror.span = min(most, mirror.span + retry_after)
+        return True
 
     def _calendar_refused(
         self, mirror: Calendar, take: Take, says: Says, retry_after: float | None, now: float

@@ -167,7 +167,7 @@ class MemoryLedger:
             (window, take)
             for window, take in zip(self._budgets[lease.model], lease.takes, strict=True)
             if isinstance(window, Window)
-            and (window.limit.scope == ALL) == (failure.scope == "all")
+            and ((window.limit.scope == ALL) == (failure.scope == "all") or failure.measure is None)
             and window.limit.measure in MEANT.get(failure.measure, MEANT[None])
         ]
         if not concerned:

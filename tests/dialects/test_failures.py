@@ -309,6 +309,12 @@ WITH_RETRY_AFTER: dict[str, Case] = {
         Kind.QUOTA_EXHAUSTED,
         {"scope": "all"},
     ),
+    "own, of no model": (
+        429,
+        limit("ai gateway per-minute token limit exceeded"),
+        Kind.RATE_LIMITED,
+        {"scope": "all", "measure": "total"},
+    ),
     "own, of nothing named": (429, limit("ai gateway quota exceeded"), Kind.RATE_LIMITED, {"scope": "model"}),
     "busy": (503, b"", Kind.OVERLOADED, {}),
 }

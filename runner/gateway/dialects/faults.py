@@ -142,6 +142,7 @@ OWN = _words(r"\bai gateway (?!upstream\b)")
 
 SCOPES: tuple[tuple[re.Pattern[str], Scope], ...] = (
     (_words(r"(across )?all models|\bcombined\b"), "all"),
+    (_words(r"per-minute token limit exceeded(?! for)"), "all"),  # of one model it is always named
     (_words(r"for (the )?model\b|exceeded workspace|limits? (exceeded )?for [\"'`]?[a-z]"), "model"),
     (_words(r"\baccount\b(?! team)|spend limit|\bcredits?\b|\binsufficient_quota\b"), "all"),
 )
