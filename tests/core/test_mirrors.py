@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.core.mirrors import Bucket, Calendar, Counter, Mirror, SlidingLog, Take
@@ -79,6 +79,7 @@ class Client:
 
 
 @kinds
+@settings(deadline=None)
 @given(phase=PHASES, steps=STEPS)
 def test_what_a_mirror_has_room_for_is_never_refused(pair: Pair, phase: float, steps: list[Step]) -> None:
     """With the window known exactly, a client that asks its mirror is let in each time, credits included."""
@@ -87,6 +88,7 @@ def test_what_a_mirror_has_room_for_is_never_refused(pair: Pair, phase: float, s
 
 
 @kinds
+@settings(deadline=None)
 @given(phase=PHASES, steps=STEPS)
 def test_a_mirror_shows_what_the_judge_counts(pair: Pair, phase: float, steps: list[Step]) -> None:
     """With everything settled at once, no room is wasted: the same is in use at every moment."""
@@ -98,6 +100,7 @@ def test_a_mirror_shows_what_the_judge_counts(pair: Pair, phase: float, steps: l
 
 
 @kinds
+@settings(deadline=None)
 @given(phase=PHASES, steps=STEPS, amount=st.integers(1, 240), later=st.floats(0.0, 30.0))
 def test_what_a_mirror_promises_holds(pair: Pair, phase: float, steps: list[Step], amount: int, later: float) -> None:
     """The moment that it names is not over, stays the same while nothing happens, and is the first with room."""
@@ -125,6 +128,7 @@ EARLY: dict[str, Pair] = {
 
 
 @pytest.mark.parametrize("pair", EARLY.values(), ids=EARLY.keys())
+@settings(deadline=None)
 @given(before=st.integers(0, 60), steps=STEPS)
 def test_an_uncertain_border_leads_to_no_refusal(pair: Pair, before: int, steps: list[Step]) -> None:
     """Wherever in the interval the true border lies, what the mirror has room for is let in."""
@@ -133,6 +137,7 @@ def test_an_uncertain_border_leads_to_no_refusal(pair: Pair, before: int, steps:
 
 
 @pytest.mark.parametrize("made", [Calendar, Counter])
+@settings(deadline=None)
 @given(transits=st.lists(st.floats(0.0, 1.0), min_size=40, max_size=40), steps=STEPS)
 def test_a_guard_covers_the_way_to_a_border(made: type[Calendar], transits: list[float], steps: list[Step]) -> None:
     """What is counted up to a guard after its sending, and so perhaps in the next window, fits all the same."""
@@ -160,6 +165,7 @@ REBUILT: dict[str, Callable[[list[Take], float], Mirror]] = {
 
 
 @pytest.mark.parametrize("made", REBUILT.values(), ids=REBUILT.keys())
+@settings(deadline=None)
 @given(phase=PHASES, steps=STEPS, later=st.floats(0.0, 130.0))
 def test_a_mirror_made_of_takes_shows_what_one_that_saw_them_shows(
     made: Callable[[list[Take], float], Mirror], phase: float, steps: list[Step], later: float
