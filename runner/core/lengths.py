@@ -65,7 +65,7 @@ class Answers:
             del self._sorted[bisect.bisect_left(self._sorted, self._order.popleft())]
         if self.count >= self._due:
             self._cap = self._best()
-            self._due = self.count + max(1, self.count // 10)
+            self._due = self.count + max(1, min(self.count, MEMORY) // 10)
 
     @property
     def cap(self) -> int:

@@ -73,7 +73,7 @@ class Task:
     """When a younger task was first sent before this one."""
     sequence: int = 0
     refusals: int = 0
-    """429s between which the model answered others."""
+    """429s between which the model answered others, or nobody for a window."""
     answers_seen: int = 0
     """Of the model that last refused it, at that time."""
 
@@ -173,6 +173,7 @@ class Scheduler:
         self._in_flight: dict[Ask, None] = {}
         self._in_flight_of = dict.fromkeys(budgets, 0)
         self._answers = dict.fromkeys(budgets, 0)
+        self._answered_at = dict.fromkeys(budgets, -math.inf)
         self._lags = {model: Lag() for model in budgets}
         self._blocked: dict[str, _Blocked] = {}
         self._draining: dict[str, Task] = {}
@@ -403,6 +404,7 @@ class Scheduler:
     def _replied(self, ask: Ask, reply: Reply, now: float) -> Landing:
         usage = reply.usage
         self._answers[ask.model] += 1
+        self._answered_at[ask.model] = now
         if not usage.reported:
             usage = Usage(input=ask.lease.charge.input, output=ask.lease.charge.output, reported=False)
         speed = self._lags[ask.model]
@@ -423,10 +425,8 @@ class Scheduler:
         task, cap = ask.task, ask.lease.charge.output
         if self._lengths is None or not task.free or reply.outcome is not Outcome.TRUNCATED:
             return False
-        if cap >= self._lengths.within(ask.model, task.caps[ask.model]):
-            return False
         task.least = self._lengths.larger(ask.model, cap)
-        return True
+        return self._charge(task, ask.model).output > cap  # else it had all the room that there is
 
     def _failed(self, ask: Ask, failure: Failure, now: float) -> Landing:
         spent = ask.lease.charge if failure.ambiguous else NOTHING
@@ -462,7 +462,8 @@ class Scheduler:
     def _refused_alone(self, ask: Ask, failure: Failure, closed: str | None, now: float) -> Landing:
         """Let others go first: what is refused again and again while they are answered is larger than what fits."""
         task, answers = ask.task, self._answers[ask.model]
-        task.refusals += answers > task.answers_seen
+        idle = now - self._answered_at[ask.model] > self._window
+        task.refusals += answers > task.answers_seen or idle
         task.answers_seen = answers
         if task.refusals >= MOST_REFUSALS:
             message = f"refused {task.refusals} times while others were answered; the last time: {failure.message}"

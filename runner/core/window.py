@@ -37,10 +37,12 @@ GRAIN = 1 / 60
 """Of a window: how fine a Retry-After is."""
 WORTH = 1 / 30
 """Of a window: a shorter wait is not worth a probe."""
-UNSURE = 0.1
+UNSURE = 0.03
 """Of the amount: with more than this still to be counted, the fill is not known well enough for a probe."""
 OVERDRAWN = 0.003
 """Of the amount: what is sent above it while nothing is known, so that an answer cannot come from errors of guesses."""
+ERROR = 0.02
+"""Of what is in flight: how wrong the guesses may be on the whole."""
 OVERDRAFT = 0.01
 """Of the amount: what is sent above what a bucket could hold, to find out whether it is one."""
 RESERVE = 0.01
@@ -61,7 +63,7 @@ MARGIN = 0.001
 """Of the amount: what is left of a limit of input, since what is in flight is only guessed."""
 LOOK_AGAIN = 1 / 60
 """Of a window: how often a limit is looked at again whose amount may be growing."""
-MOST_LATE = 1 / 12
+MOST_LATE = 1 / 30
 """Of a window: the most by which requests are thought to be counted later than they seem to be."""
 LEAST_STEP = 1 / 1200
 """Of a window: the shortest wait for a limit that is being learned."""
@@ -228,7 +230,8 @@ class Window:
         if self.kind is Kind.CALENDAR and not self.sure:
             return rate * AFTER_BORDER
         if self.kind is Kind.BUCKET:
-            return rate * (RUSH if self.sure or used < believed * (1 - 2 * OVERDRAFT) else CAREFUL)
+            settled = now > self._kind_at + 2 * GRAIN * self.limit.window and used < believed * (1 - 2 * OVERDRAFT)
+            return rate * (RUSH if self.sure or settled else CAREFUL)
         return rate * (CAREFUL if used >= self.belief.proven else RUSH)
 
     def _forget(self, now: float) -> None:
@@ -272,12 +275,16 @@ class Window:
             since = take.sent + TRANSIT * self.limit.window - mirror.start(take.sent) + mirror.early
             self.sure = take.before > 1.5 * since * believed / self.limit.window + take.amount
         elif take.probe and kind is Kind.UNKNOWN:
-            surely = BY_CREDITS if self._gives_back else OVERDRAWN / 2
-            if take.before + take.amount > (1 + surely) * believed:
+            if self._exceeds(take, believed):
                 self._become_full_bucket(now)
-        elif take.probe and kind is Kind.CALENDAR and isinstance(mirror, Calendar):
+        elif take.probe and kind is Kind.CALENDAR and isinstance(mirror, Calendar) and self._exceeds(take, believed):
             self._begins_before(mirror, now)
         return self.kind is not kind or self.sure is not sure
+
+    def _exceeds(self, take: Take, believed: float) -> bool:
+        """Whether a take cannot have found room by an error of guesses, or in what answers gave back meanwhile."""
+        surely = BY_CREDITS if self._gives_back else OVERDRAWN / 2
+        return take.before + take.amount > (1 + surely) * believed + ERROR * self._pending
 
     def _border_passed(self, take: Take, now: float) -> None:
         """More was let in than a bucket could hold: a calendar window began unseen, or the limit is really higher."""
@@ -373,13 +380,14 @@ class Window:
         self, mirror: Calendar, take: Take, says: Says, retry_after: float | None, now: float
     ) -> None:
         window = self.limit.window
-        if retry_after is None or says is Says.NOTHING:
+        ends = mirror.start(take.sent) + window
+        first, last = take.sent + (retry_after or 0.0) - GRAIN * window, now + (retry_after or 0.0)
+        at_border = retry_after is not None and first <= ends and last >= ends - mirror.early
+        if retry_after is None or (says is Says.NOTHING and not at_border):
             if not take.probe:
                 self._cut(take, now)
             return
-        ends = mirror.start(take.sent) + window
-        first, last = take.sent + retry_after - GRAIN * window, now + retry_after
-        if first <= ends and last >= ends - mirror.early:  # at a border of ours
+        if at_border:
             if not take.probe:
                 self._cut(take, now)
             ends, first = min(ends, last), max(first, ends - mirror.early, take.sent)

@@ -21,15 +21,15 @@ def test_it_begins_with_no_more_than_is_allowed_at_most() -> None:
 
 def test_answers_that_waited_make_it_smaller_by_no_more_than_half_a_round() -> None:
     """A queue is given time to drain before it is judged again."""
-    assert answer(Congestion(1000), 200, waited=100.0) == 500
+    assert answer(Congestion(1000), 200, waited=100.0) == START // 2
 
 
 def test_waiting_that_is_short_beside_the_models_own_time_is_no_queue() -> None:
     """Half of the model's own time, and it stays as it was."""
-    assert answer(Congestion(1000), 1000, waited=0.5) == 1000
+    assert answer(Congestion(1000), 1000, waited=0.5) == START
 
 
-@pytest.mark.parametrize(("used", "allowed"), [(True, 2000), (False, 1000)])
+@pytest.mark.parametrize(("used", "allowed"), [(True, 2 * START), (False, START)])
 def test_without_a_queue_it_grows_if_it_was_used(used: bool, allowed: int) -> None:
     """A number that was never reached is no reason to raise it."""
     congestion = Congestion(10**6)
@@ -39,9 +39,9 @@ def test_without_a_queue_it_grows_if_it_was_used(used: bool, allowed: int) -> No
 
 def test_it_never_grows_beyond_the_users_bound() -> None:
     """Whatever the answers show."""
-    congestion = Congestion(1500)
+    congestion = Congestion(START + 100)
     congestion.used = True
-    assert answer(congestion, 200, waited=0.0) == 1500
+    assert answer(congestion, 200, waited=0.0) == START + 100
 
 
 def test_it_never_shrinks_to_nothing() -> None:

@@ -453,13 +453,14 @@ def test_a_task_fails_for_good_after_as_many_attempts_as_are_allowed() -> None:
 
 
 def test_a_refused_task_spends_no_attempt() -> None:
-    """However often the gateway says 429, the row has all its attempts left."""
+    """The row has all its attempts left, until nobody but the gateway's 429 has answered for twenty windows."""
     bench = Bench({"a": ()}, attempts=1)
     bench.offer(task(0, "a"))
-    for number in range(20):
+    for number in range(19):
         ask = bench.at(100.0 * number).ask()
         assert bench.land(ask, refusal()).action is Action.REQUEUE
-    assert (ask.task.attempts, ask.number) == (0, 20)
+    assert (ask.task.attempts, ask.number) == (0, 19)
+    assert bench.land(bench.at(1900.0).ask(), refusal()).action is Action.FINISH
 
 
 def test_a_refused_task_gives_its_tokens_back() -> None:

@@ -173,7 +173,7 @@ def test_a_border_in_the_first_seconds_may_be_misread_and_costs_little(kind: Kin
     """It looks like the oldest spending's end, or like a bucket: the limit is used all the same."""
     drive = Drive(learning(), Shape(kind=kind, phase=phase)).run(8)  # type: ignore[arg-type]
     assert drive.share(5) >= 0.9
-    assert len(drive.refused) <= 0.04 * len(drive.admitted)
+    assert len(drive.refused) <= 0.07 * len(drive.admitted)
 
 
 @every_shape
@@ -236,10 +236,10 @@ def test_without_probes_nothing_is_sent_without_room(shape: Shape) -> None:
 
 @every_shape
 def test_a_limit_that_is_really_higher_is_not_exceeded_for_long(shape: Shape) -> None:
-    """Learning lets at most three amounts through in a window; from the fourth on it is one, and a tenth at borders."""
+    """Learning lets at most three amounts through in a window; from the fourth on one and what a bucket had saved."""
     drive = Drive(learning(), shape, real=2 * LIMIT).run(10)
     assert drive.most_in_a_window() <= 3.0
-    assert drive.most_in_a_window(begin=4 * WINDOW) <= 1.1
+    assert drive.most_in_a_window(begin=4 * WINDOW) <= 1.3
     assert drive.share(5) == pytest.approx(1.0, rel=0.05)
 
 
