@@ -179,3 +179,11 @@ def test_what_was_learned_of_answers_gives_the_next_ones_their_room() -> None:
     caps, landings = bench.answered(3_100)
     assert len(caps) == 1
     assert outcome(landings[0]) is Outcome.OK
+
+
+def test_an_answer_that_had_all_the_room_of_the_context_window_ends_as_truncated() -> None:
+    """There is no more to give, so it is not asked for again."""
+    bench = Bench(context_tokens=1_000)
+    bench.offer(size=700)
+    _caps, landings = bench.answered(3_000)
+    assert outcome(landings[-1]) is Outcome.TRUNCATED
