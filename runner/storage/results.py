@@ -24,9 +24,9 @@ from runner.storage.history import History
 from runner.storage.rows import BadRow, Record, Row
 
 BATCH = 5_000
-BATCH_BYTES = 2 * 1024 * 1024
+BATCH_BYTES = 1 * 1024 * 1024
 """Rows of a table that are made at once, at most: so many, and about so many bytes."""
-GROUP_BYTES = 16 * 1024 * 1024
+GROUP_BYTES = 8 * 1024 * 1024
 """About so many bytes are in a row group of a table, which is in memory whole while it is written."""
 GROUP = 100_000
 STATISTICS = {"min": False, "max": False, "distinct_count": False, "null_count": True}

@@ -32,7 +32,7 @@ else:
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of one JSONL line."""
 CHUNK = 10_000
-CHUNK_BYTES = 4 * 1024 * 1024
+CHUNK_BYTES = 1 * 1024 * 1024
 """Rows of Parquet that are decoded at once, at most: so many, and about so many bytes."""
 FIRST_CHUNK = 500
 """Rows by which the others' size is judged."""
