@@ -25,17 +25,19 @@ Peer = Callable[[list[dict[str, str]], Setting], Awaitable[int]]
 INPUT, COMBINED = 200_000, 1_100_000
 """Tokens per window: of each model, and of all together."""
 
-# The best of those tried; times are of 8,800 label rows at real speed under sliding logs unless another is named.
+# The best of those tried, one run each, under sliding logs: at real speed with 8,800 label rows and 800 where output
+# binds, or where it says so with time compressed.
 SETTINGS: Mapping[str, Setting] = {
-    # 10 retries take as long, and lost a row of 800 where output binds. 16 at once are never refused there, and take a
-    # third longer; 256 take less only where time is compressed, and are refused more often.
+    # 10 retries take as long for labels; compressed, they lost one of 800 rows where output binds. There 16 at once
+    # were never refused, and took 30 s instead of 22. Compressed label rows took 41 s with 64 at once, 37 s with 256.
     "openai": {"at_once": 128, "retries": 100},
-    # 10 retries do the same while Retry-After is sent. 256 at once, routing by usage, and the check that enforces tpm
-    # change nothing or are slower: that check answers 429 by itself, and its minute is the wall clock's.
+    # Only compressed: 10 retries and the check that enforces tpm took as long where output binds, routing by usage
+    # 26 s instead of 27; but for labels routing by usage took 103 s instead of 85, and 256 at once 104 s.
     "litellm": {"at_once": 64, "retries": 30, "routing": "simple-shuffle", "checks": []},
-    # With a budget of tokens it took 208 s instead of 196: its bucket begins full, and then a refusal stops all of a
-    # model. With a whole window's cool-down it took 38 s instead of 24 for 800 compressed rows where output binds.
-    "async-batch-llm": {"at_once": 64, "budget": False, "burst": None, "cooldown": 0.1},
+    # For each model. 64 at once took 191 s instead of 142 where output binds, and 196 s instead of 198 for labels; with
+    # a budget of tokens besides, labels took 208 s. A cool-down of a whole window, compressed, with 64 at once, took
+    # 38 s where output binds; a tenth of it with 16 at once 24 s.
+    "async-batch-llm": {"at_once": 16, "budget": False, "burst": None, "cooldown": 0.1},
 }
 
 
