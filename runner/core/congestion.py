@@ -8,7 +8,7 @@ queue, and grows while they do not and it was used. Slow models are no queue: `l
 
 from __future__ import annotations
 
-START = 256
+START = 1000
 LEAST = 16
 TOLERANCE = 0.5
 """Of the model's own time: waiting up to this is no queue."""

@@ -51,6 +51,8 @@ BY_CREDITS = 0.05
 """The same for a limit of output: what answers did not use is given back all the time, and makes room unseen."""
 MOST_PROBES = 8
 """In flight at once, while nothing is known."""
+ROUND_TRIP = 0.3
+"""Seconds in which a refusal has surely come back."""
 KNOCKS = 4
 """Refused probes that told nothing, after which no more are sent."""
 SHORTEST_MEASURE, WHOLE_MEASURE = 1 / 60, 1 / 12
@@ -191,7 +193,7 @@ class Window:
         if self._knocks:
             return max(now, self._probed_at + 6 * GRAIN * window * 2.0**self._knocks)
         if self._gives_back:
-            return max(now, self._probed_at + GRAIN * window)
+            return max(now, self._probed_at + max(GRAIN * window, ROUND_TRIP))
         fresh = now - self._probed_at < GRAIN * window or self._pending <= UNSURE * believed
         few = self._probing < MOST_PROBES and used + amount - believed <= overdrawn
         return now if fresh and few else math.inf
