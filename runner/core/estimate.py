@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from runner.core.catalog import Model
 from runner.core.knowledge import Ratio
 from runner.core.ports import TokenCounter
-from runner.core.values import Charge, Image, Json, Request, Text, Usage
+from runner.core.values import Image, Json, Request, Text, Usage
 
 PER_MESSAGE = 3
 PER_REPLY = 3
@@ -207,10 +207,6 @@ class Estimator:
     def expected(self, size: Size, model: str) -> int:
         """Input tokens as they are expected now, without a margin."""
         return math.ceil(self.guess(size, model) * self._corrections[model].ratio)
-
-    def charge(self, size: Size, model: str, cap: int) -> Charge:
-        """What to reserve: the expected input, and the whole cap of output."""
-        return Charge(1, self.input_tokens(size, model), cap)
 
     def learn(self, size: Size, model: str, usage: Usage) -> None:
         """Correct a model's multiplier by a reply's usage."""

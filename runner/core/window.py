@@ -543,25 +543,36 @@ class Window:
         Without `spending`, what that run had just spent is left out: it is known from elsewhere.
         """
         window = self.limit.window
-        kind, amount = Kind(str(facts["kind"])), float(facts["amount"])
-        self.belief.recall(amount, now)
+        kind, believed = Kind(str(facts["kind"])), float(facts["amount"])
+        since = max(0.0, wall - float(facts["until"]))  # a clock that was set back must not make it last
+        entries = (entry.partition(":") for entry in str(facts["spent"]).split())
+        parts = [(max(0, int(part)), max(0, int(amount))) for part, _, amount in entries]
+        mirror = self._recalled(kind, facts, wall, now, since if spending else math.inf)
+        self.belief.recall(believed, now)
+        self.kind, self.sure, self.mirror = kind, kind is not Kind.UNKNOWN, mirror
+        if spending and kind is not Kind.BUCKET:
+            for part, spent in parts:
+                self.restore(spent, now - since - part * window / PARTS)
+
+    def _recalled(self, kind: Kind, facts: Mapping[str, float | str], wall: float, now: float, since: float) -> Mirror:
+        """The mirror of what was remembered `since` seconds ago."""
+        window = self.limit.window
         if kind in (Kind.CALENDAR, Kind.COUNTER):
             border = (float(facts["border"]) - (wall - now)) % window
             border += math.floor((now - border) / window) * window
             made = Calendar if kind is Kind.CALENDAR else Counter
-            self.mirror = made(window, border, min(window, max(0.0, float(facts["early"]))), self._guard)
-        elif kind is Kind.BUCKET:
-            burst = max(LEAST * self.limit.amount, float(facts["burst"]))
-            self.mirror = bucket = Bucket(self.belief.amount(now) / window, burst)
+            return made(window, border, min(window, max(0.0, float(facts["early"]))), self._guard)
+        if kind is Kind.BUCKET:
+            burst, rate = (
+                max(LEAST * self.limit.amount, float(facts["burst"])),
+                max(1.0, float(facts["amount"])) / window,
+            )
+            bucket = Bucket(rate, burst)
             bucket.reserve = min(RESERVE * self.limit.amount, burst / 4)
-            if spending:
-                left = float(facts["level"]) + (wall - float(facts["until"])) * bucket.rate
-                bucket.correct(min(0.0, left - burst), now)
-        self.kind, self.sure = kind, kind is not Kind.UNKNOWN
-        if spending and kind is not Kind.BUCKET:
-            since = wall - float(facts["until"])
-            for part, _, spent in (entry.partition(":") for entry in str(facts["spent"]).split()):
-                self.restore(int(spent), now - since - int(part) * window / PARTS)
+            level = max(-burst, float(facts["level"])) + since * rate
+            bucket.correct(min(0.0, level - burst), now)
+            return bucket
+        return SlidingLog(window + self._guard)
 
     def __repr__(self) -> str:
         return f"<Window {self.limit}: {self.kind}{'' if self.sure else '?'}, {self.belief!r}, {self.mirror!r}>"

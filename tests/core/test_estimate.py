@@ -10,7 +10,7 @@ import pytest
 from runner.core.catalog import Family, Model
 from runner.core.estimate import IMAGE_TOKENS, MARGIN, PER_MESSAGE, PER_REPLY, Estimator, Size, measure
 from runner.core.knowledge import Ratio
-from runner.core.values import Charge, Image, Message, Other, Request, Settings, Text, Usage
+from runner.core.values import Image, Message, Other, Request, Settings, Text, Usage
 
 PIXELS = "data:image/png;base64," + "A" * 100_000
 
@@ -230,11 +230,6 @@ def test_a_reply_that_reports_nothing_teaches_nothing(usage: Usage) -> None:
     estimator.learn(Size(1000), "m", usage)
     assert estimator.input_tokens(Size(1000), "m") == 1100
     assert estimator.ratios() == {}
-
-
-def test_the_charge_reserves_the_whole_cap() -> None:
-    """Output is unknown until it is there, and the gateway reserves what is allowed."""
-    assert Estimator([model()]).charge(Size(1000), "m", 256) == Charge(1, 1100, 256)
 
 
 def taught(replies: int, truth: float, size: int = 1000) -> Estimator:

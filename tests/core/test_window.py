@@ -259,3 +259,32 @@ def test_contradictions_end_at_the_sliding_log() -> None:
     drive.run(5)
     assert len(drive.refused) == before
     assert drive.share(5) >= 0.9
+
+
+REMEMBERED = {"kind": "bucket", "amount": 900.0, "burst": 300.0, "level": 200.0, "spent": "0:100", "until": 1000.0}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param({"until": 10.0**12}, id="the clock was set back"),
+        pytest.param({"level": -(10.0**12)}, id="a bucket in endless debt"),
+        pytest.param({"kind": "sliding", "until": 10.0**12}, id="spending that is yet to come"),
+        pytest.param({"kind": "sliding", "spent": "0:-100000"}, id="less than nothing spent"),
+    ],
+)
+def test_nothing_that_is_remembered_stops_a_run_or_gives_it_more(damage: dict[str, float | str]) -> None:
+    """A hint that cannot be true is corrected to one that can."""
+    window = Window(Limit(scope="m", measure="input", amount=1000, window=WINDOW), 0.0)
+    window.recall({**REMEMBERED, **damage}, wall=1001.0, now=0.0, spending=True)
+    assert window.used(0.0) >= 0
+    assert window.room(2 * WINDOW) >= 100
+
+
+def test_what_is_garbled_leaves_a_limit_as_it_was() -> None:
+    """Half of a memory is worse than none."""
+    window = Window(Limit(scope="m", measure="input", amount=1000, window=WINDOW), 0.0)
+    before = repr(window)
+    with pytest.raises(ValueError, match="invalid literal"):
+        window.recall({**REMEMBERED, "kind": "sliding", "spent": "0:many"}, wall=1001.0, now=0.0, spending=True)
+    assert repr(window) == before
