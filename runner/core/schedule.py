@@ -466,7 +466,9 @@ class Scheduler:
         task.refusals += answers > task.answers_seen or idle
         task.answers_seen = answers
         if task.refusals >= MOST_REFUSALS:
-            message = f"refused {task.refusals} times while others were answered; the last time: {failure.message}"
+            message = (
+                f"refused {task.refusals} times, alone or while others were answered; the last time: {failure.message}"
+            )
             return self._carry_out(Action.FINISH, ask, replace(failure, message=message), closed, now)
         self._sequence += 1
         task.sequence = self._sequence

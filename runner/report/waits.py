@@ -83,14 +83,16 @@ def cap_lines(summary: Mapping[str, Any]) -> list[str]:
     again = sum(caps["cut_short"] for caps in summary["caps"].values())
     if again:
         lines.append(f"{again:,} answers were cut short by caps that followed their lengths, and were asked for again")
-    for name, caps in summary["caps"].items():
-        if caps["held_times"] >= GENEROUS and waited >= 1:
-            spare = waited * (1 - 1 / caps["held_times"])
-            lines.append(
-                f"{name}: caps of {caps['sent']:,} held {caps['held_times']:.1f} times as much of the limit as "
-                f"{caps['enough']:,} would have, for answers of {caps['answers']:,}; "
-                f"--caps ceiling may save some {_seconds(spare, spare >= 10)}"
-            )
+    generous = {name: caps for name, caps in summary["caps"].items() if caps["held_times"] >= GENEROUS}
+    if generous and waited >= 1:
+        name, caps = max(generous.items(), key=lambda each: each[1]["held_times"])
+        others = f" and {len(generous) - 1} more" if len(generous) > 1 else ""
+        spare = waited * (1 - 1 / caps["held_times"])
+        lines.append(
+            f"{name}{others}: caps of {caps['sent']:,} held up to {caps['held_times']:.1f} times as much of the limit "
+            f"as {caps['enough']:,} would have, for answers of {caps['answers']:,}; "
+            f"--caps ceiling may save up to {_seconds(spare, spare >= 10)}"
+        )
     return lines
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.core.waiting import Cause, Holds
-from runner.report.waits import DONE, WAITED_FOR, divided, limit_lines, now_waiting, time_line
+from runner.report.waits import DONE, WAITED_FOR, cap_lines, divided, limit_lines, now_waiting, time_line
 
 
 def limit(scope: str, share: float, measure: str = "input") -> dict[str, Any]:
@@ -75,3 +75,25 @@ def test_limits_that_did_not_matter_are_one_line() -> None:
     """And no limits are none."""
     assert limit_lines({"limits": [limit("a", 0.07), limit("all", 0.01)]}) == ["No limit was used by more than 7%"]
     assert limit_lines({"limits": []}) == []
+
+
+def caps(sent: int, times: float, cut_short: int = 0) -> dict[str, Any]:
+    return {"sent": sent, "answers": 102, "enough": 321, "cut_short": cut_short, "held_times": times}
+
+
+def test_what_generous_caps_cost_is_one_line_about_the_worst() -> None:
+    """Where output was waited for, and where a cap held much more than its answers needed."""
+    summary = {"waiting_s": {"output": 30.0}, "caps": {"a": caps(4096, 3.0), "b": caps(2048, 1.5), "c": caps(330, 1.0)}}
+    assert cap_lines(summary) == [
+        "a and 1 more: caps of 4,096 held up to 3.0 times as much of the limit as 321 would have, for answers of 102; "
+        "--caps ceiling may save up to 20 s"
+    ]
+    assert cap_lines({**summary, "waiting_s": {"input": 30.0}}) == []
+
+
+def test_answers_that_were_asked_for_again_are_counted() -> None:
+    """Each was paid for twice."""
+    summary = {"waiting_s": {}, "caps": {"a": caps(160, 1.0, cut_short=3), "b": caps(160, 1.0, cut_short=1)}}
+    assert cap_lines(summary) == [
+        "4 answers were cut short by caps that followed their lengths, and were asked for again"
+    ]
