@@ -524,6 +524,7 @@ class Window:
         """What the next run can begin with; `wall` is the time of day at `now`, in seconds since the epoch."""
         window, mirror = self.limit.window, self.mirror
         facts: dict[str, float | str] = {"kind": self.kind.value, "amount": round(self.belief.amount(now), 1)}
+        facts |= {"configured": self.limit.amount, "window": window}
         if isinstance(mirror, Calendar):
             facts |= {"border": round((mirror.border + wall - now) % window, 3), "early": round(mirror.early, 3)}
         if isinstance(mirror, Bucket):
@@ -543,12 +544,15 @@ class Window:
         Without `spending`, what that run had just spent is left out: it is known from elsewhere.
         """
         window = self.limit.window
+        if float(facts["window"]) != window:
+            raise ValueError("it was learned of windows of another length")
         kind, believed = Kind(str(facts["kind"])), float(facts["amount"])
         since = max(0.0, wall - float(facts["until"]))  # a clock that was set back must not make it last
         entries = (entry.partition(":") for entry in str(facts["spent"]).split())
         parts = [(max(0, int(part)), max(0, int(amount))) for part, _, amount in entries]
         mirror = self._recalled(kind, facts, wall, now, since if spending else math.inf)
-        self.belief.recall(believed, now)
+        if believed != float(facts["configured"]):  # all of what was configured then says nothing of more
+            self.belief.recall(believed, now)
         self.kind, self.sure, self.mirror = kind, kind is not Kind.UNKNOWN, mirror
         if spending and kind is not Kind.BUCKET:
             for part, spent in parts:

@@ -261,7 +261,16 @@ def test_contradictions_end_at_the_sliding_log() -> None:
     assert drive.share(5) >= 0.9
 
 
-REMEMBERED = {"kind": "bucket", "amount": 900.0, "burst": 300.0, "level": 200.0, "spent": "0:100", "until": 1000.0}
+REMEMBERED = {
+    "kind": "bucket",
+    "amount": 900.0,
+    "burst": 300.0,
+    "level": 200.0,
+    "spent": "0:100",
+    "until": 1000.0,
+    "configured": 1000.0,
+    "window": WINDOW,
+}
 
 
 @pytest.mark.parametrize(
@@ -279,6 +288,21 @@ def test_nothing_that_is_remembered_stops_a_run_or_gives_it_more(damage: dict[st
     window.recall({**REMEMBERED, **damage}, wall=1001.0, now=0.0, spending=True)
     assert window.used(0.0) >= 0
     assert window.room(2 * WINDOW) >= 100
+
+
+def test_a_limit_that_is_now_configured_higher_is_believed() -> None:
+    """What was all of the limit when it was learned says nothing of more."""
+    window = Window(Limit(scope="m", measure="input", amount=2000, window=WINDOW), 0.0)
+    window.recall({**REMEMBERED, "amount": 1000.0}, wall=1001.0, now=0.0, spending=False)
+    assert window.belief.amount(0.0) == 2000
+
+
+def test_windows_of_another_length_are_not_recalled() -> None:
+    """Borders and amounts are of no use then."""
+    window = Window(Limit(scope="m", measure="input", amount=1000, window=WINDOW / 6), 0.0)
+    with pytest.raises(ValueError, match="windows of another length"):
+        window.recall(REMEMBERED, wall=1001.0, now=0.0, spending=False)
+    assert window.kind is Kind.UNKNOWN
 
 
 def test_what_is_garbled_leaves_a_limit_as_it_was() -> None:
