@@ -66,6 +66,7 @@ lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group dev -o requirements-dev.lock
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group bench -c requirements-dev.lock -o requirements-bench.lock
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet --group peers -o requirements-peers.lock
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet --group fuzz -o requirements-fuzz.lock
 
 clean:
 	rm -rf .venv .venv-peers bench-out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
