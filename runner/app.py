@@ -267,12 +267,11 @@ async def _session(
 ) -> Finish:
     _spare_the_collector()
     loop = asyncio.get_running_loop()
-    journal = journals.Journal(directory.journal_path)
+    journal = journals.Journal(journals.DiskFile(directory.journal_path), history.chain)
     ending = Ending(70, "the runner stopped without a reason")
     started = loop.time()
     waiting = Waiting(started)
-    session: Session | None = None
-    try:
+    with journals.Committer(journal):
         async with environment.opened(gateway, prepared.limits) as (url, token):
             recorder = Recorder(journal, history, prepared.models, token.redact)
             resumed = history.end > 0
@@ -318,8 +317,6 @@ async def _session(
                         look,
                     )
             recorder.end(waiting.split(loop.time()), history.tally.least_time(prepared.budgets), ending.reason)
-    finally:
-        journal.close()
     return _finish(session, ending, charges)
 
 

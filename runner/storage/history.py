@@ -61,6 +61,8 @@ class History:
         self.tally = Tally()
         self.end = 0
         """Where the last whole frame ends."""
+        self.chain = 0
+        """Of the frames up to there."""
         self.recent: list[Spent] = []
         """What the last sessions spent within `window` of their end: a resume still has to reckon with it."""
         self.last = -1
@@ -99,10 +101,10 @@ def read_history(path: Path, slots: int, window: float = 0.0) -> History:
     if not path.exists():
         return history
     for frame in journal.read(path):
-        if frame.payload["t"] == "header" and frame.payload["version"] > journal.VERSION:
+        if frame.payload["t"] in ("header", "session") and frame.payload.get("version", 0) > journal.VERSION:
             raise StorageFailed(f"{path} was written by a newer runner (journal version {frame.payload['version']}).")
         history.add(frame.payload, frame.offset)
-        history.end = frame.end
+        history.end, history.chain = frame.end, frame.chain
         if window:
             recent.add(frame.payload)
     history.recent = list(recent)
