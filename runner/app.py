@@ -27,7 +27,7 @@ from runner.beside import LookBeside
 from runner.core.charges import Charges
 from runner.core.errors import GatewayUnavailable, InputRejected, StorageFailed
 from runner.core.events import Event
-from runner.core.job import BadRows, Job
+from runner.core.job import Job
 from runner.core.limits import from_table
 from runner.core.prompt import RowError
 from runner.core.schedule import Scheduler
@@ -146,11 +146,14 @@ def resume(
     attend: Attend = unattended,
     gateway: str | None = None,
     caps: Mapping[str, Any] | None = None,
-    bad_rows: BadRows | None = None,
+    changes: Mapping[str, Any] | None = None,
     *,
     memory: bool = True,
 ) -> Finish:
-    """Go on with a run; what has an outcome is not asked again. `caps` replaces caps by name, `bad_rows` the job's."""
+    """Go on with a run; what has an outcome is not asked again.
+
+    `caps` replaces caps by name, `changes` what else of the job may change; None changes nothing.
+    """
     directory = RunDirectory.open(path)
     with _held(directory):
         manifest = directory.read_json(directory.manifest_path)
@@ -158,7 +161,7 @@ def resume(
         chosen = environment.resolve_again(manifest["gateway"], gateway)
         if (summary := finished(directory)) is not None:
             return Finish(directory.path, Ending(summary["exit_code"]), summary, idle=True)
-        prepared = reopen(directory, manifest, caps or {}, bad_rows)
+        prepared = reopen(directory, manifest, caps or {}, changes or {})
         prepared = replace(prepared, setup=replace(prepared.setup, memory=memory))
         window = prepared.limits.window_seconds
         history = histories.read_history(directory.journal_path, prepared.maker.slots, window)
@@ -169,11 +172,12 @@ def resume(
 
 
 def reopen(
-    directory: RunDirectory, manifest: Mapping[str, Any], caps: Mapping[str, Any], bad_rows: BadRows | None = None
+    directory: RunDirectory, manifest: Mapping[str, Any], caps: Mapping[str, Any], changes: Mapping[str, Any]
 ) -> Prepared:
     """A run's job as it was declared; raises InputRejected if the input is not what it was."""
     job = Job.from_json(manifest["job"])
-    job = replace(job, caps=replace(job.caps, **caps), bad_rows=bad_rows or job.bad_rows)
+    given = {name: value for name, value in changes.items() if value is not None}
+    job = replace(job, caps=replace(job.caps, **caps), **given)
     setup = Setup(gateway=None, catalogs=tuple(Path(name) for name in manifest["catalogs"]))
     said = manifest["input"]
     catalogue, limits = load_catalogue(setup.catalogs), from_table(manifest["limits"], "manifest.json")
@@ -311,6 +315,8 @@ async def _session(
                             _both(recorder, observer),
                             flush=journal.write,
                             patience=prepared.job.patience,
+                            keep_going=prepared.job.keep_going,
+                            answered=history.tally.statuses[Status.SUCCEEDED] > 0,
                             waiting=waiting,
                         ),
                         interruptions,

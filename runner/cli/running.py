@@ -8,7 +8,15 @@ from typing import Any, Literal
 
 import click
 
-from runner.cli.options import cap_options, declared, job_options, memory_option, run_options, show_options
+from runner.cli.options import (
+    cap_options,
+    declared,
+    job_options,
+    keep_going_option,
+    memory_option,
+    run_options,
+    show_options,
+)
 
 
 @click.command()
@@ -49,6 +57,7 @@ def run(source: str, out: Path | None, quiet: bool, as_json: bool, **words: Any)
     type=click.Choice(["stop", "record"]),
     help="From now on, stop at rows that cannot be asked, or record them as errored rows.",
 )
+@keep_going_option
 @memory_option
 @cap_options
 @show_options
@@ -56,6 +65,7 @@ def resume(
     directory: Path,
     gateway: str | None,
     bad_rows: Literal["stop", "record"] | None,
+    keep_going: bool | None,
     memory: bool | None,
     quiet: bool,
     as_json: bool,
@@ -71,6 +81,7 @@ def resume(
     from runner.storage.jobs import caps_from
 
     attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
-    finish = app.resume(directory, attend, gateway, caps_from(caps), bad_rows, memory=memory is not False)
+    changes = {"bad_rows": bad_rows, "keep_going": keep_going}
+    finish = app.resume(directory, attend, gateway, caps_from(caps), changes, memory=memory is not False)
     print_finish(finish, quiet=quiet, as_json=as_json)
     return finish.ending.exit_code

@@ -45,6 +45,8 @@ class Job:
     """Of the drawing, and of the waiting times after failures."""
     bad_rows: BadRows = "stop"
     """Whether a row that cannot be asked stops the run, or becomes an errored row."""
+    keep_going: bool = False
+    """Whether rows that all fail alike are recorded as errored, rather than stop the run."""
     endpoint: str | None = None
     """Dialect to use wherever the model answers on it."""
     strict_params: bool = False
