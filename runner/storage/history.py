@@ -71,7 +71,9 @@ class History:
 
     def add(self, payload: Mapping[str, Any], offset: int) -> None:
         """Take in one frame."""
-        if payload.get("final"):
+        if payload["t"] == "reopened":
+            self._offsets[payload["row"] * self.slots + payload["slot"]] = -1
+        elif payload.get("final"):
             position = payload["row"] * self.slots + payload["slot"]
             if position >= len(self._offsets):
                 self._offsets.extend([-1] * (2 * position + 1024 - len(self._offsets)))
