@@ -308,7 +308,6 @@ ANSWERS: dict[str, tuple[Any, Reply]] = {
 NO_ANSWERS = {
     "an empty body": b"",
     "null": b"null",
-    "HTML": b"<html><title>Sign in</title></html>",
     "half of an answer": b'{"choices":[{"message":{"content":"El',
     "no choices": b'{"choices":[]}',
     "choices that are no list": b'{"choices":7}',

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from runner.core.values import Failure, Json, Kind, Measure, Response, Scope
+from runner.gateway.dialects import delays
 from runner.gateway.dialects.envelopes import Complaint, opened
 
 
@@ -30,6 +32,8 @@ TIMED_OUT = Verdict(Kind.TIMEOUT, ambiguous=True)
 TOO_LARGE = Verdict(Kind.REQUEST_TOO_LARGE)
 NO_MODEL = Verdict(Kind.MODEL_UNAVAILABLE, "model")
 LIMITED = Verdict(Kind.RATE_LIMITED, "model")
+LOST = Verdict(Kind.DISCONNECTED)
+"""The gateway got half of a request: what is written here is whole, so it was the way that failed."""
 
 STATUSES: Mapping[int, Verdict] = {
     401: Verdict(Kind.UNAUTHORIZED, "all"),
@@ -114,6 +118,15 @@ PHRASES: tuple[tuple[frozenset[int], re.Pattern[str], Verdict], ...] = (
         _words(r"(body|payload|entity|request)( size)?( is)? too large|\brequest_too_large\b"),
         TOO_LARGE,
     ),
+    (
+        frozenset({400, 422}),
+        _words(
+            r"(unexpected|premature) (eof|end\b)|could not parse (the |your )?(json|request) body"
+            r"|(failed|unable) to (read|parse) (the |your )?(request |json )?(body|payload)"
+            r"|\bbody (is|was) (incomplete|truncated|cut off)"
+        ),
+        LOST,
+    ),
     (frozenset({500, 502, 503}), _words(r"timed out|deadline exceeded"), TIMED_OUT),
 )
 """(statuses, words, what they mean together): the first that fits wins."""
@@ -137,13 +150,16 @@ ENDLESS = _words(
 )
 """A 429 that no wait within a run's patience will lift."""
 
+LONGEST_WAIT = 900.0
+"""Seconds: a 429 that asks for more is as endless to a run; any other failure is asked about again after as long."""
+
 OWN = _words(r"\bai gateway (?!upstream\b)")
 """The gateway's own 429s. By its documentation they lift when Retry-After says; without it, only support lifts them."""
 
 SCOPES: tuple[tuple[re.Pattern[str], Scope], ...] = (
     (_words(r"(across )?all models|\bcombined\b"), "all"),
     (_words(r"per-minute token limit exceeded(?! for)"), "all"),  # of one model it is always named
-    (_words(r"for (the )?model\b|exceeded workspace|limits? (exceeded )?for [\"'`]?[a-z]"), "model"),
+    (_words(r"for (the )?model\b|exceeded workspace|limits? (exceeded |of 0 )?for [\"'`]?[a-z]"), "model"),
     (_words(r"\baccount\b(?! team)|spend limit|\bcredits?\b|\binsufficient_quota\b"), "all"),
 )
 """What a 429 closes. "Work with your account team" is how a limit of one model ends, hence the order."""
@@ -165,17 +181,42 @@ def failure(response: Response) -> Failure:
     verdict = _limit(complaint) if limited else INVALID if cap is not None else _verdict(complaint)
     # With status 200 the model was reached, whatever it broke off with.
     reached = response.status == 200 and verdict.kind is Kind.SERVER_ERROR
+    wait = complaint.retry_after
+    if limited and wait is None:
+        wait = delays.from_resets(response.headers)
     return Failure(
         kind=verdict.kind,
-        message=complaint.message,
+        message=_message(complaint, verdict, response),
         status=response.status,
         code=complaint.code,
         scope=verdict.scope,
         measure=_measure(complaint) if limited else None,
-        retry_after=complaint.retry_after,
+        retry_after=None if wait is None else min(wait, LONGEST_WAIT),
         cap=cap,
         ambiguous=verdict.ambiguous or reached,
     )
+
+
+def _message(complaint: Complaint, verdict: Verdict, response: Response) -> str:
+    """The gateway's own words, with what a user must know beside them."""
+    if verdict.kind is Kind.REDIRECTED:
+        return f"The gateway redirects to {_place(response.headers.get('location', ''))}; is its address right?"
+    wait = complaint.retry_after
+    if verdict.kind is Kind.QUOTA_EXHAUSTED and wait is not None and wait > LONGEST_WAIT:
+        return f"{complaint.message} (it says to come back in {wait:,.0f} seconds)"
+    return complaint.message
+
+
+def _place(location: str) -> str:
+    """Where a redirect leads, as an origin: never with a name, a password or a path that may hold one."""
+    try:
+        parts = urlsplit(location)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return "nowhere"
+    if not parts.hostname:
+        return "another path" if location else "nowhere"
+    return f"{parts.scheme or 'the same scheme'}://{parts.hostname}{port}"
 
 
 def confessed(body: Mapping[str, Json]) -> bool:
@@ -192,9 +233,12 @@ def _verdict(complaint: Complaint) -> Verdict:
 
 def _limit(complaint: Complaint) -> Verdict:
     scope = next((scope for pattern, scope in SCOPES if pattern.search(complaint.words)), None)
-    unexplained = OWN.search(complaint.message) and complaint.retry_after is None
+    wait = complaint.retry_after
+    unexplained = OWN.search(complaint.message) and wait is None
     if unexplained or ENDLESS.search(complaint.words):
         return Verdict(Kind.QUOTA_EXHAUSTED, scope or "all")
+    if wait is not None and wait > LONGEST_WAIT:
+        return Verdict(Kind.QUOTA_EXHAUSTED, scope or "model")
     return Verdict(Kind.RATE_LIMITED, scope or "model")
 
 
