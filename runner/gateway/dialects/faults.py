@@ -182,7 +182,7 @@ def failure(response: Response) -> Failure:
     # With status 200 the model was reached, whatever it broke off with.
     reached = response.status == 200 and verdict.kind is Kind.SERVER_ERROR
     wait = complaint.retry_after
-    if limited and wait is None:
+    if limited and not wait:
         wait = delays.from_resets(response.headers)
     return Failure(
         kind=verdict.kind,
@@ -191,7 +191,7 @@ def failure(response: Response) -> Failure:
         code=complaint.code,
         scope=verdict.scope,
         measure=_measure(complaint) if limited else None,
-        retry_after=None if wait is None else min(wait, LONGEST_WAIT),
+        retry_after=min(wait, LONGEST_WAIT) if wait else None,  # "at once" is when it was refused: no time to wait for
         cap=cap,
         ambiguous=verdict.ambiguous or reached,
     )
