@@ -37,12 +37,14 @@ def test_a_model_may_be_asked_before_anything_is_known_of_it(gates: Gates) -> No
     assert gates.wait("a", 5.0) == 5.0
 
 
+@pytest.mark.fault("H1")
 def test_a_refusal_closes_for_as_long_as_it_says_and_a_little(gates: Gates) -> None:
     """Never shorter than Retry-After; longer by no more than the jitter."""
     assert refuse(gates, sent_at=1.0, now=2.0, retry_after=30.0) == "a"
     assert 30.0 <= pause(gates, 2.0) <= 30.0 * (1 + JITTER)
 
 
+@pytest.mark.fault("H2")
 def test_a_refusal_without_a_time_closes_for_a_growing_share_of_the_window(gates: Gates) -> None:
     """The pause doubles with each episode, up to a whole window."""
     now, pauses = 0.0, []
@@ -184,6 +186,7 @@ def test_an_answer_between_outages_starts_the_count_again(gates: Gates) -> None:
     assert not gates["a"].narrow
 
 
+@pytest.mark.fault("H11")
 @pytest.mark.parametrize("kind", sorted(OUTAGES - {Kind.UNREACHABLE}))
 def test_many_outages_in_a_row_close_the_model(gates: Gates, kind: Kind) -> None:
     """For a second at first."""

@@ -343,6 +343,7 @@ def test_an_answer_is_understood(case):
     assert decode(body) == reply
 
 
+@pytest.mark.fault("H24")
 @pytest.mark.parametrize("body", NO_ANSWERS.values(), ids=NO_ANSWERS.keys())
 def test_what_is_no_answer_may_have_been_paid_for(body):
     """A 200 that is no answer is an ambiguous failure with a message that quotes it."""

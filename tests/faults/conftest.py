@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -240,12 +240,23 @@ def play() -> Callable[..., Played]:
 
 @pytest.fixture
 def play_beside() -> Callable[..., list[Played]]:
-    """Run several batches of rows beside each other, each with a scheduler of its own, against one gateway."""
+    """Run batches of rows beside each other, each with a scheduler of its own, and whoever is `beside` them."""
 
-    def start(*batches: Iterable[Task], gateway: ScriptedGateway, **more: Any) -> list[Played]:
+    def start(
+        *batches: Iterable[Task],
+        gateway: ScriptedGateway,
+        budgets: Mapping[str, Budget],
+        beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        **more: Any,
+    ) -> list[Played]:
         async def all_of_them() -> list[Played]:
-            runs = (drive(rows, gateway, seed=seed, **more) for seed, rows in enumerate(batches))
-            return list(await asyncio.gather(*runs))
+            other = asyncio.ensure_future(beside()) if beside else None
+            runs = (drive(rows, gateway, budgets, seed=seed, **more) for seed, rows in enumerate(batches))
+            played = list(await asyncio.gather(*runs))
+            if other is not None:
+                other.cancel()
+                await asyncio.gather(other, return_exceptions=True)
+            return played
 
         return run(all_of_them())
 

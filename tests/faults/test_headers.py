@@ -111,7 +111,25 @@ def test_only_a_refusal_for_a_limit_looks_at_limits() -> None:
 @pytest.mark.fault("H5")
 @pytest.mark.parametrize(
     "garbage",
-    ["0", "0.0", "-5", "1e9", "1e400", "NaN", "inf", "1_000", "١٢", "", " ", "5, 900", "0x10", "+5", "5s", "1" * 10_000, "½"],
+    [
+        "0",
+        "0.0",
+        "-5",
+        "1e9",
+        "1e400",
+        "NaN",
+        "inf",
+        "1_000",
+        "١٢",
+        "",
+        " ",
+        "5, 900",
+        "0x10",
+        "+5",
+        "5s",
+        "1" * 10_000,
+        "½",
+    ],
 )
 @pytest.mark.parametrize("name", ["retry-after", "retry-after-ms"])
 def test_a_time_that_is_none_is_passed_over(name: str, garbage: str) -> None:
