@@ -421,6 +421,19 @@ async def test_a_proxy_that_wants_to_be_paid_stops_the_run(ask: Any, serve: Any,
     assert "proxy-authorization" not in server.requests[0].headers
 
 
+# The token.
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request", "401 Unauthorized", "429 Too Many", "503 Unavailable"])
+@pytest.mark.parametrize("place", ["message", "code"])
+async def test_no_failure_holds_the_token(ask: Any, serve: Any, said: Any, token: str, status: str, place: str) -> None:
+    """G6: a gateway that says it back, in whatever field is kept, finds it taken out before anybody prints it."""
+    body = {"error": {"message": "no", "code": "no_such", place: f"invalid_token Bearer {token} of yours"}}
+    failure = failed(await ask(await serve([said(body, status)])))
+    assert token not in repr(failure)
+    assert "invalid_token Bearer *** of yours" in (failure.message, failure.code)
+
+
 # What is reported of the cost.
 
 

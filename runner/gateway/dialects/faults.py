@@ -121,7 +121,7 @@ PHRASES: tuple[tuple[frozenset[int], re.Pattern[str], Verdict], ...] = (
     (
         frozenset({400, 422}),
         _words(
-            r"(unexpected|premature) (eof|end\b)|could not parse (the |your )?(json|request) body"
+            r"\b(unexpected|premature) (eof\b|end of (json|file|stream|(the )?(request )?body)\b)|could not parse (the |your )?(json|request) body"
             r"|(failed|unable) to (read|parse) (the |your )?(request |json )?(body|payload)"
             r"|\bbody (is|was) (incomplete|truncated|cut off)"
         ),
