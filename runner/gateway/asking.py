@@ -8,6 +8,7 @@ from dataclasses import replace
 from runner.core.catalog import Model
 from runner.core.errors import UsageError
 from runner.core.ports import Dialect
+from runner.core.retry import LONGEST_WAIT, bounded
 from runner.core.schedule import Ask
 from runner.core.values import Failure, Kind, Reply, Request, Response
 from runner.gateway.client import Client
@@ -17,7 +18,9 @@ from runner.gateway.dialects import DIALECTS
 class Asking:
     """Sends asks to one gateway."""
 
-    def __init__(self, client: Client, models: Mapping[str, Model]) -> None:
+    def __init__(self, client: Client, models: Mapping[str, Model], *, longest_wait: float = LONGEST_WAIT) -> None:
+        """`longest_wait` is how long, in seconds, a gateway may tell us to wait: a window at least."""
+        self._longest_wait = longest_wait
         self._client = client
         self._models = models
 
@@ -33,7 +36,9 @@ class Asking:
         if isinstance(response, Failure):
             return response
         result = dialect.decode(response)
-        return result if isinstance(result, Reply) else self._without_token(dialect, response)
+        if isinstance(result, Failure):
+            result = self._without_token(dialect, response)
+        return result if isinstance(result, Reply) else bounded(result, self._longest_wait)
 
     def _without_token(self, dialect: Dialect, response: Response) -> Reply | Failure:
         """A failure in the gateway's words, which may be our own said back: they are printed, and kept for long.

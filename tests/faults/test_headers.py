@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from runner.core.retry import Action, action
+from runner.core.retry import LONGEST_WAIT, Action, action, bounded
 from runner.core.values import Failure, Kind, Response
-from runner.gateway.dialects.faults import LONGEST_WAIT, failure
+from runner.gateway.dialects.faults import failure
 
 DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
 MOMENT = 1_792_567_680
@@ -18,7 +18,7 @@ MOMENT = 1_792_567_680
 
 def refused(headers: dict[str, str], message: str = "slow down", status: int = 429, **more: Any) -> Failure:
     body = orjson.dumps({"error": {"message": message, **more}})
-    return failure(Response(status=status, headers=headers, body=body))
+    return bounded(failure(Response(status=status, headers=headers, body=body)))
 
 
 @pytest.mark.fault("H3")
@@ -153,6 +153,13 @@ def test_the_longest_wait_is_one() -> None:
     """The bound itself is waited for."""
     found = refused({"retry-after": "900"})
     assert (found.kind, found.retry_after) == (Kind.RATE_LIMITED, 900.0)
+
+
+@pytest.mark.fault("H5")
+def test_a_window_of_hours_is_waited_for() -> None:
+    """Where limits are counted by the hour, its rest is no more than what was to be expected."""
+    found = failure(Response(status=429, headers={"retry-after": "3000"}, body=b""))
+    assert bounded(found, 3600.0) == found
 
 
 @pytest.mark.fault("H5")

@@ -480,6 +480,13 @@ async def test_an_answer_that_cost_nothing_is_not_believed(ask: Any, serve: Any,
 
 
 @pytest.mark.fault("H5")
+async def test_a_refusal_for_a_day_is_no_wait(ask: Any, serve: Any, said: Any) -> None:
+    """What comes out of an exchange is bounded already."""
+    failure = failed(await ask(await serve([said(b"", "429 Too Many Requests", "Retry-After: 86400")])))
+    assert (failure.kind, failure.scope, failure.retry_after) == (Kind.QUOTA_EXHAUSTED, "model", 900.0)
+
+
+@pytest.mark.fault("H5")
 async def test_two_times_to_come_back_are_none(ask: Any, serve: Any, said: Any) -> None:
     """Neither of them is more likely to be meant."""
     server = await serve([said(b"", "429 Too Many Requests", "Retry-After: 5", "Retry-After: 900")])

@@ -121,7 +121,8 @@ PHRASES: tuple[tuple[frozenset[int], re.Pattern[str], Verdict], ...] = (
     (
         frozenset({400, 422}),
         _words(
-            r"\b(unexpected|premature) (eof\b|end of (json|file|stream|(the )?(request )?body)\b)|could not parse (the |your )?(json|request) body"
+            r"\b(unexpected|premature) (eof\b|end of (json|file|stream|(the )?(request )?body)\b)"
+            r"|could not parse (the |your )?(json|request) body"
             r"|(failed|unable) to (read|parse) (the |your )?(request |json )?(body|payload)"
             r"|\bbody (is|was) (incomplete|truncated|cut off)"
         ),
@@ -149,9 +150,6 @@ ENDLESS = _words(
     r"|rate limit of 0\b|\binsufficient_quota\b"
 )
 """A 429 that no wait within a run's patience will lift."""
-
-LONGEST_WAIT = 900.0
-"""Seconds: a 429 that asks for more is as endless to a run; any other failure is asked about again after as long."""
 
 OWN = _words(r"\bai gateway (?!upstream\b)")
 """The gateway's own 429s. By its documentation they lift when Retry-After says; without it, only support lifts them."""
@@ -191,7 +189,7 @@ def failure(response: Response) -> Failure:
         code=complaint.code,
         scope=verdict.scope,
         measure=_measure(complaint) if limited else None,
-        retry_after=min(wait, LONGEST_WAIT) if wait else None,  # "at once" is when it was refused: no time to wait for
+        retry_after=wait or None,  # "at once" is when it was refused: no time to wait for
         cap=cap,
         ambiguous=verdict.ambiguous or reached,
     )
@@ -201,9 +199,6 @@ def _message(complaint: Complaint, verdict: Verdict, response: Response) -> str:
     """The gateway's own words, with what a user must know beside them."""
     if verdict.kind is Kind.REDIRECTED:
         return f"The gateway redirects to {_place(response.headers.get('location', ''))}; is its address right?"
-    wait = complaint.retry_after
-    if verdict.kind is Kind.QUOTA_EXHAUSTED and wait is not None and wait > LONGEST_WAIT:
-        return f"{complaint.message} (it says to come back in {wait:,.0f} seconds)"
     return complaint.message
 
 
@@ -233,12 +228,9 @@ def _verdict(complaint: Complaint) -> Verdict:
 
 def _limit(complaint: Complaint) -> Verdict:
     scope = next((scope for pattern, scope in SCOPES if pattern.search(complaint.words)), None)
-    wait = complaint.retry_after
-    unexplained = OWN.search(complaint.message) and wait is None
+    unexplained = OWN.search(complaint.message) and complaint.retry_after is None
     if unexplained or ENDLESS.search(complaint.words):
         return Verdict(Kind.QUOTA_EXHAUSTED, scope or "all")
-    if wait is not None and wait > LONGEST_WAIT:
-        return Verdict(Kind.QUOTA_EXHAUSTED, scope or "model")
     return Verdict(Kind.RATE_LIMITED, scope or "model")
 
 
