@@ -128,6 +128,7 @@ def test_the_last_row_with_an_outcome_is_known(path: Path) -> None:
     assert History(2).last == -1
 
 
+@pytest.mark.fault("B12")
 def test_spending_is_remembered_for_a_window(path: Path) -> None:
     """What was sent before that is of no account any more."""
     write(path, [sent(0) | {"at": 1.0}, sent(1) | {"at": 50.0}, sent(2) | {"at": 70.0}, replied(2)])
