@@ -30,6 +30,7 @@ from runner.core.events import Event
 from runner.core.job import Job
 from runner.core.limits import from_table
 from runner.core.prompt import RowError
+from runner.core.retry import LONGEST_WAIT
 from runner.core.schedule import Scheduler
 from runner.core.survey import Survey
 from runner.core.values import Kind, Status
@@ -312,7 +313,9 @@ async def _session(
                             scheduler,
                             charges,
                             tasks,
-                            Asking(client, prepared.models),
+                            Asking(
+                                client, prepared.models, longest_wait=max(LONGEST_WAIT, prepared.limits.window_seconds)
+                            ),
                             _both(recorder, observer),
                             flush=journal.write,
                             patience=prepared.job.patience,

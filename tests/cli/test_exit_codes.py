@@ -467,6 +467,7 @@ def test_an_input_with_bad_lines_is_not_begun(command, gateway, tmp_path) -> Non
             ["--max-tokens", "16", "--limits", "limits.toml"],
             "line 1: it can never fit: about",
             id="never fits",
+            marks=pytest.mark.fault("H6"),
         ),
     ],
 )
