@@ -80,8 +80,8 @@ def action(failure: Failure, attempts: int, allowed: int) -> Action:
 def bounded(failure: Failure, longest: float = LONGEST_WAIT) -> Failure:
     """The failure as it is to somebody who waits `longest` seconds at most.
 
-    A 429 that asks for more is a quota that is used up, since a run that sleeps for hours looks as if it hung. Any other
-    failure is asked about again after as long: how long an outage may last is for the run's patience to say.
+    A 429 that asks for more is a quota that is used up, since a run that sleeps for hours looks as if it hung. Any
+    other failure is asked about again after as long: how long an outage may last is for the run's patience to say.
     """
     wait = failure.retry_after
     if wait is None or wait <= longest:
