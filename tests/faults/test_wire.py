@@ -232,9 +232,9 @@ async def test_an_answer_that_drips_does_not_outlive_the_deadline(
     assert (failure.kind, failure.ambiguous) == (Kind.TIMEOUT, True)
 
 
-@pytest.mark.fault("H41", "H40")
+@pytest.mark.fault("H41")
 async def test_every_request_gets_its_own_answer(ask: Any, serve: Any, said: Any, answer: Any) -> None:
-    """Many are under way, are answered in any order, and some of them too late."""
+    """Many are under way, and are answered in any order."""
 
     def echo(seen: Any) -> bytes:
         prompt = json.loads(seen.body)["messages"][0]["content"]
@@ -242,12 +242,8 @@ async def test_every_request_gets_its_own_answer(ask: Any, serve: Any, said: Any
 
     pauses = [(number * 7 % 11) / 100 for number in range(60)]
     server = await serve(*([pause, echo] for pause in pauses))
-    results = await asyncio.gather(*[ask(server, f"row {number}", timeout=0.08) for number in range(60)])
-    later = [await ask(server, f"later {number}") for number in range(3)]
-    answered = {f"row {number}": result.text for number, result in enumerate(results) if isinstance(result, Reply)}
-    assert 0 < len(answered) < 60
-    assert all(prompt == text for prompt, text in answered.items())
-    assert {result.text for result in later if isinstance(result, Reply)} <= {"later 0", "later 1", "later 2"}
+    results = await asyncio.gather(*[ask(server, f"row {number}") for number in range(60)])
+    assert [replied(result).text for result in results] == [f"row {number}" for number in range(60)]
 
 
 @pytest.mark.fault("H41")
