@@ -9,15 +9,17 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import json
+import os
 import shutil
 import stat
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, Protocol
 
 import orjson
 import polars as pl
@@ -30,7 +32,12 @@ else:
     from backports import zstd
 
 LONGEST_LINE = 16 * 1024 * 1024
-"""Bytes of one JSONL line."""
+"""Bytes of one record of text."""
+DEEPEST = 250
+"""Levels of nesting in a record: what is deeper is never meant, and no table could be written of it."""
+LARGEST_UNPACKED = 1024**3
+MOST_TIMES = 1_000
+"""An archive is taken for a bomb where it unpacks to more bytes than this, and to so many times its size."""
 CHUNK = 10_000
 CHUNK_BYTES = 1 * 1024 * 1024
 """Rows of Parquet that are decoded at once, at most: so many, and about so many bytes."""
@@ -115,16 +122,14 @@ class Source:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     @contextmanager
-    def _open(self) -> Iterator[BinaryIO]:
+    def _open(self) -> Iterator[Lines]:
         with self.path.open("rb") as file:
             if self.packing is None:
                 yield file
-            elif self.packing == "gzip":
-                with gzip.open(file) as unpacked:
-                    yield unpacked  # type: ignore[misc]
-            else:
-                with zstd.open(file) as unpacked:
-                    yield unpacked  # type: ignore[misc]
+                return
+            most = max(LARGEST_UNPACKED, MOST_TIMES * self.stamp["bytes"])
+            with gzip.open(file) if self.packing == "gzip" else zstd.open(file) as unpacked:
+                yield _Unpacked(unpacked, most)
 
     def _jsonl(self) -> Iterator[Record]:
         index = 0
@@ -137,7 +142,7 @@ class Source:
                     yield _parse(index, where, data, offset)
                 index += 1
 
-    def _lines(self, file: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
+    def _lines(self, file: Lines) -> Iterator[tuple[int, int, bytes | None]]:
         """Line number from 1, byte offset, and content; None for a line that is too long."""
         number, offset = 0, 0
         while True:
@@ -159,7 +164,7 @@ class Source:
             elif data.strip():
                 yield number, start + mark, data
 
-    def _readline(self, file: BinaryIO) -> bytes:
+    def _readline(self, file: Lines) -> bytes:
         try:
             return file.readline(LONGEST_LINE)
         except UNREADABLE as error:
@@ -169,7 +174,8 @@ class Source:
         delimiter = "\t" if self.format == "tsv" else ","
         with self._open() as raw:
             csv.field_size_limit(LONGEST_LINE)
-            reader = csv.reader(_decoded(raw), delimiter=delimiter, strict=True)
+            text = _Text(raw)
+            reader = csv.reader(text, delimiter=delimiter, strict=True)
             header = self._csv_next(reader)
             if header is None:
                 return
@@ -177,6 +183,7 @@ class Source:
                 raise InputRejected(f"{self.path}: line 1: two columns have the same name.")
             index = 0
             while (fields := self._csv_next(reader)) is not None:
+                text.taken = 0
                 if not fields:
                     continue
                 where = f"line {reader.line_num}"
@@ -204,10 +211,16 @@ class Source:
                 chunk = frame.slice(start, rows).collect()
                 if chunk.is_empty():  # the file is being written over
                     return
-                for index, columns in enumerate(chunk.iter_rows(named=True), start):
-                    yield Row(index, f"row {index}", columns, _digest(_content(columns)))
+                fit = max(1, min(CHUNK, CHUNK_BYTES * len(chunk) // max(1, int(chunk.estimated_size()))))
+                # A chunk may hold one text for many rows; as rows, each has its own.
+                for index, columns in enumerate(chunk.iter_rows(named=True, buffer_size=fit), start):
+                    content = _content(columns)
+                    if len(content) > LONGEST_LINE:
+                        yield BadRow(index, f"row {index}", f"larger than {LONGEST_LINE // 2**20} MiB")
+                    else:
+                        yield Row(index, f"row {index}", columns, _digest(content))
                 start += len(chunk)
-                rows = max(1, min(CHUNK, CHUNK_BYTES * len(chunk) // max(1, int(chunk.estimated_size()))))
+                rows = fit
         except NOT_PARQUET as error:
             raise InputRejected(f"{self.path} cannot be read as Parquet: {_first_line(error)}") from None
 
@@ -221,10 +234,52 @@ class Source:
             raise InputRejected(f"{self.path} cannot be read as Parquet: {_first_line(error)}") from None
 
 
-def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
-    """Text line by line, so that a byte that is not UTF-8 is found in its own line."""
-    for number, line in enumerate(lines):
-        yield line.decode("utf-8" if number else "utf-8-sig")
+class Lines(Protocol):
+    """What lines are read from."""
+
+    def readline(self, size: int = -1, /) -> bytes:
+        """A line with its end, or its first `size` bytes."""
+
+
+class _Unpacked:
+    """Lines out of an archive; raises ValueError once they are more than any data unpacks to."""
+
+    def __init__(self, file: Lines, most: int) -> None:
+        self._file = file
+        self._left = most
+
+    def readline(self, size: int = -1, /) -> bytes:
+        line = self._file.readline(size)
+        self._left -= len(line)
+        if self._left < 0:
+            raise ValueError(
+                f"it unpacks to more than {MOST_TIMES:,} times its size. If that is meant, unpack it beforehand"
+            )
+        return line
+
+
+class _Text:
+    """Text line by line, so that a byte that is not UTF-8 is found in its own line, and no record grows without end."""
+
+    def __init__(self, file: Lines) -> None:
+        self._file = file
+        self._encoding = "utf-8-sig"
+        self.taken = 0
+        """Bytes since the last record's end; whoever reads records sets it to 0."""
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(LONGEST_LINE + 1)
+        if not line:
+            raise StopIteration
+        self.taken += len(line)
+        if self.taken > LONGEST_LINE:
+            raise csv.Error(f"a record is longer than {LONGEST_LINE // 2**20} MiB")
+        text = line.decode(self._encoding)
+        self._encoding = "utf-8"
+        return text
 
 
 def _first_line(error: BaseException) -> str:
@@ -242,7 +297,51 @@ def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
         return BadRow(index, where, f"not JSON at byte {byte}: {error.msg}")
     if not isinstance(value, dict):
         return BadRow(index, where, f"a JSON {_json_name(value)}, not an object (byte {offset})")
+    if data.count(b"[") + data.count(b"{") > DEEPEST and _is_deep(value):
+        return BadRow(index, where, f"nested more than {DEEPEST} levels deep (byte {offset})")
+    if not _names_differ(data, value):
+        return BadRow(index, where, f"{_twice(data)} (byte {offset})")
     return Row(index, where, value, _digest(data.strip()))
+
+
+def _names_differ(data: bytes, value: dict[str, Any]) -> bool:
+    """Whether no object in this JSON text, which reads as `value`, has a name twice: parsers keep the last silently.
+
+    Every name has a colon, so a text that loses none when it is written again has lost no name. Only a text that does,
+    or has colons as escapes, is read again with care.
+    """
+    if data.count(b":") == orjson.dumps(value).count(b":") and (b"\\" not in data or b"\\u003" not in data):
+        return True
+    return _twice(data) is None
+
+
+def _twice(data: bytes) -> str | None:
+    """Which name stands twice in one object of a JSON text; None if none does."""
+    found: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                found.append(name)
+            seen.add(name)
+
+    json.loads(data, object_pairs_hook=note)
+    return f"the name {found[0][:100]!r} stands twice in one object" if found else None
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _json_name(value: Any) -> str:
@@ -263,7 +362,8 @@ def _digest(content: bytes) -> str:
 
 def spool(stream: IO[bytes], target: Path) -> Path:
     """Copy standard input to a file, so that it can be read again by a resume."""
-    with target.open("wb") as file:
-        target.chmod(0o600)
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        os.fchmod(fd, 0o600)
         shutil.copyfileobj(stream, file, 1024 * 1024)
     return target
