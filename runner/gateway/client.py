@@ -132,7 +132,8 @@ class Client:
             if content is None:
                 return self._too_large()
             names = {name.lower(): value for name, value in answer.headers.items()}
-            return Response(status=answer.status, headers=names, body=content)
+            # Before anything is read out of it or cut: whatever comes of an answer, the token is not in it.
+            return Response(status=answer.status, headers=names, body=self._token.redact_body(content))
 
     @staticmethod
     async def _read(answer: aiohttp.ClientResponse) -> bytes | None:

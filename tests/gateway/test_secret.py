@@ -30,16 +30,19 @@ class Holder:
     "show",
     [repr, str, format, "{}".format, "{!r:>30}".format, "{:>30}".format, "%s".__mod__, ascii, lambda s: repr([s])],
 )
+@pytest.mark.fault("O5")
 def test_a_secret_does_not_show_itself(show: Any) -> None:
     """O5: however it gets into a message."""
     assert "dapi" not in show(Secret(TEXT))
 
 
+@pytest.mark.fault("O5")
 def test_what_holds_a_secret_does_not_show_it() -> None:
     """O5: a dataclass prints its fields."""
     assert "dapi" not in f"{Holder(Secret(TEXT))} {Holder(Secret(TEXT))!r} {vars(Holder(Secret(TEXT)))}"
 
 
+@pytest.mark.fault("O5")
 def test_a_traceback_with_a_secret_in_its_locals_does_not_show_it() -> None:
     """O5: also where the values of variables are printed."""
     secret = Secret(TEXT)
@@ -54,6 +57,7 @@ def test_a_traceback_with_a_secret_in_its_locals_does_not_show_it() -> None:
 @pytest.mark.parametrize(
     "write", [pickle.dumps, copy.copy, copy.deepcopy, orjson.dumps, json.dumps, lambda s: asdict(Holder(s))]
 )
+@pytest.mark.fault("O5")
 def test_a_secret_is_not_written_anywhere(write: Any) -> None:
     """O5: not into a pickle, a copy or a manifest."""
     with pytest.raises(TypeError):
@@ -90,6 +94,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+@pytest.mark.fault("O6")
 def test_a_secret_is_taken_out_of_what_servers_echo(form: Any) -> None:
     """O6: in every form that servers are known to echo it in, however often."""
     shown = Secret(TEXT).redact(f"Authorization: Bearer {form(TEXT)}; again {form(TEXT)}!")
