@@ -331,6 +331,7 @@ def test_rows_over_several_batches_stay_in_order(run: Run, monkeypatch: pytest.M
     assert [line["row"] for line in lines] == list(range(105))
 
 
+@pytest.mark.fault("O16")
 def test_large_rows_are_written_a_few_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory goes by bytes: a batch of five thousand rows of a megabyte would be none."""
     sizes: list[int] = []
