@@ -172,7 +172,7 @@ class Tables:
             line["status"] = self._open_status
         else:
             payload = journal.read_at(file, offset)
-            if isinstance(record, Row) and payload.get("key", record.digest) != record.digest:
+            if isinstance(record, Row) and (payload.get("key") or record.digest) != record.digest:
                 raise self._changed(record.where)
             _fill(line, payload)
         for column, kind in self._columns.items():

@@ -111,7 +111,13 @@ class Source:
         return {".csv": "csv", ".tsv": "tsv"}.get(suffix, "jsonl")
 
     def __iter__(self) -> Iterator[Record]:
-        """All records, from the first."""
+        """All records, from the first; raises InputRejected if the file is no longer as long as it was."""
+        try:
+            size = self.path.stat().st_size
+        except OSError as error:
+            raise InputRejected(f"{self.path} can no longer be read: {error.strerror}.") from None
+        if size != (before := self.stamp["bytes"]):
+            raise InputRejected(f"{self.path} was changed meanwhile: it had {before:,} bytes and has {size:,}.")
         if self.format == "parquet":
             return self._parquet()
         return self._csv() if self.format in ("csv", "tsv") else self._jsonl()

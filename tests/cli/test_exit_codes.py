@@ -528,6 +528,27 @@ def test_an_input_that_was_written_again_the_same_is_the_same(command, gateway, 
     assert command("resume", tmp_path / "run", env=gateway.env).code == 0
 
 
+@pytest.mark.fault("I15")
+@pytest.mark.parametrize("more", [0, 1], ids=["other rows", "one more row"])
+def test_an_input_that_changes_while_the_run_goes_ends_with_7(
+    processes, command, gateways, rows, tmp_path, wait_for, frames, more
+) -> None:
+    """No answer stands beside a row that was not asked; with the input put back, all stand where they belong."""
+    slow = gateways("--no-limits", "--time-scale", "1", "--latency", "1.5")
+    source, run = rows(3), tmp_path / "run"
+    before = source.read_bytes()
+    process = processes("run", source, "-m", MODEL, "--out", run, env=slow.env)
+    wait_for(lambda: len(frames(run, "sent")) == 3)
+    source.write_bytes(before.replace(b"Say", b"Sing") if not more else before + before)
+    done = process.done()
+    assert done.code == 7
+    assert "was changed" in sentence(done)
+    assert not (run / "results.parquet").exists()
+    source.write_bytes(before)
+    assert command("resume", run, env=slow.env).code == 0
+    assert len(frames(run, "sent")) == 3
+
+
 # 8
 
 

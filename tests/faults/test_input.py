@@ -348,7 +348,21 @@ def test_operations_of_ordinary_size_are_made(text: str, filled: str) -> None:
     assert Template(text, "--prompt")({}) == filled
 
 
-# Where the input lies.
+# Where the input lies, and what becomes of it.
+
+
+@pytest.mark.fault("I15")
+@pytest.mark.parametrize("content", [b'{"a": 1}\n{"a": 2}\n', b"", None], ids=["longer", "shorter", "gone"])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv"])
+def test_a_file_that_was_changed_is_not_read_again(write: Any, name: str, content: bytes | None) -> None:
+    """A run reads its input twice, for the requests and for the tables."""
+    source = write(b'{"a": 1}\n', name)
+    assert len(list(source)) == (1 if name == "rows.jsonl" else 0)
+    source.path.unlink()
+    if content is not None:
+        source.path.write_bytes(content)
+    with pytest.raises(InputRejected, match=r"was changed meanwhile|can no longer be read"):
+        iter(source)
 
 
 @pytest.mark.fault("I14")

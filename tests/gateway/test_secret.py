@@ -90,6 +90,10 @@ FORMS = {
     "percent": lambda text: urllib.parse.quote(text, safe=""),
     "form": urllib.parse.quote_plus,
     "JSON": json.dumps,
+    "JSON in JSON": lambda text: json.dumps(json.dumps(json.dumps(text))),
+    "escapes": lambda text: "".join(f"\\u{ord(character):04X}" for character in text),
+    "HTML": lambda text: "".join(f"&#{ord(character)};" for character in text),
+    "percent, small": lambda text: "".join(f"%{ord(character):02x}" for character in text),
 }
 
 
@@ -110,6 +114,32 @@ def test_no_text_holds_a_secret_after_redaction(text: str, before: str, behind: 
     if any(character == "*" or "\ud800" <= character <= "\udfff" for character in text):
         return
     assert text not in Secret(text).redact(before + text + behind)
+
+
+@pytest.mark.fault("O6")
+@settings(deadline=None)
+@given(before=st.binary(max_size=7), behind=st.binary(max_size=7))
+def test_base64_of_whatever_a_secret_stands_in_is_taken_out(before: bytes, behind: bytes) -> None:
+    """Where it begins decides on all of its letters; a few at its ends may stay, and say nothing."""
+    for encode in (base64.standard_b64encode, base64.urlsafe_b64encode):
+        whole = encode(before + TEXT.encode() + behind).decode()
+        for shown in (Secret(TEXT).redact(whole), Secret(TEXT).redact_body(whole.encode()).decode()):
+            assert "***" in shown
+            assert len(shown) <= len(whole) - len(TEXT)
+
+
+@pytest.mark.fault("O6")
+@pytest.mark.parametrize("keep", [12, 20, 30])
+def test_the_beginning_of_a_secret_is_taken_out_where_a_text_was_cut(keep: int) -> None:
+    """Half of a token is as good as a token, to guess the rest."""
+    text = Secret("dapi0123456789abcdef0123").redact("error: " + "dapi0123456789abcdef0123"[:keep])
+    assert text == "error: ***"
+
+
+def test_a_body_without_the_secret_is_the_same_object() -> None:
+    """Nearly every body: nothing is copied."""
+    body = b'{"choices": []}' * 100
+    assert Secret(TEXT).redact_body(body) is body
 
 
 def test_what_is_no_secret_stays() -> None:

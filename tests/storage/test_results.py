@@ -467,3 +467,8 @@ def test_rows_that_are_gone_are_missed(run: Run) -> None:
     """Nor does one that was cut short: answers would be nowhere."""
     with pytest.raises(InputRejected, match="changed while the run went: row 2 is not what was asked"):
         run.fold([row(0), row(1)], [replied(n, key="d") for n in range(3)])
+
+
+def test_a_row_that_could_not_be_asked_is_no_changed_row(run: Run) -> None:
+    """Its frame knows no content, because nothing was asked."""
+    assert run.fold([row(0)], [replied(0, key="")])[0]["status"] == "succeeded"

@@ -191,6 +191,7 @@ def test_the_first_row_is_read_without_the_rest(write: Any) -> None:
     """A file of 50 MB is not in memory because of its first record."""
     source = write(b'{"a": 1}\n')
     os.truncate(source.path, 50 * 2**20)
+    source = Source(source.path)
     tracemalloc.start()
     try:
         assert next(iter(source)).columns == {"a": 1}
