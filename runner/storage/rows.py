@@ -7,37 +7,24 @@ a `BadRow` that says where and why, and the reading goes on behind it.
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
-import json
 import os
 import shutil
 import stat
-import sys
-import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import orjson
 import polars as pl
 
 from runner.core.errors import InputRejected
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from runner.storage.json_objects import complaint_about
+from runner.storage.lines import UNREADABLE, Lines, Text, opened, packing_of
 
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of one record of text."""
-DEEPEST = 250
-"""Levels of nesting in a record: what is deeper is never meant, and no table could be written of it."""
-LARGEST_UNPACKED = 1024**3
-MOST_TIMES = 1_000
-"""An archive is taken for a bomb where it unpacks to more bytes than this, and to so many times its size."""
 CHUNK = 10_000
 CHUNK_BYTES = 1 * 1024 * 1024
 """Rows of Parquet that are decoded at once, at most: so many, and about so many bytes."""
@@ -46,10 +33,8 @@ FIRST_CHUNK = 500
 STDIN = "-"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-UNREADABLE = (OSError, EOFError, ValueError, zlib.error, zstd.ZstdError)
-"""What files and archives raise when they cannot be read on."""
-NOT_PARQUET = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
-"""What polars raises for a file that is damaged."""
+NOT_PARQUET = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, OverflowError)
+"""What polars raises for a file that is damaged, and Python for a time that it has no date for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +83,7 @@ class Source:
             raise InputRejected(f"{path} cannot be read: {error.strerror}.") from None
         self.stamp = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
         """Size and time of the last change: while these are the same, the content is taken to be."""
-        self.packing = "gzip" if head[:2] == b"\x1f\x8b" else "zstd" if head == b"\x28\xb5\x2f\xfd" else None
+        self.packing = packing_of(head)
         self.format = "parquet" if head == b"PAR1" else self._format_by_name()
 
     def _format_by_name(self) -> str:
@@ -127,19 +112,9 @@ class Source:
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    @contextmanager
-    def _open(self) -> Iterator[Lines]:
-        with self.path.open("rb") as file:
-            if self.packing is None:
-                yield file
-                return
-            most = max(LARGEST_UNPACKED, MOST_TIMES * self.stamp["bytes"])
-            with gzip.open(file) if self.packing == "gzip" else zstd.open(file) as unpacked:
-                yield _Unpacked(unpacked, most)
-
     def _jsonl(self) -> Iterator[Record]:
         index = 0
-        with self._open() as file:
+        with opened(self.path, self.packing, self.stamp["bytes"]) as file:
             for line, offset, data in self._lines(file):
                 where = f"line {line}"
                 if data is None:
@@ -178,9 +153,9 @@ class Source:
 
     def _csv(self) -> Iterator[Record]:
         delimiter = "\t" if self.format == "tsv" else ","
-        with self._open() as raw:
+        with opened(self.path, self.packing, self.stamp["bytes"]) as raw:
             csv.field_size_limit(LONGEST_LINE)
-            text = _Text(raw)
+            text = Text(raw, LONGEST_LINE)
             reader = csv.reader(text, delimiter=delimiter, strict=True)
             header = self._csv_next(reader)
             if header is None:
@@ -240,54 +215,6 @@ class Source:
             raise InputRejected(f"{self.path} cannot be read as Parquet: {_first_line(error)}") from None
 
 
-class Lines(Protocol):
-    """What lines are read from."""
-
-    def readline(self, size: int = -1, /) -> bytes:
-        """A line with its end, or its first `size` bytes."""
-
-
-class _Unpacked:
-    """Lines out of an archive; raises ValueError once they are more than any data unpacks to."""
-
-    def __init__(self, file: Lines, most: int) -> None:
-        self._file = file
-        self._left = most
-
-    def readline(self, size: int = -1, /) -> bytes:
-        line = self._file.readline(size)
-        self._left -= len(line)
-        if self._left < 0:
-            raise ValueError(
-                f"it unpacks to more than {MOST_TIMES:,} times its size. If that is meant, unpack it beforehand"
-            )
-        return line
-
-
-class _Text:
-    """Text line by line, so that a byte that is not UTF-8 is found in its own line, and no record grows without end."""
-
-    def __init__(self, file: Lines) -> None:
-        self._file = file
-        self._encoding = "utf-8-sig"
-        self.taken = 0
-        """Bytes since the last record's end; whoever reads records sets it to 0."""
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._file.readline(LONGEST_LINE + 1)
-        if not line:
-            raise StopIteration
-        self.taken += len(line)
-        if self.taken > LONGEST_LINE:
-            raise csv.Error(f"a record is longer than {LONGEST_LINE // 2**20} MiB")
-        text = line.decode(self._encoding)
-        self._encoding = "utf-8"
-        return text
-
-
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0][:300]
 
@@ -303,51 +230,10 @@ def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
         return BadRow(index, where, f"not JSON at byte {byte}: {error.msg}")
     if not isinstance(value, dict):
         return BadRow(index, where, f"a JSON {_json_name(value)}, not an object (byte {offset})")
-    if data.count(b"[") + data.count(b"{") > DEEPEST and _is_deep(value):
-        return BadRow(index, where, f"nested more than {DEEPEST} levels deep (byte {offset})")
-    if not _names_differ(data, value):
-        return BadRow(index, where, f"{_twice(data)} (byte {offset})")
+    complaint = complaint_about(data, value)
+    if complaint is not None:
+        return BadRow(index, where, f"{complaint} (byte {offset})")
     return Row(index, where, value, _digest(data.strip()))
-
-
-def _names_differ(data: bytes, value: dict[str, Any]) -> bool:
-    """Whether no object in this JSON text, which reads as `value`, has a name twice: parsers keep the last silently.
-
-    Every name has a colon, so a text that loses none when it is written again has lost no name. Only a text that does,
-    or has colons as escapes, is read again with care.
-    """
-    if data.count(b":") == orjson.dumps(value).count(b":") and (b"\\" not in data or b"\\u003" not in data):
-        return True
-    return _twice(data) is None
-
-
-def _twice(data: bytes) -> str | None:
-    """Which name stands twice in one object of a JSON text; None if none does."""
-    found: list[str] = []
-
-    def note(pairs: list[tuple[str, Any]]) -> None:
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                found.append(name)
-            seen.add(name)
-
-    json.loads(data, object_pairs_hook=note)
-    return f"the name {found[0][:100]!r} stands twice in one object" if found else None
-
-
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return False
-    return True
 
 
 def _json_name(value: Any) -> str:

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from runner.core.errors import InputRejected
 from runner.core.prompt import RowError
 from runner.core.values import Status
-from runner.storage import rows
+from runner.storage import lines, rows
 from runner.storage.history import History
+from runner.storage.json_objects import DEEPEST
 from runner.storage.results import Tables
 from runner.storage.rows import BadRow, Row, Source
 from runner.storage.templates import Template
@@ -141,10 +142,10 @@ def test_names_that_stand_twice_are_always_found(tmp_path_factory: pytest.TempPa
 def test_a_row_that_is_nested_too_deep_is_a_bad_row(write: Any, shape: str) -> None:
     """What no table could hold is refused where it is read, and the next row is read."""
     just = "1"
-    for _ in range(rows.DEEPEST - 1):
+    for _ in range(DEEPEST - 1):
         just = shape.format(just)
     source = write(f'{{"a": {shape.format(just)}}}\n{{"a": {just}}}\n'.encode())
-    assert reasons(source) == [f"nested more than {rows.DEEPEST} levels deep (byte 0)"]
+    assert reasons(source) == [f"nested more than {DEEPEST} levels deep (byte 0)"]
 
 
 @pytest.mark.fault("I10")
@@ -207,8 +208,8 @@ def test_a_bomb_is_rejected_after_a_bounded_amount(
     write: Any, monkeypatch: pytest.MonkeyPatch, how: str, name: str, unit: bytes
 ) -> None:
     """What unpacks to a thousand times its size is no data, and the sentence says what to do if it is."""
-    monkeypatch.setattr(rows, "LARGEST_UNPACKED", 100_000)
-    monkeypatch.setattr(rows, "MOST_TIMES", 20)
+    monkeypatch.setattr(lines, "LARGEST_UNPACKED", 100_000)
+    monkeypatch.setattr(lines, "MOST_TIMES", 20)
     source = write(PACKED[how](unit * (4_000_000 // len(unit))), name)
     with pytest.raises(InputRejected, match="it unpacks to more than 20 times its size"):
         list(source)
@@ -298,6 +299,17 @@ def test_a_dictionary_that_unfolds_is_read_a_few_rows_at_a_time(tmp_path: Path) 
     tracemalloc.stop()
     assert lengths == [1_000_000] * 20
     assert peak < 50_000_000
+
+
+@pytest.mark.fault("I16")
+@pytest.mark.parametrize("moment", [-(2**62), 2**62])
+@pytest.mark.parametrize("kind", [pl.Datetime("us"), pl.Datetime("us", "UTC"), pl.Duration("ms")], ids=str)
+def test_a_time_that_python_has_no_date_for_is_rejected(tmp_path: Path, kind: Any, moment: int) -> None:
+    """Parquet knows years that Python does not: one sentence, and no internal error."""
+    path = tmp_path / "rows.parquet"
+    pl.DataFrame({"prompt": ["a"], "at": pl.Series([moment], dtype=kind)}).write_parquet(path)
+    with pytest.raises(InputRejected, match=r"cannot be read as Parquet: .*(out of range|too large|must have)"):
+        list(Source(path))
 
 
 @pytest.mark.fault("I16")
