@@ -56,7 +56,7 @@ def write(lines: Path, table: Path, options: argparse.Namespace) -> None:
 def first_sent(journal: Path) -> float:
     """When the first request went out, on the wall clock."""
     with journal.open() as file:
-        frames = (json.loads(line[18:]) for line in file)
+        frames = (json.loads(line[line.index("{") :]) for line in file)
         return float(next(frame["at"] for frame in frames if frame["t"] == "sent"))
 
 

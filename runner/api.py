@@ -47,6 +47,8 @@ class Words(TypedDict, total=False):
     sample: int
     seed: int
     bad_rows: Literal["stop", "record"]
+    keep_going: bool
+    """Whether rows that all fail alike are recorded as errored, rather than stop the run."""
     endpoint: str
     strict_params: bool
     attempts: int
@@ -94,14 +96,14 @@ def resume(
     gateway: str | None = None,
     memory: bool = True,
     bad_rows: Literal["stop", "record"] | None = None,
+    keep_going: bool | None = None,
     progress: bool = False,
     **caps: Unpack[CapWords],
 ) -> Finish:
     """Go on with a run; what has an outcome is not asked again."""
     attend = attendant(quiet=not progress, stream=sys.stderr)
-    return _outside_loops(
-        lambda: app.resume(Path(directory), attend, gateway, caps_from(caps), bad_rows, memory=memory)
-    )
+    changes = {"bad_rows": bad_rows, "keep_going": keep_going}
+    return _outside_loops(lambda: app.resume(Path(directory), attend, gateway, caps_from(caps), changes, memory=memory))
 
 
 def plan(

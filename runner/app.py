@@ -14,7 +14,7 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,17 +22,18 @@ from typing import Any
 
 import polars as pl
 
-from runner import planning
+from runner import earlier, planning
 from runner.beside import LookBeside
 from runner.core.charges import Charges
-from runner.core.errors import GatewayUnavailable, InputRejected, StorageFailed
+from runner.core.errors import GatewayUnavailable, StorageFailed
 from runner.core.events import Event
-from runner.core.job import BadRows, Job
+from runner.core.job import Job
 from runner.core.limits import from_table
 from runner.core.prompt import RowError
+from runner.core.retry import LONGEST_WAIT
 from runner.core.schedule import Scheduler
 from runner.core.survey import Survey
-from runner.core.values import Status
+from runner.core.values import Kind, Status
 from runner.core.waiting import Waiting
 from runner.engines.interruptions import Interruptions, interruptible
 from runner.engines.local import Engine
@@ -91,6 +92,8 @@ class Finish:
     summary: dict[str, Any]
     idle: bool = False
     """Whether nothing was left to do."""
+    said: tuple[str, ...] = ()
+    """What there is to say of that."""
 
     def results(self) -> pl.DataFrame:
         """The results table: one line for each task, in input order."""
@@ -120,9 +123,13 @@ def _held(directory: RunDirectory) -> Iterator[None]:
         directory.unlock()
 
 
-def start(prepared: Prepared, out: Path | None, attend: Attend = unattended) -> Finish:
-    """Run a job in a new run directory."""
+def start(prepared: Prepared, out: Path | None, attend: Attend = unattended, fork: Path | None = None) -> Finish:
+    """Run a job in a new run directory; with `fork`, take over what that run has answered of the same rows."""
     gateway = environment.resolve(prepared.setup.gateway)
+    if out is not None:
+        earlier.mind_what_is_there(prepared.job, out)
+    if fork is not None:
+        RunDirectory.open(fork)
     directory = RunDirectory.create(out, prepared.job.name)
     with _held(directory):
         if prepared.setup.spooled:
@@ -130,6 +137,8 @@ def start(prepared: Prepared, out: Path | None, attend: Attend = unattended) -> 
         prepared.take_digest()
         directory.write_json(directory.manifest_path, _manifest(prepared, directory, gateway))
         history = History(prepared.maker.slots)
+        if fork is not None:
+            history = earlier.forked(prepared, directory, fork)
         return _in_loop(_session(prepared, directory, gateway, history, attend))
 
 
@@ -146,20 +155,27 @@ def resume(
     attend: Attend = unattended,
     gateway: str | None = None,
     caps: Mapping[str, Any] | None = None,
-    bad_rows: BadRows | None = None,
+    changes: Mapping[str, Any] | None = None,
     *,
     memory: bool = True,
+    redrive: Iterable[Kind] | None = None,
 ) -> Finish:
-    """Go on with a run; what has an outcome is not asked again. `caps` replaces caps by name, `bad_rows` the job's."""
+    """Go on with a run; what has an outcome is not asked again.
+
+    `caps` replaces caps by name, `changes` what else of the job may change; None changes nothing. With `redrive`,
+    errored rows are asked again: those with these kinds of failure, or all if it is empty.
+    """
     directory = RunDirectory.open(path)
     with _held(directory):
         manifest = directory.read_json(directory.manifest_path)
-        _mind_the_input(directory, manifest)
+        earlier.mind_the_input(directory, manifest)
         chosen = environment.resolve_again(manifest["gateway"], gateway)
+        said = [] if redrive is None else earlier.reopened(directory, manifest, redrive)
         if (summary := finished(directory)) is not None:
-            return Finish(directory.path, Ending(summary["exit_code"]), summary, idle=True)
-        prepared = reopen(directory, manifest, caps or {}, bad_rows)
+            return Finish(directory.path, Ending(summary["exit_code"]), summary, idle=True, said=tuple(said))
+        prepared = reopen(directory, manifest, caps or {}, changes or {})
         prepared = replace(prepared, setup=replace(prepared.setup, memory=memory))
+        prepared.notices += said
         window = prepared.limits.window_seconds
         history = histories.read_history(directory.journal_path, prepared.maker.slots, window)
         cut = journals.cut_torn_tail(directory.journal_path, history.end) if directory.journal_path.exists() else 0
@@ -169,11 +185,12 @@ def resume(
 
 
 def reopen(
-    directory: RunDirectory, manifest: Mapping[str, Any], caps: Mapping[str, Any], bad_rows: BadRows | None = None
+    directory: RunDirectory, manifest: Mapping[str, Any], caps: Mapping[str, Any], changes: Mapping[str, Any]
 ) -> Prepared:
     """A run's job as it was declared; raises InputRejected if the input is not what it was."""
     job = Job.from_json(manifest["job"])
-    job = replace(job, caps=replace(job.caps, **caps), bad_rows=bad_rows or job.bad_rows)
+    given = {name: value for name, value in changes.items() if value is not None}
+    job = replace(job, caps=replace(job.caps, **caps), **given)
     setup = Setup(gateway=None, catalogs=tuple(Path(name) for name in manifest["catalogs"]))
     said = manifest["input"]
     catalogue, limits = load_catalogue(setup.catalogs), from_table(manifest["limits"], "manifest.json")
@@ -185,17 +202,6 @@ def reopen(
     if prepared.is_whole:
         _write_down(prepared, directory)
     return prepared
-
-
-def _mind_the_input(directory: RunDirectory, manifest: Mapping[str, Any]) -> None:
-    """Raise InputRejected if the input is not what it was; one that nobody touched is taken to be."""
-    said, source = manifest["input"], Source(Path(manifest["job"]["input"]))
-    if source.stamp == {name: said.get(name) for name in source.stamp}:
-        return
-    if said["digest"] is None or source.digest() != said["digest"]:
-        raise InputRejected(
-            f"{source.path} has changed since the run in {directory.path} began; start a new run for it."
-        )
 
 
 def _in_loop(coroutine: Any) -> Finish:
@@ -267,12 +273,11 @@ async def _session(
 ) -> Finish:
     _spare_the_collector()
     loop = asyncio.get_running_loop()
-    journal = journals.Journal(directory.journal_path)
+    journal = journals.Journal(journals.DiskFile(directory.journal_path), history.chain)
     ending = Ending(70, "the runner stopped without a reason")
     started = loop.time()
     waiting = Waiting(started)
-    session: Session | None = None
-    try:
+    with journals.Committer(journal):
         async with environment.opened(gateway, prepared.limits) as (url, token):
             recorder = Recorder(journal, history, prepared.models, token.redact)
             resumed = history.end > 0
@@ -308,18 +313,20 @@ async def _session(
                             scheduler,
                             charges,
                             tasks,
-                            Asking(client, prepared.models),
+                            Asking(
+                                client, prepared.models, longest_wait=max(LONGEST_WAIT, prepared.limits.window_seconds)
+                            ),
                             _both(recorder, observer),
                             flush=journal.write,
                             patience=prepared.job.patience,
+                            keep_going=prepared.job.keep_going,
+                            answered=history.tally.statuses[Status.SUCCEEDED] > 0,
                             waiting=waiting,
                         ),
                         interruptions,
                         look,
                     )
             recorder.end(waiting.split(loop.time()), history.tally.least_time(prepared.budgets), ending.reason)
-    finally:
-        journal.close()
     return _finish(session, ending, charges)
 
 

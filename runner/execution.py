@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from runner.core.alike import Alike
 from runner.core.caps import Spending
 from runner.core.catalog import Model
 from runner.core.charges import Charges
@@ -32,8 +33,11 @@ EXIT_CODES: Mapping[Kind, int] = {
     Kind.REDIRECTED: 5,
     Kind.CERTIFICATE: 5,
     Kind.QUOTA_EXHAUSTED: 9,
+    Kind.INVALID_RESPONSE: 9,
 }
-"""What a failure that stops a run ends it with."""
+"""What a failure that stops a run ends it with; 5 for any other."""
+CANARY_SECONDS = 1.0
+"""How long, with windows of a minute, the first request is alone on its way, if it is not answered before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ def make_scheduler(
         attempts=job.attempts,
         most_in_flight=most_in_flight,
         lengths=charges.lengths,
+        canary=min(CANARY_SECONDS, window / 60),
     )
     for name, work in survey.pinned.items():
         scheduler.expect(name, work)
@@ -121,10 +126,15 @@ async def run(
     *,
     flush: Callable[[], None],
     patience: float,
+    keep_going: bool = False,
+    answered: bool = False,
     waiting: Waiting | None = None,
     begun: Callable[[Engine], None] = lambda _engine: None,
 ) -> Ending:
     """Drive the scheduler over the tasks until nothing is left or something ends it.
+
+    Unless `keep_going`, it is ended by row after row that fails alike; `answered` says that earlier sessions had
+    answers, so that rows are known to be able to succeed.
 
     Raises GatewayUnavailable after `patience` seconds without an answer, and StorageFailed from `flush`.
     """
@@ -132,9 +142,17 @@ async def run(
     def learn(ask: Ask, reply: Reply, seconds: float) -> None:
         charges.learn(ask.task, ask.model, reply.usage, seconds)
 
-    engine = Engine(scheduler, tasks, send, watch, learn=learn, flush=flush, patience=patience, waiting=waiting)
+    alike = Alike(watch, scheduler.stop, answered=answered)
+    seen = watch if keep_going else alike
+    engine = Engine(scheduler, tasks, send, seen, learn=learn, flush=flush, patience=patience, waiting=waiting)
     begun(engine)
-    await engine.run()
+    try:
+        await engine.run()
+        if scheduler.stopped is None:
+            alike.release()
+    finally:
+        alike.abandon()
+        flush()
     stopped = scheduler.stopped
     if isinstance(stopped, Failure):
         return Ending(EXIT_CODES.get(stopped.kind, 5), stopped.message)

@@ -18,6 +18,7 @@ OUTER = ("gateway", "ledgers", "storage", "engines", "report", "simulator")
 WIRING = {
     "app": "it puts a run together",
     "remembering": "it brings what was learned from where it is kept",
+    "earlier": "it reads what earlier runs have left",
     "preparing": "it reads what a job names, with the parts that read it",
     "surveying": "it reads rows as a run will, with the parts that read and ask",
     "surveyor": "the same in a process of its own",

@@ -18,6 +18,8 @@ from runner.core.errors import RunnerError
 COMMANDS = {
     "run": ("runner.cli.running", "Ask models about every row of a file, within the budgets."),
     "resume": ("runner.cli.running", "Go on with a run; what succeeded is not asked again."),
+    "redrive": ("runner.cli.running", "Ask again about a run's errored rows."),
+    "repair": ("runner.cli.running", "Save what can be read of a damaged run into a copy."),
     "plan": ("runner.cli.planning", "Say what a run would take and cost. Sends nothing."),
     "status": ("runner.cli.looking", "Say how far a run has come."),
     "results": ("runner.cli.looking", "Write a run's results as CSV, JSONL, Parquet or OpenAI's batch output."),

@@ -24,6 +24,14 @@ def _apply(function: F, decorators: list[Callable[[Any], Any]]) -> F:
     return function
 
 
+keep_going_option = click.option(
+    "--keep-going",
+    is_flag=True,
+    default=None,
+    help="Record rows that all fail alike as errored; otherwise ten of them before any answer stop the run.",
+)
+
+
 def job_options(function: F) -> F:
     """What to ask, of which models, about which rows."""
     return _apply(
@@ -81,6 +89,7 @@ def job_options(function: F) -> F:
                 type=click.Choice(["stop", "record"]),
                 help="Stop before sending, or record as errored rows.",
             ),
+            keep_going_option,
             click.option("--limits", type=FILE, metavar="FILE", help="TOML file with the account's limits."),
             click.option("--no-limits", is_flag=True, default=None, help="Keep no budgets at all."),
             click.option(

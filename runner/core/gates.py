@@ -1,8 +1,10 @@
 """When a scope (one model, or all) may be asked at all.
 
 A 429 closes the scope that it names, not the one request: until the gateway's Retry-After, or for a growing share of
-a window where it names none. A run of outage failures closes it too. When the time is up one single request goes
-first; an answer opens the scope, another refusal closes it for longer.
+a window where it names none, or where what it names did not help. A run of outage failures closes it too. When the
+time is up one single request goes first; an answer opens the scope, another refusal closes it for longer.
+
+An overloaded model that says when to come back is left alone until then; that is no refusal of anything we spent.
 
 Refusals of requests that were sent before the gate closed belong to the same episode: they can move the moment of
 opening further away, but they do not make the next pause longer.
@@ -20,6 +22,8 @@ from runner.core.values import Failure, Kind
 
 FIRST_PAUSE = 1 / 15
 """Of a window: the pause after a 429 without a Retry-After; it doubles up to a whole window."""
+BELIEVED = 3
+"""Refusals in a row for which a Retry-After is taken as it is; then pauses grow as if it were not there."""
 JITTER = 0.02
 """Of the pause, added at random, so that many runners do not come back in one instant."""
 LONGEST_OUTAGE = 1 / 12
@@ -112,6 +116,8 @@ class Gates:
         gate.outages += 1
         if gate.outages >= OUTAGE_AFTER or failure.kind is Kind.UNREACHABLE or gate.narrow:
             return self._close(scope, failure, sent_at, now, 1.0, max(1.0, self._window * LONGEST_OUTAGE))
+        if failure.kind is Kind.OVERLOADED and failure.retry_after is not None:
+            return self._leave_alone(model, failure.retry_after, now)
         return None
 
     def _close(
@@ -119,11 +125,12 @@ class Gates:
     ) -> str | None:
         gate = self[scope]
         same_episode = sent_at <= gate.closed_at
-        if failure.retry_after is not None:
-            seconds = failure.retry_after
-        else:
-            seconds = min(longest, first * 2.0 ** min(gate.refusals, 20))
-        until = now + seconds * (1 + self._rng.uniform(0, JITTER))
+        stated = failure.retry_after
+        believed = 0 if stated is None else BELIEVED
+        seconds = stated or 0.0
+        if gate.refusals >= believed:
+            seconds = max(seconds, min(longest, first * 2.0 ** min(gate.refusals - believed, 20)))
+        until = self._later(now, seconds)
         if same_episode:
             if failure.retry_after is not None:
                 gate.until = max(gate.until, until)
@@ -132,6 +139,16 @@ class Gates:
         gate.refusals += 1
         gate.narrow, gate.probe = True, None
         return scope
+
+    def _leave_alone(self, model: str, seconds: float, now: float) -> str | None:
+        gate, until = self[model], self._later(now, seconds)
+        was_closed = gate.until > now
+        gate.until = max(gate.until, until)
+        gate.reason = Kind.OVERLOADED
+        return None if was_closed else model
+
+    def _later(self, now: float, seconds: float) -> float:
+        return now + seconds * (1 + self._rng.uniform(0, JITTER))
 
     def closed(self, now: float) -> dict[str, float]:
         """The scopes that are closed at this moment, and until when."""

@@ -14,6 +14,15 @@ from runner.core.values import Settings
 BadRows = Literal["stop", "record"]
 
 
+ASKED = ("prompt", "system", "settings", "row_settings", "cap_is", "endpoint", "strict_params", "models", "each")
+"""The fields of a job that decide what an answer can be."""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One declaration, complete: the run's manifest holds it, and a resume is bound to it."""
@@ -45,6 +54,8 @@ class Job:
     """Of the drawing, and of the waiting times after failures."""
     bad_rows: BadRows = "stop"
     """Whether a row that cannot be asked stops the run, or becomes an errored row."""
+    keep_going: bool = False
+    """Whether rows that all fail alike are recorded as errored, rather than stop the run."""
     endpoint: str | None = None
     """Dialect to use wherever the model answers on it."""
     strict_params: bool = False
@@ -61,6 +72,21 @@ class Job:
         """Names what is asked, whatever it is asked about: runs with the same key have answers of the same lengths."""
         asked = (self.prompt, self.system, self.settings.schema, self.settings.effort, self.settings.stop)
         return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
+
+    def differences(self, other: Job) -> list[str]:
+        """What this job asks otherwise than another one, one line each; which rows it asks about is left out."""
+        lines = []
+        for name in ASKED:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine == theirs:
+                continue
+            if isinstance(mine, Settings):
+                fields = [field.name for field in dataclasses.fields(Settings)]
+                parts = [(part, getattr(mine, part), getattr(theirs, part)) for part in fields]
+            else:
+                parts = [(name, mine, theirs)]
+            lines += [f"{part}: {_short(old)} -> {_short(new)}" for part, new, old in parts if new != old]
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """The declaration as JSON values."""

@@ -7,7 +7,7 @@ are tried again with full jitter (AWS Architecture Blog, "Exponential Backoff an
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from runner.core.values import Failure, Kind
@@ -15,6 +15,8 @@ from runner.core.values import Failure, Kind
 BASE_DELAY = 0.5
 """Seconds: the first delay is drawn from 0 to this, and the bound doubles with each attempt."""
 LONGEST_DELAY = 60.0
+LONGEST_WAIT = 900.0
+"""Seconds that are waited because a gateway says so, where its windows are no longer than that."""
 
 
 class Action(enum.Enum):
@@ -73,6 +75,21 @@ def action(failure: Failure, attempts: int, allowed: int) -> Action:
     if rule.action is Action.RETRY and attempts >= min(allowed, rule.attempts or allowed):
         return Action.FINISH
     return rule.action
+
+
+def bounded(failure: Failure, longest: float = LONGEST_WAIT) -> Failure:
+    """The failure as it is to somebody who waits `longest` seconds at most.
+
+    A 429 that asks for more is a quota that is used up: a run that sleeps for hours looks as if it hung. After another
+    failure the task is tried again after as long; how long an outage may last is for the run's patience to say.
+    """
+    wait = failure.retry_after
+    if wait is None or wait <= longest:
+        return failure
+    if failure.kind is Kind.RATE_LIMITED:
+        message = f"{failure.message} (it says to come back in {wait:,.0f} seconds)"
+        failure = replace(failure, kind=Kind.QUOTA_EXHAUSTED, message=message)
+    return replace(failure, retry_after=longest)
 
 
 def delay(attempts: int, rng: Random) -> float:

@@ -153,9 +153,13 @@ class Scheduler:
         attempts: int = 5,
         most_in_flight: int = 1000,
         lengths: Lengths | None = None,
+        canary: float = 0.0,
     ) -> None:
         """`charge` says what to reserve for a task at a model, and with it the output cap to send; it may take them
-        from `lengths`, which is told here what became of them."""
+        from `lengths`, which is told here what became of them.
+
+        For the first `canary` seconds a single request is under way: a gateway that takes none refuses it at once.
+        """
         self._budgets = budgets
         self._ledger = ledger
         self._charge = charge
@@ -164,6 +168,8 @@ class Scheduler:
         self._window = window
         self._attempts = attempts
         self._lengths = lengths
+        self._canary = canary
+        self._alone_until = math.inf if canary else -math.inf
         self.congestion = Congestion(most_in_flight)
         self.gates = Gates(window, rng)
         self._queues: dict[tuple[str, ...], Queue] = {}
@@ -248,7 +254,7 @@ class Scheduler:
         ends = self._spending.ends
         if ends is not None and now >= ends and self.stopped is None and (self._more or self.queued):
             self.stop(self._spending.over)
-        if self.stopped is None and not self._full():
+        if self.stopped is None and not self._full(now):
             for model in self._order(now):
                 ask = self._try(model, now)
                 if ask is not None:
@@ -261,7 +267,9 @@ class Scheduler:
             return Done()
         return Wait(self._next_change(now))
 
-    def _full(self) -> bool:
+    def _full(self, now: float) -> bool:
+        if self._in_flight and now < self._alone_until:
+            return True
         if len(self._in_flight) < self.congestion.allowed:
             return False
         self.congestion.used = True
@@ -366,6 +374,7 @@ class Scheduler:
         task.sends += 1
         ask = Ask(task, model, lease, task.sends, now)
         self._in_flight[ask] = None
+        self._alone_until = min(self._alone_until, now + self._canary)
         self._in_flight_of[model] += 1
         self._spending.hold(model, lease.charge)
         if len(task.models) == 1:
@@ -376,8 +385,10 @@ class Scheduler:
         return ask
 
     def _next_change(self, now: float) -> float:
-        if self.stopped is not None or self._full():
+        if self.stopped is not None:
             return math.inf
+        if self._full(now):
+            return self._alone_until if now < self._alone_until else math.inf
         until = self._later[0][0] if self._later else math.inf
         ends = self._spending.ends
         if ends is not None and ends > now:
@@ -397,6 +408,7 @@ class Scheduler:
         if ask not in self._in_flight:
             raise BrokenInvariant(f"{ask.task} landed twice.")
         del self._in_flight[ask]
+        self._alone_until = -math.inf
         if isinstance(result, Reply):
             return self._replied(ask, result, now)
         return self._failed(ask, result, now)

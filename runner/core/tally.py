@@ -69,6 +69,8 @@ class Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     """Tasks that have ended, by status."""
     models: dict[str, ModelTally] = field(default_factory=dict)
+    adopted: int = 0
+    """Tasks whose answers were taken over from an earlier run."""
     sent: int = 0
     """Requests that went out."""
     ambiguous: int = 0
@@ -94,6 +96,12 @@ class Tally:
             self._landed(frame)
         elif kind == "ended" and frame["final"]:
             self.statuses[frame["final"]] += 1
+        elif kind == "adopted" and frame["final"]:
+            self._adopted(frame)
+        elif kind == "reopened":
+            self.statuses[Status.ERRORED] -= 1
+            if frame["landed"] is not None:
+                self.models[frame["landed"]].errored -= 1
         elif kind == "session":
             self.sessions += 1
             self.pinned, self.pooled = {}, NOTHING
@@ -103,10 +111,21 @@ class Tally:
             for cause, seconds in frame.get("waiting", {}).items():
                 self.waiting[cause] = self.waiting.get(cause, 0.0) + seconds
 
-    def _landed(self, frame: Mapping[str, Any]) -> None:
-        model = self.models.get(frame["model"])
+    def _model(self, name: str) -> ModelTally:
+        model = self.models.get(name)
         if model is None:
-            model = self.models[frame["model"]] = ModelTally()
+            model = self.models[name] = ModelTally()
+        return model
+
+    def _adopted(self, frame: Mapping[str, Any]) -> None:
+        self.adopted += 1
+        self.statuses[frame["final"]] += 1
+        model = self._model(frame["model"])
+        model.succeeded += 1
+        model.outcomes[frame["outcome"]] += 1
+
+    def _landed(self, frame: Mapping[str, Any]) -> None:
+        model = self._model(frame["model"])
         model.requests += 1
         if final := frame.get("final"):
             self.statuses[final] += 1

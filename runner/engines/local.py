@@ -183,13 +183,16 @@ class Engine:
         self._watch(Event(now, What.LANDED, ask=ask, result=result, landing=landing))
         for finished in landing.finished:
             self._watch(Event(now, What.FINISHED, ask=ask, finished=finished))
-        self._mind_patience(now)
+        if isinstance(result, Failure):
+            self._mind_patience(result, now)
         self._pump_soon()
 
-    def _mind_patience(self, now: float) -> None:
+    def _mind_patience(self, failure: Failure, now: float) -> None:
         since = self.scheduler.failing_since
         if since is None:
             return
         patience = self._first_patience if self.scheduler.last_answer is None else self._patience
         if now - since > patience:
-            raise GatewayUnavailable(f"The gateway has not answered for {now - since:.0f} seconds.")
+            raise GatewayUnavailable(
+                f"The gateway has not answered for {now - since:.0f} seconds. The last try: {failure.message}"
+            )

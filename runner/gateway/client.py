@@ -6,6 +6,7 @@ failure is decided in `core.retry`. The token is added here and nowhere else, to
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import ssl
 from types import TracebackType
@@ -21,7 +22,22 @@ from runner.gateway.secret import Secret
 
 LARGEST_RESPONSE = 32 * 1024 * 1024
 """Bytes, decompressed."""
+LARGE_REQUEST = 2**20
+"""Bytes: a larger body is written piece by piece, so that it holds up no other request."""
 CONNECT_SECONDS = 10.0
+
+NO_COMMON_TLS = frozenset(
+    {
+        "NO_PROTOCOLS_AVAILABLE",
+        "UNSUPPORTED_PROTOCOL",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "TLSV1_ALERT_INSUFFICIENT_SECURITY",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+        "DH_KEY_TOO_SMALL",
+        "EE_KEY_TOO_SMALL",
+    }
+)
+"""OpenSSL's words for a server whose protocol is too old or too weak: no later handshake will end otherwise."""
 
 
 def _is_loopback(host: str) -> bool:
@@ -46,6 +62,19 @@ def origin_of(url: str) -> URL:
     if parsed.path not in ("", "/") or parsed.query_string:
         raise UsageError(f"The gateway's address {url!r} has a path; it is only the host: {parsed.origin()}")
     return parsed.origin()
+
+
+def _tls() -> ssl.SSLContext:
+    """How certificates are looked at: always, by the system's authorities or those that SSL_CERT_FILE names."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _reason(error: aiohttp.ClientConnectorSSLError) -> str | None:
+    cause: object = error.os_error
+    return cause.reason if isinstance(cause, ssl.SSLError) else None
 
 
 class Client:
@@ -75,7 +104,11 @@ class Client:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=self._connections, limit_per_host=0, ttl_dns_cache=300, keepalive_timeout=30
+                limit=self._connections,
+                limit_per_host=0,
+                ttl_dns_cache=300,
+                keepalive_timeout=30,
+                ssl=_tls() if self.origin.scheme == "https" else True,
             ),
             timeout=self._timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -112,6 +145,10 @@ class Client:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return self._failure(error)
 
+    def redact(self, text: str) -> str:
+        """`text` without the token, in whatever form a server may have said it back."""
+        return self._token.redact(text)
+
     async def get(self, path: str) -> Response | Failure:
         """A GET, for what the gateway says of itself."""
         try:
@@ -123,7 +160,8 @@ class Client:
         if self._session is None:
             raise RuntimeError("the client is used outside its context")
         body, headers = (wire.body, wire.headers) if wire is not None else (None, None)
-        async with self._session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer:
+        data = io.BytesIO(body) if body is not None and len(body) > LARGE_REQUEST else body
+        async with self._session.request(method, url, data=data, headers=headers, allow_redirects=False) as answer:
             length = answer.content_length
             if length is not None and length > LARGEST_RESPONSE:
                 answer.close()
@@ -131,9 +169,18 @@ class Client:
             content = await self._read(answer)
             if content is None:
                 return self._too_large()
-            names = {name.lower(): value for name, value in answer.headers.items()}
             # Before anything is read out of it or cut: whatever comes of an answer, the token is not in it.
-            return Response(status=answer.status, headers=names, body=self._token.redact_body(content))
+            body = self._token.redact_body(content)
+            return Response(status=answer.status, headers=self._headers(answer), body=body)
+
+    @staticmethod
+    def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
+        """By name in lower case; what comes several times is one list (RFC 9110 5.3), and no single value."""
+        headers: dict[str, str] = {}
+        for name, value in answer.headers.items():
+            key = name.lower()
+            headers[key] = f"{headers[key]}, {value}" if key in headers else value
+        return headers
 
     @staticmethod
     async def _read(answer: aiohttp.ClientResponse) -> bytes | None:
@@ -162,6 +209,10 @@ class Client:
         if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
             return Failure(
                 kind=Kind.CERTIFICATE, message=f"The gateway's certificate is not trusted: {message}", scope="all"
+            )
+        if isinstance(error, aiohttp.ClientConnectorSSLError) and _reason(error) in NO_COMMON_TLS:
+            return Failure(
+                kind=Kind.CERTIFICATE, message=f"The gateway speaks no TLS that is safe: {message}", scope="all"
             )
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             return Failure(kind=Kind.UNREACHABLE, message=f"No connection to {self.origin}: {message}", scope="all")

@@ -25,6 +25,8 @@ def print_finish(finish: Finish, *, quiet: bool, as_json: bool) -> None:
     if as_json:
         print_json({"run": str(finish.directory), **finish.summary})
     elif not quiet:
+        for line in finish.said:
+            sys.stdout.write(f"{line}\n")
         if finish.idle:
             sys.stdout.write("Nothing is left to do: every task has ended, and the tables are written.\n")
         print_summary(finish.directory, finish.summary)

@@ -35,6 +35,7 @@ def summarise(
         "tasks": {"total": tasks, **counts, "open": open_tasks},
         "requests": {
             "sent": tally.sent,
+            "adopted": tally.adopted,
             "refused_429": tally.total("refused"),
             "ambiguous": tally.ambiguous,
             "failed": sum(model.failures.total() for model in tally.models.values()),

@@ -61,6 +61,8 @@ class History:
         self.tally = Tally()
         self.end = 0
         """Where the last whole frame ends."""
+        self.chain = 0
+        """Of the frames up to there."""
         self.recent: list[Spent] = []
         """What the last sessions spent within `window` of their end: a resume still has to reckon with it."""
         self.last = -1
@@ -69,7 +71,9 @@ class History:
 
     def add(self, payload: Mapping[str, Any], offset: int) -> None:
         """Take in one frame."""
-        if payload.get("final"):
+        if payload["t"] == "reopened":
+            self._offsets[payload["row"] * self.slots + payload["slot"]] = -1
+        elif payload.get("final"):
             position = payload["row"] * self.slots + payload["slot"]
             if position >= len(self._offsets):
                 self._offsets.extend([-1] * (2 * position + 1024 - len(self._offsets)))
@@ -99,10 +103,10 @@ def read_history(path: Path, slots: int, window: float = 0.0) -> History:
     if not path.exists():
         return history
     for frame in journal.read(path):
-        if frame.payload["t"] == "header" and frame.payload["version"] > journal.VERSION:
+        if frame.payload["t"] in ("header", "session") and frame.payload.get("version", 0) > journal.VERSION:
             raise StorageFailed(f"{path} was written by a newer runner (journal version {frame.payload['version']}).")
         history.add(frame.payload, frame.offset)
-        history.end = frame.end
+        history.end, history.chain = frame.end, frame.chain
         if window:
             recent.add(frame.payload)
     history.recent = list(recent)

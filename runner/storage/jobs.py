@@ -77,6 +77,7 @@ class Words(BaseModel):
     sample: Count | None = None
     seed: int = 0
     bad_rows: Literal["stop", "record"] = "stop"
+    keep_going: bool = False
     endpoint: str | None = None
     strict_params: bool = False
     attempts: Count = 5
@@ -142,6 +143,7 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
         sample=said.sample,
         seed=said.seed,
         bad_rows=said.bad_rows,
+        keep_going=said.keep_going,
         endpoint=said.endpoint,
         strict_params=said.strict_params,
         attempts=said.attempts,

@@ -1,15 +1,20 @@
 """The append-only record of a run: the single truth about it.
 
-A frame is one line: length and CRC-32 of the payload in hexadecimal, then the payload, a JSON object. Frames of what
-is about to be sent are handed to the kernel before the request goes out (`write`); a thread makes frames durable a
-few times a second (group commit). A failed write or sync is never tried again: the run stops, and the next start
-trusts only what reads back whole.
+A frame is one line: the length and the CRC-32 of the payload, and the chain, each in eight hexadecimal digits; then the
+payload, a JSON object. The chain is the CRC-32 of all checksums so far, so that no frame can be missing or in another's
+place. Journals of the first version have no chain; they are read as they are, and continued with one.
 
-A torn tail is cut off when the journal is opened again; a damaged frame with whole frames behind it is refused.
+Frames of what is about to be sent are handed to the kernel before the request goes out (`write`); they are made durable
+a few times a second (`Committer`, a group commit). A failed write or sync is never tried again: the run stops, and the
+next start trusts only what reads back whole.
+
+A torn tail is cut off when the journal is opened again; damage with whole frames behind it is refused, and is for
+`storage.repair`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -17,24 +22,31 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from runner.core.errors import StorageFailed
 
-VERSION = 1
+VERSION = 2
 COMMIT_SECONDS = 0.05
-HEAD = 18
-"""Bytes before the payload: two numbers of eight hexadecimal digits, each with a space behind it."""
 CHUNK = 1024 * 1024
-_HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8} \{")
+_HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8} (?:[0-9a-f]{8} )?\{")
+_CHAINED = 27
+"""Bytes before the payload, for three numbers; the first version has two."""
+_UNCHAINED = 18
 
 
-def frame(payload: Mapping[str, Any]) -> bytes:
-    """One frame, newline included."""
+def frame(payload: Mapping[str, Any], chain: int = 0) -> tuple[bytes, int]:
+    """One frame behind others with this chain, newline included; and the chain with it."""
     body = orjson.dumps(payload)
-    return b"%08x %08x %b\n" % (len(body), zlib.crc32(body), body)
+    check = zlib.crc32(body)
+    chain = _link(chain, check)
+    return b"%08x %08x %08x %b\n" % (len(body), check, chain, body), chain
+
+
+def _link(chain: int, check: int) -> int:
+    return zlib.crc32(b"%08x" % check, chain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,38 +56,95 @@ class Frame:
     offset: int
     end: int
     payload: dict[str, Any]
+    chain: int = 0
+    """Of this frame and all before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes that are no frame, or a place where frames are missing."""
+
+    offset: int
+    end: int
+
+
+class AppendFile(Protocol):
+    """What a journal stands on: a file that only grows. Everything here may raise OSError."""
+
+    name: str
+
+    def size(self) -> int:
+        """Its length in bytes."""
+
+    def write(self, data: memoryview) -> int:
+        """Append some of the bytes; how many they were."""
+
+    def sync(self) -> None:
+        """Make durable what was written."""
+
+    def truncate(self, size: int) -> None:
+        """Cut it to a length."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class DiskFile:
+    """A file of the operating system; raises StorageFailed if it cannot be opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._fd = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise StorageFailed(f"The journal {path} cannot be opened: {error.strerror}.") from None
+
+    def size(self) -> int:
+        """Its length in bytes."""
+        return os.fstat(self._fd).st_size
+
+    def write(self, data: memoryview) -> int:
+        """Append some of the bytes; how many they were."""
+        return os.write(self._fd, data)
+
+    def sync(self) -> None:
+        """Make durable what was written."""
+        os.fsync(self._fd)
+
+    def truncate(self, size: int) -> None:
+        """Cut it to a length."""
+        os.ftruncate(self._fd, size)
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._fd)
 
 
 class Journal:
-    """The one writer of a run's journal."""
+    """The one writer of a run's journal. `sync` may run in a thread of its own, everything else in one thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Open for appending; whoever opens it holds the run directory's lock."""
-        self.path = path
-        try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StorageFailed(f"The journal {path} cannot be opened: {error.strerror}.") from None
-        self._end = os.fstat(self._fd).st_size
+    def __init__(self, file: AppendFile, chain: int = 0) -> None:
+        """Append to a file whose frames have this chain; whoever does holds the run directory's lock."""
+        self._file = file
+        self._chain = chain
+        self._end = file.size()
         self._buffer: list[bytes] = []
         self._buffered = 0
-        self._synced = self._end
         self._failure: str | None = None
-        self._wake = threading.Event()
-        self._closing = False
-        self._thread = threading.Thread(target=self._commit, name="journal", daemon=True)
-        self._thread.start()
+        self.durable = self._end
+        """Where the last frame ends that would survive a loss of power."""
 
     def append(self, payload: Mapping[str, Any]) -> int:
         """Add a frame to what the next `write` hands over; the offset at which it will stand."""
-        data = frame(payload)
+        data, self._chain = frame(payload, self._chain)
         offset = self._end + self._buffered
         self._buffer.append(data)
         self._buffered += len(data)
         return offset
 
     def write(self) -> None:
-        """Hand all appended frames to the kernel; raises StorageFailed if it does not take them."""
+        """Hand all appended frames to the kernel; raises StorageFailed if it does not take them, and ever after."""
         if self._failure is not None:
             raise StorageFailed(self._failure)
         if not self._buffer:
@@ -86,64 +155,96 @@ class Journal:
         try:
             view = memoryview(data)
             while view:
-                view = view[os.write(self._fd, view) :]
+                view = view[self._file.write(view) :]
         except OSError as error:
-            self._failure = f"The journal {self.path} cannot be written: {error.strerror}."
-            # What was written of the last frames is taken back, so that the journal ends with a whole frame.
-            os.ftruncate(self._fd, self._end)
+            self._failure = f"The journal {self._file.name} cannot be written: {error.strerror}."
+            # What was written of the last frames is taken back, so that the journal ends with a whole frame; if that
+            # fails too, the next start takes it for a torn tail.
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._end)
             raise StorageFailed(self._failure) from None
         self._end += len(data)
-        self._wake.set()
 
-    def _commit(self) -> None:
-        while not self._closing:
-            self._wake.wait()
-            self._wake.clear()
-            if self._closing or self._failure is not None:
-                return
-            self._sync()
-            threading.Event().wait(COMMIT_SECONDS)
-
-    def _sync(self) -> None:
+    def sync(self) -> None:
+        """Make durable what was written. A failure is kept for the next `write`: the kernel may have dropped pages."""
         end = self._end
-        if end == self._synced:
+        if end == self.durable or self._failure is not None:
             return
         try:
-            os.fsync(self._fd)
+            self._file.sync()
         except OSError as error:
-            self._failure = f"The journal {self.path} could not be made durable: {error.strerror}."
+            self._failure = f"The journal {self._file.name} could not be made durable: {error.strerror}."
         else:
-            self._synced = end
+            self.durable = end
 
     def close(self) -> None:
-        """Write and sync what is left; raises StorageFailed if that does not succeed."""
+        """Write and sync what is left: only then is it acknowledged. Raises StorageFailed if that does not succeed."""
         try:
             self.write()
         finally:
-            self._closing = True
-            self._wake.set()
-            self._thread.join()
-            if self._failure is None:
-                self._sync()
-            os.close(self._fd)
+            self.sync()
+            self._file.close()
         if self._failure is not None:
             raise StorageFailed(self._failure)
 
 
+class Committer:
+    """A thread that makes a journal durable a few times a second, for as long as the context lasts; then closes it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._commit, name="journal", daemon=True)
+
+    def __enter__(self) -> Journal:
+        self._thread.start()
+        return self.journal
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join()
+        self.journal.close()
+
+    def _commit(self) -> None:
+        while not self._closing.wait(COMMIT_SECONDS):
+            self.journal.sync()
+
+
+def scan(path: Path) -> Iterator[Frame | Damage]:
+    """Everything in a journal, in order: whole frames, and what else lies between or behind them."""
+    with path.open("rb") as file:
+        offset, chain = 0, 0
+        damage: Damage | None = None
+        for line in file:
+            end = offset + len(line)
+            found = _find(line)
+            if found is None:
+                damage = Damage(damage.offset if damage else offset, end)
+            else:
+                start, payload, check, said = found
+                after = _link(chain, check)
+                if damage or start or said not in (None, after):
+                    yield Damage(damage.offset if damage else offset, offset + start)
+                damage, chain = None, after if said is None else said
+                yield Frame(offset + start, end, payload, chain)
+            offset = end
+        if damage:
+            yield damage
+
+
 def read(path: Path) -> Iterator[Frame]:
     """All whole frames, in order. A torn tail ends the reading; damage before whole frames raises StorageFailed."""
-    with path.open("rb") as file:
-        offset = 0
-        for line in file:
-            payload = _payload(line)
-            if payload is None:
-                if _hides_frame(line) or any(_payload(later) is not None or _hides_frame(later) for later in file):
-                    raise StorageFailed(
-                        f"The journal {path} is damaged at byte {offset}, with whole frames behind the damage."
-                    )
-                return
-            yield Frame(offset, offset + len(line), payload)
-            offset += len(line)
+    damage: Damage | None = None
+    for found in scan(path):
+        if isinstance(found, Damage):
+            damage = damage or found
+        elif damage is not None:
+            raise StorageFailed(
+                f"The journal {path} is damaged at byte {damage.offset}, with whole frames behind the damage. "
+                f"To save what can be read into a copy: runner repair {path.parent}"
+            )
+        else:
+            yield found
 
 
 def checksum(path: Path) -> dict[str, int]:
@@ -156,33 +257,41 @@ def checksum(path: Path) -> dict[str, int]:
     return {"bytes": length, "crc32": check}
 
 
-def _payload(line: bytes) -> dict[str, Any] | None:
+def _find(line: bytes) -> tuple[int, dict[str, Any], int, int | None] | None:
+    """The whole frame in a line, and where it starts: at 0, or behind damage that took the newline before it."""
+    if (whole := _payload(line)) is not None:
+        return 0, *whole
+    for found in _HEAD.finditer(line, 1):
+        if (whole := _payload(line[found.start() :])) is not None:
+            return found.start(), *whole
+    return None
+
+
+def _payload(line: bytes) -> tuple[dict[str, Any], int, int | None] | None:
+    """A whole frame's payload, its checksum, and the chain that it states; None if it is no whole frame."""
+    head = _UNCHAINED if line[_UNCHAINED : _UNCHAINED + 1] == b"{" else _CHAINED
     try:
         length, check = int(line[:8], 16), int(line[9:17], 16)
+        chain = int(line[18:26], 16) if head == _CHAINED else None
     except ValueError:
         return None
-    body = line[HEAD:-1]
+    body = line[head:-1]
     if len(body) != length or line[-1:] != b"\n" or zlib.crc32(body) != check:
         return None
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    return payload if isinstance(payload, dict) else None
-
-
-def _hides_frame(line: bytes) -> bool:
-    """Whether a damaged line has a whole frame in it, behind a newline that is gone."""
-    return any(_payload(line[found.start() :]) is not None for found in _HEAD.finditer(line, 1))
+    return (payload, check, chain) if isinstance(payload, dict) else None
 
 
 def read_at(file: Any, offset: int) -> dict[str, Any]:
     """The payload of the frame at an offset that `read` gave."""
     file.seek(offset)
-    payload = _payload(file.readline())
-    if payload is None:
+    found = _payload(file.readline())
+    if found is None:
         raise StorageFailed(f"The journal's frame at byte {offset} no longer reads back.")
-    return payload
+    return found[0]
 
 
 def cut_torn_tail(path: Path, end: int) -> int:

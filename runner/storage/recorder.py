@@ -36,7 +36,7 @@ class Recorder:
         """Open a session; the first one writes the journal's header."""
         if self._history.end == 0:
             self._write({"t": "header", "version": VERSION, "run": run})
-        self._write({"t": "session", "at": self._wall()})
+        self._write({"t": "session", "version": VERSION, "at": self._wall()})
         self._journal.write()
 
     def end(self, waiting: Mapping[str, float], least: float, reason: str | None) -> None:

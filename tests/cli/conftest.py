@@ -241,7 +241,7 @@ def _frames(run: Path, kind: str) -> list[dict[str, Any]]:
     if not journal.exists():
         return []
     lines = journal.read_bytes().split(b"\n")[:-1]
-    return [frame for frame in (json.loads(line[18:]) for line in lines) if frame["t"] == kind]
+    return [frame for frame in (json.loads(line[line.index(b"{") :]) for line in lines) if frame["t"] == kind]
 
 
 @pytest.fixture(scope="session")

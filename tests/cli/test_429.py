@@ -70,6 +70,7 @@ def test_a_run_whose_charges_are_certain_is_refused_by_its_probes_alone(
     assert statuses.get("429", 0) <= 12  # two seconds are short beside a round trip: most of them are probes
 
 
+@pytest.mark.fault("H1")
 @pytest.mark.parametrize("limited", WINDOWS, indirect=True)
 def test_429s_cost_a_row_no_attempt(command, limited, rows, tmp_path) -> None:
     """A run that knows of no limits is refused, waits as it is told, and every row succeeds at its first attempt."""

@@ -392,6 +392,7 @@ def unauthorized(command, gateways, rows, tmp_path) -> Any:
     return command("run", rows(20), "-m", MODEL, "--out", tmp_path / "run", env=env)
 
 
+@pytest.mark.fault("H18")
 def test_a_token_that_is_not_accepted_ends_with_5_and_the_command_to_go_on(unauthorized, tmp_path) -> None:
     """The sentence is the gateway's own."""
     assert unauthorized.code == 5
@@ -468,6 +469,7 @@ def test_an_input_with_bad_lines_is_not_begun(command, gateway, tmp_path) -> Non
             ["--max-tokens", "16", "--limits", "limits.toml"],
             "line 1: it can never fit: about",
             id="never fits",
+            marks=pytest.mark.fault("H6"),
         ),
     ],
 )
@@ -603,6 +605,7 @@ def test_a_resume_once_there_is_room_finishes(full, command, gateway, tmp_path) 
 # 9
 
 
+@pytest.mark.fault("H34")
 def test_a_gateway_that_is_not_there_ends_with_9_and_can_be_resumed(command, gateways, rows, tmp_path) -> None:
     """No row is errored for it; once the gateway is there, a resume finishes."""
     port = free_port()
@@ -617,6 +620,7 @@ def test_a_gateway_that_is_not_there_ends_with_9_and_can_be_resumed(command, gat
     assert command("resume", tmp_path / "run", env=env).code == 0
 
 
+@pytest.mark.fault("H11")
 def test_an_outage_longer_than_the_patience_ends_with_9(command, gateways, rows, tmp_path) -> None:
     """A gateway that answers nothing but 503 costs no row its attempts."""
     down = gateways("--no-limits", "--outage", "0:3600")

@@ -518,7 +518,7 @@ class Echo(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         assert self.headers["Authorization"] == f"Bearer {SECRET}"
         body = json.dumps({"error": {"message": f"not for {' or '.join(FORMS)}"}}).encode()
-        self.send_response(400)
+        self.send_response(self.server.status)  # type: ignore[attr-defined]
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -529,9 +529,10 @@ class Echo(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def echo() -> Iterator[str]:
-    """The address of a gateway that echoes the token."""
+def echo(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a gateway that echoes the token, with this status."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        server.status = request.param  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -557,12 +558,23 @@ def test_the_token_is_nowhere_after_a_run(command, gateway, rows, tmp_path) -> N
     assert traces(tmp_path / "run", done) == []
 
 
+@pytest.mark.parametrize("echo", [400], indirect=True)
 def test_a_token_that_the_gateway_echoes_is_taken_out(command, echo, rows, tmp_path) -> None:
     """Error messages are kept, with the token taken out of them in every form."""
     env = {"NEON_AI_GATEWAY_BASE_URL": echo, "NEON_AI_GATEWAY_TOKEN": SECRET}
     done = command("run", rows(2), "-m", MODEL, "--out", tmp_path / "run", env=env)
     assert done.code == 3
     assert "not for ***" in pl.read_parquet(tmp_path / "run" / "errors.parquet")["error_message"][0]
+    assert traces(tmp_path / "run", done) == []
+
+
+@pytest.mark.parametrize("echo", [401, 503], indirect=True)
+def test_a_run_that_ends_with_the_gateways_words_says_them_without_the_token(command, echo, rows, tmp_path) -> None:
+    """On the screen, in the summary and in the journal: what stops a run is told there as well."""
+    env = {"NEON_AI_GATEWAY_BASE_URL": echo, "NEON_AI_GATEWAY_TOKEN": SECRET}
+    done = command("run", rows(2), "-m", MODEL, "--patience", "1", "--out", tmp_path / "run", env=env)
+    assert done.code in (5, 9)
+    assert "not for ***" in done.err
     assert traces(tmp_path / "run", done) == []
 
 

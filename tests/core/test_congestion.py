@@ -29,6 +29,7 @@ def test_waiting_that_is_short_beside_the_models_own_time_is_no_queue() -> None:
     assert answer(Congestion(1000), 1000, waited=0.5) == START
 
 
+@pytest.mark.fault("B19")
 @pytest.mark.parametrize(("used", "allowed"), [(True, 2 * START), (False, START)])
 def test_without_a_queue_it_grows_if_it_was_used(used: bool, allowed: int) -> None:
     """A number that was never reached is no reason to raise it."""

@@ -82,6 +82,7 @@ def outcome(landing: Landing) -> Outcome:
     return finished.result.outcome
 
 
+@pytest.mark.fault("H22")
 def test_an_answer_that_our_cap_cut_short_is_asked_again_with_more_room() -> None:
     """Twice as much each time, until it is complete; it ends once, and whole."""
     bench = Bench()

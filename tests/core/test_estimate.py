@@ -203,6 +203,7 @@ def test_the_margin_shrinks_with_every_reply() -> None:
     assert estimates[200] < 100_300
 
 
+@pytest.mark.fault("B6")
 @pytest.mark.parametrize("truth", [0.4, 0.8, 1.7, 3.0])
 def test_a_wrong_multiplier_is_learned_to_within_two_percent(truth: float) -> None:
     """Two hundred replies are enough, though each row is off by its own third."""
@@ -223,6 +224,7 @@ def test_models_learn_apart() -> None:
     assert set(estimator.ratios()) == {"m"}
 
 
+@pytest.mark.fault("H42")
 @pytest.mark.parametrize("usage", [Usage(reported=False), Usage(input=0)])
 def test_a_reply_that_reports_nothing_teaches_nothing(usage: Usage) -> None:
     """Zero tokens are no measurement."""

@@ -37,12 +37,14 @@ def test_a_model_may_be_asked_before_anything_is_known_of_it(gates: Gates) -> No
     assert gates.wait("a", 5.0) == 5.0
 
 
+@pytest.mark.fault("H1")
 def test_a_refusal_closes_for_as_long_as_it_says_and_a_little(gates: Gates) -> None:
     """Never shorter than Retry-After; longer by no more than the jitter."""
     assert refuse(gates, sent_at=1.0, now=2.0, retry_after=30.0) == "a"
     assert 30.0 <= pause(gates, 2.0) <= 30.0 * (1 + JITTER)
 
 
+@pytest.mark.fault("H2")
 def test_a_refusal_without_a_time_closes_for_a_growing_share_of_the_window(gates: Gates) -> None:
     """The pause doubles with each episode, up to a whole window."""
     now, pauses = 0.0, []
@@ -51,6 +53,18 @@ def test_a_refusal_without_a_time_closes_for_a_growing_share_of_the_window(gates
         pauses.append(pause(gates, now + 1.0))
         now = gates.wait("a", now + 1.0)
     wanted = [min(WINDOW, WINDOW * FIRST_PAUSE * 2**n) for n in range(8)]
+    assert all(w <= p <= w * (1 + JITTER) for p, w in zip(pauses, wanted, strict=True))
+
+
+@pytest.mark.fault("H8")
+def test_short_times_that_do_not_help_are_lengthened(gates: Gates) -> None:
+    """A gateway that says "one second" and refuses again is believed three times; then the pauses grow as if unsaid."""
+    now, pauses = 0.0, []
+    for _ in range(9):
+        refuse(gates, sent_at=now + 0.5, now=now + 1.0, retry_after=1.0)
+        pauses.append(pause(gates, now + 1.0))
+        now = gates.wait("a", now + 1.0)
+    wanted = [1.0] * 3 + [min(WINDOW, WINDOW * FIRST_PAUSE * 2**n) for n in range(6)]
     assert all(w <= p <= w * (1 + JITTER) for p, w in zip(pauses, wanted, strict=True))
 
 
@@ -172,6 +186,7 @@ def test_an_answer_between_outages_starts_the_count_again(gates: Gates) -> None:
     assert not gates["a"].narrow
 
 
+@pytest.mark.fault("H11")
 @pytest.mark.parametrize("kind", sorted(OUTAGES - {Kind.UNREACHABLE}))
 def test_many_outages_in_a_row_close_the_model(gates: Gates, kind: Kind) -> None:
     """For a second at first."""
@@ -189,6 +204,33 @@ def test_pauses_of_an_outage_grow_to_a_bound(gates: Gates) -> None:
     gates.failed("a", object(), failure(Kind.SERVER_ERROR), now + 0.1, now + 0.2)
     longest = LONGEST_OUTAGE * WINDOW
     assert longest <= pause(gates, now + 0.2) <= longest * (1 + JITTER)
+
+
+@pytest.mark.fault("H10")
+def test_an_overloaded_model_that_says_when_to_come_back_is_left_alone_until_then(gates: Gates) -> None:
+    """As long as it says, and then by all: it is no limit that a herd would run into again."""
+    busy = failure(Kind.OVERLOADED, scope="model", retry_after=20.0)
+    assert gates.failed("a", object(), busy, 0.0, 1.0) == "a"
+    assert 20.0 <= pause(gates, 1.0) <= 20.0 * (1 + JITTER)
+    assert gates.wait("b", 1.0) == 1.0
+    assert gates.failed("a", object(), failure(Kind.OVERLOADED, scope="model", retry_after=5.0), 0.5, 2.0) is None
+    gates.sent("a", object())
+    assert gates.wait("a", 30.0) == 30.0
+
+
+@pytest.mark.fault("H10", "H11")
+def test_many_of_these_in_a_row_are_an_outage(gates: Gates) -> None:
+    """Then one request asks whether it is over, and rows that wait for it lose nothing."""
+    for n in range(OUTAGE_AFTER):
+        gates.failed("a", object(), failure(Kind.OVERLOADED, scope="model", retry_after=2.0), 3.0 * n, 3.0 * n + 0.5)
+    assert gates["a"].narrow
+
+
+@pytest.mark.fault("H10")
+def test_an_overloaded_model_that_says_nothing_is_tried_again(gates: Gates) -> None:
+    """One row's bad luck closes nothing."""
+    assert gates.failed("a", object(), failure(Kind.OVERLOADED, scope="model"), 0.0, 1.0) is None
+    assert gates.wait("a", 1.0) == 1.0
 
 
 def test_a_gateway_that_cannot_be_reached_closes_all_at_once(gates: Gates) -> None:

@@ -134,6 +134,7 @@ def test_an_allowance_takes_from_below_only_what_it_leaves_open() -> None:
 # What a file may not say.
 
 
+@pytest.mark.fault("B18")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -144,6 +145,8 @@ def test_an_allowance_takes_from_below_only_what_it_leaves_open() -> None:
         ("[per_model]\ninput_tokens = 0", "per_model.input_tokens is a whole number above zero; got 0."),
         ("[per_model]\ninput_tokens = -5", "per_model.input_tokens is a whole number above zero; got -5."),
         ("[per_model]\ninput_tokens = 1.5", "per_model.input_tokens is a whole number above zero; got 1.5."),
+        ("[per_model]\ninput_tokens = 1e30", "per_model.input_tokens is a whole number above zero; got 1e+30."),
+        ("[per_model]\ninput_tokens = inf", "per_model.input_tokens is a whole number above zero; got inf."),
         ("[per_model]\ninput_tokens = true", "per_model.input_tokens is a whole number above zero; got True."),
         ("[per_model]\ninput_tokens = '5'", "per_model.input_tokens is a whole number above zero; got '5'."),
         ("combined = 5", "[combined] is a table."),

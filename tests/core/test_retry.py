@@ -72,6 +72,7 @@ def test_outages_are_failures_that_may_pass() -> None:
     assert all(RULES[kind].action in (Action.RETRY, Action.REQUEUE) for kind in OUTAGES)
 
 
+@pytest.mark.fault("H9")
 @pytest.mark.parametrize("attempts", [1, 2, 5, 7, 100])
 def test_delays_fill_the_whole_range_up_to_their_bound(attempts: int) -> None:
     """Full jitter: from nothing to a bound that doubles with each attempt, and no further than the longest."""

@@ -105,6 +105,7 @@ def test_a_small_task_passes_one_that_does_not_fit() -> None:
     assert bench.rows() == [0, 2]
 
 
+@pytest.mark.fault("B15")
 def test_a_passed_task_gets_its_turn_within_one_window_and_a_half() -> None:
     """However many small tasks keep coming, a large one waits half a window, and then until the window is empty."""
     bench = Bench({"a": (limit("a", 100),)})
@@ -369,6 +370,7 @@ def test_a_reply_ends_its_task_as_succeeded() -> None:
     assert bench.land(ask, answer) == Landing(None, (Finished(ask.task, "a", Status.SUCCEEDED, answer),))
 
 
+@pytest.mark.fault("H24")
 def test_a_reply_without_usage_keeps_its_reservation() -> None:
     """What the gateway does not report is taken to be what was reserved."""
     bench = Bench({"a": (limit("a", 100),)})
@@ -395,6 +397,7 @@ def test_spending_is_dated_later_when_all_answers_have_waited() -> None:
     assert left == {9.9: 280, 11.0: 10, 12.0: 0}
 
 
+@pytest.mark.fault("H40", "B14")
 def test_landing_twice_is_a_broken_invariant() -> None:
     """One settle for each take: a second landing of the same ask is a bug of the caller."""
     bench = Bench({"a": ()})
@@ -431,6 +434,7 @@ def test_delays_differ_between_seeds() -> None:
     assert len(delays) == 20
 
 
+@pytest.mark.fault("H10")
 def test_a_retry_waits_as_long_as_the_gateway_said() -> None:
     """A Retry-After of a 503 replaces the random delay."""
     bench = Bench({"a": ()})
@@ -490,6 +494,7 @@ def test_a_refusal_of_all_closes_all() -> None:
     assert 5.0 <= bench.wait() <= 5.1
 
 
+@pytest.mark.fault("H1")
 def test_after_a_refusal_one_request_goes_first_and_then_all() -> None:
     """Nothing is sent before Retry-After; then a single probe; its answer lets the rest follow."""
     bench = Bench({"a": ()})
@@ -543,6 +548,7 @@ def test_a_probe_that_is_found_at_fault_opens_its_model() -> None:
     assert bench.rows() == [2, 3, 0]
 
 
+@pytest.mark.fault("B11")
 @pytest.mark.parametrize(("ambiguous", "left"), [(True, 100), (False, 0)])
 def test_an_ambiguous_failure_keeps_its_reservation(ambiguous: bool, left: int) -> None:
     """What may have been processed counts in full for a window; what surely was not, counts nothing."""
@@ -554,6 +560,7 @@ def test_an_ambiguous_failure_keeps_its_reservation(ambiguous: bool, left: int) 
     assert bench.ledger.spent(10.0) == {limit("a", 100): 0}
 
 
+@pytest.mark.fault("H20")
 def test_a_model_that_cannot_be_used_leaves_its_pool() -> None:
     """The rows that others can answer go to the others; those that only it can answer end as errored."""
     bench = Bench({"a": (limit("a", 10),), "b": ()})
@@ -623,6 +630,7 @@ def test_an_older_task_that_comes_back_does_not_lock_a_model_that_is_kept_free()
     assert bench.rows() == [1]
 
 
+@pytest.mark.fault("H7")
 def test_a_model_without_quota_keeps_its_own_rows_and_gives_the_pools_away() -> None:
     """What only it can answer stays for a later resume; the rest is answered by others now."""
     bench = Bench({"a": (), "b": ()})
@@ -640,6 +648,7 @@ def test_a_model_without_quota_keeps_its_own_rows_and_gives_the_pools_away() -> 
     assert sorted(left.row for left in bench.scheduler.leftover()) == [0, 2]
 
 
+@pytest.mark.fault("H18", "H35", "H36")
 @pytest.mark.parametrize("kind", [Kind.UNAUTHORIZED, Kind.REDIRECTED, Kind.CERTIFICATE])
 def test_a_failure_that_no_row_can_escape_stops_the_run(kind: Kind) -> None:
     """Nothing more is sent; what is under way lands; the rows stay as they are for a later resume."""
@@ -664,6 +673,7 @@ def test_a_row_at_fault_ends_at_once() -> None:
     assert [(end.task.row, end.status) for end in landing.finished] == [(0, Status.ERRORED)]
 
 
+@pytest.mark.fault("H11")
 def test_many_outages_in_a_row_cost_the_rows_nothing() -> None:
     """When the model is down, rows wait for it rather than use their attempts up one after the other."""
     bench = Bench({"a": ()}, attempts=3)

@@ -140,6 +140,7 @@ def test_a_row_pinned_to_a_model_that_does_not_answer_on_the_endpoint_is_refused
 # Which cap.
 
 
+@pytest.mark.fault("B9")
 @pytest.mark.parametrize(
     ("model", "asked", "cap"),
     [
@@ -179,6 +180,7 @@ def test_an_open_cap_is_never_larger_than_the_output_limit() -> None:
 # What can never fit.
 
 
+@pytest.mark.fault("B7")
 @pytest.mark.parametrize(
     ("limits", "named"),
     [
@@ -195,6 +197,7 @@ def test_a_row_larger_than_a_limit_is_refused_with_the_limit(limits: Limits, nam
     assert str(refused.value).endswith(f"the limit is {named}")
 
 
+@pytest.mark.fault("B7")
 def test_a_cap_larger_than_the_output_limit_never_fits() -> None:
     """The gateway reserves the whole cap, so it would never let it in."""
     with pytest.raises(NeverFits, match="the limit is 300 output tokens in 60 s for plain"):
@@ -209,6 +212,7 @@ def test_a_row_that_fills_a_limit_exactly_fits() -> None:
         tasks(maker("plain", limits=limits), prompt="word " * 101, max_tokens=50)
 
 
+@pytest.mark.fault("B8")
 @pytest.mark.parametrize(("count", "fits"), [(494, True), (495, False)])
 def test_a_row_must_fit_the_context_window_with_its_cap(count: int, fits: bool) -> None:
     """Input and output share it."""

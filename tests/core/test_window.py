@@ -185,6 +185,7 @@ def test_without_a_retry_after_most_of_a_limit_is_used(shape: Shape, measure: st
     assert len(drive.refused) <= 0.04 * len(drive.admitted)
 
 
+@pytest.mark.fault("B1")
 @every_shape
 def test_a_limit_that_is_half_of_what_it_should_be_is_found_within_three_windows(shape: Shape) -> None:
     """From then on nearly all of it is used, and it is asked whether there is more now and then."""
@@ -197,6 +198,7 @@ def test_a_limit_that_is_half_of_what_it_should_be_is_found_within_three_windows
     assert len(drive.refused) - before <= 0.03 * 5 * LIMIT / 2 / 500
 
 
+@pytest.mark.fault("B3")
 @every_shape
 def test_a_limit_that_falls_and_comes_back_is_followed_within_three_windows(shape: Shape) -> None:
     """Half of it from the fifth window until the tenth: first half is used, then all again."""
@@ -234,6 +236,7 @@ def test_without_probes_nothing_is_sent_without_room(shape: Shape) -> None:
     assert len(drive.refused) <= (0.02 * len(drive.admitted) if shape.kind == "counter" else 5)
 
 
+@pytest.mark.fault("B2")
 @every_shape
 def test_a_limit_that_is_really_higher_is_not_exceeded_for_long(shape: Shape) -> None:
     """Learning lets at most three amounts through in a window; from the fourth on one and what a bucket had saved."""
@@ -243,6 +246,7 @@ def test_a_limit_that_is_really_higher_is_not_exceeded_for_long(shape: Shape) ->
     assert drive.share(5) == pytest.approx(1.0, rel=0.05)
 
 
+@pytest.mark.fault("B2")
 @pytest.mark.parametrize("shape", FIXED[1:], ids=named)
 def test_where_it_is_asked_for_more_than_the_configured_amount_is_found(shape: Shape) -> None:
     """Calendar windows of twice the amount are used, and asked for more now and then."""
@@ -273,6 +277,7 @@ REMEMBERED = {
 }
 
 
+@pytest.mark.fault("H38")
 @pytest.mark.parametrize(
     "damage",
     [

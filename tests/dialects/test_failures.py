@@ -364,6 +364,7 @@ def check(found: object, kind: Kind, facts: dict[str, Any]) -> None:
     assert found.message
 
 
+@pytest.mark.fault("H7", "H12", "H13", "H14")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_a_documented_body_is_recognised(case):
     """Each body of the list is taken for exactly what it is, without any header's help."""
@@ -380,6 +381,7 @@ def test_retry_after_makes_a_block_temporary(case):
     check(read(status, body, {"retry-after": "12"}), kind, {**facts, "retry_after": 12.0})
 
 
+@pytest.mark.fault("H23")
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("case", INSIDE_200.values(), ids=INSIDE_200.keys())
 def test_an_error_inside_a_200_is_judged_by_the_same_tables(case, dialect):
@@ -398,6 +400,7 @@ def test_a_message_is_cut():
 DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
 
 
+@pytest.mark.fault("H3", "H5")
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
@@ -464,6 +467,7 @@ SHAPES = st.recursive(
 BODIES = st.binary() | (JSON | SHAPES).map(lambda value: json.dumps(value).encode())
 
 
+@pytest.mark.fault("H24")
 @pytest.mark.parametrize("dialect", DIALECTS)
 @given(status=st.sampled_from([200, 400, 429, 500]) | st.integers(100, 999), body=BODIES)
 def test_decoding_never_raises(dialect, status, body):

@@ -145,6 +145,7 @@ async def test_many_requests_go_out_side_by_side(serve: Any, connect: Connect) -
     assert all(isinstance(result, Response) for result in results)
 
 
+@pytest.mark.fault("H43")
 async def test_cookies_are_not_kept(serve: Any, connect: Connect) -> None:
     """No request depends on the one before."""
     server = await serve([answer(b"{}", "200 OK", "Set-Cookie: a=1; Path=/")])
@@ -154,6 +155,7 @@ async def test_cookies_are_not_kept(serve: Any, connect: Connect) -> None:
     assert "cookie" not in server.requests[1].headers
 
 
+@pytest.mark.fault("H37")
 async def test_proxies_and_netrc_of_the_environment_are_not_used(
     serve: Any, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +172,7 @@ async def test_proxies_and_netrc_of_the_environment_are_not_used(
 # Redirects.
 
 
+@pytest.mark.fault("H36")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
     "place",
@@ -189,6 +192,7 @@ async def test_a_redirect_is_returned_and_never_followed(serve: Any, connect: Co
 # Connections that are not made.
 
 
+@pytest.mark.fault("H32")
 async def test_a_refused_connection_is_unreachable_and_cost_nothing(connect: Connect) -> None:
     """H32: no byte went out, so nothing can have been billed."""
     with socket.socket() as free:
@@ -199,6 +203,7 @@ async def test_a_refused_connection_is_unreachable_and_cost_nothing(connect: Con
     assert url in failure.message
 
 
+@pytest.mark.fault("H34")
 async def test_a_name_that_leads_nowhere_is_unreachable(connect: Connect) -> None:
     """H34: the top-level domain `invalid` has no names (RFC 2606)."""
     failure = await failed(await connect("https://gateway.invalid"))
@@ -236,6 +241,7 @@ def self_signed(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.fault("H35")
 async def test_a_certificate_that_nobody_vouches_for_ends_it(
     serve: Any, connect: Connect, self_signed: ssl.SSLContext
 ) -> None:
@@ -246,6 +252,7 @@ async def test_a_certificate_that_nobody_vouches_for_ends_it(
     assert server.received == 0
 
 
+@pytest.mark.fault("H35")
 async def test_a_server_that_does_not_speak_tls_is_unreachable(serve: Any, connect: Connect) -> None:
     """H35: there is no fall to plain HTTP."""
     server = await serve([answer()], greeting=b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -257,6 +264,7 @@ async def test_a_server_that_does_not_speak_tls_is_unreachable(serve: Any, conne
 # Connections that break.
 
 
+@pytest.mark.fault("H25", "H33")
 @pytest.mark.parametrize("end", ["RESET", "CLOSE"])
 @pytest.mark.parametrize(
     "said",
@@ -272,6 +280,7 @@ async def test_a_connection_that_breaks_after_the_request_is_ambiguous(
     assert (failure.kind, failure.ambiguous) == (Kind.DISCONNECTED, True)
 
 
+@pytest.mark.fault("H25")
 @pytest.mark.parametrize(
     "said",
     [
@@ -292,6 +301,7 @@ async def test_a_body_that_is_not_whole_is_an_ambiguous_failure(
     assert failure.ambiguous
 
 
+@pytest.mark.fault("H25")
 async def test_half_a_gzip_is_never_taken_for_a_whole_answer(serve: Any, connect: Connect) -> None:
     """H25: where the packing ends too early in a body of the stated length, what is left is no JSON."""
     whole = gzip.compress(b'{"a":"' + random.Random(1).randbytes(5000).hex().encode() + b'"}')
@@ -304,6 +314,7 @@ async def test_half_a_gzip_is_never_taken_for_a_whole_answer(serve: Any, connect
             json.loads(result.body)
 
 
+@pytest.mark.fault("H33")
 async def test_a_request_is_never_sent_twice_behind_our_back(serve: Any, connect: Connect, step: Any) -> None:
     """H33: where an idle connection is closed just as it is used, the HTTP library does not try again by itself."""
     server = await serve([answer()], [step.CLOSE], [answer()])
@@ -326,6 +337,7 @@ async def test_a_connection_closed_in_idleness_is_replaced(serve: Any, connect: 
 # Answers that do not come.
 
 
+@pytest.mark.fault("H30", "H31")
 @pytest.mark.parametrize("end", ["HANG", "DRIP"])
 @pytest.mark.parametrize(
     "said",
@@ -346,6 +358,7 @@ async def test_no_answer_outlives_the_deadline(serve: Any, connect: Connect, ste
         assert failure.ambiguous  # a space is no beginning of an answer
 
 
+@pytest.mark.fault("H29")
 async def test_provisional_answers_without_end_do_not_outlive_the_deadline(
     serve: Any, connect: Connect, step: Any
 ) -> None:
@@ -354,6 +367,7 @@ async def test_provisional_answers_without_end_do_not_outlive_the_deadline(
     assert (await failed(await connect(server.url, timeout=DEADLINE))).ambiguous
 
 
+@pytest.mark.fault("H40")
 async def test_a_connection_that_timed_out_is_not_used_again(serve: Any, connect: Connect, step: Any) -> None:
     """A late answer is never taken for the next request's."""
     server = await serve([b"HTTP/1.1 200 OK\r\n", step.HANG], [answer(b"mine")])
@@ -369,6 +383,7 @@ BOUND = 1_000_000
 BOMB = gzip.compress(b"\0" * 10_000_000)
 
 
+@pytest.mark.fault("H28")
 @pytest.mark.parametrize(
     "said",
     [
@@ -405,6 +420,7 @@ async def test_a_body_of_just_the_bound_is_read(
     assert len((await answered(await connect(server.url))).body) == BOUND
 
 
+@pytest.mark.fault("H28", "H44")
 async def test_an_endless_body_ends_at_the_bound(serve: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """H28: what is stated to be 10 GB is not waited for."""
     monkeypatch.setattr(module, "LARGEST_RESPONSE", BOUND)
@@ -415,6 +431,7 @@ async def test_an_endless_body_ends_at_the_bound(serve: Any, connect: Connect, m
     await answered(client)
 
 
+@pytest.mark.fault("H28")
 async def test_a_bomb_takes_no_more_memory_than_the_bound(serve: Any, connect: Connect) -> None:
     """H28: 200 kB that unpack to 200 MB are stopped on the way, at the bound as it is."""
     server = await serve([answer(gzip.compress(bytes(200 * 2**20), 1), "200 OK", "Content-Encoding: gzip")])
@@ -432,6 +449,7 @@ async def test_a_bomb_takes_no_more_memory_than_the_bound(serve: Any, connect: C
 # What is no answer.
 
 
+@pytest.mark.fault("H29")
 @pytest.mark.parametrize(
     "said",
     [

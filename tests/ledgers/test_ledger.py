@@ -66,6 +66,7 @@ def test_one_token_too_many_is_refused(ledger: Ledger) -> None:
     refused(ledger, "a", Charge(1, 41, 0), 0.0)
 
 
+@pytest.mark.fault("B10")
 def test_a_refused_charge_is_held_against_none_of_the_limits(ledger: Ledger) -> None:
     """All or nothing: when the last limit has no room, the ones before it are as they were."""
     taken(ledger, "b", Charge(1, 100, 0), 0.0)
@@ -138,6 +139,7 @@ def test_what_is_in_flight_counts_beyond_its_window(ledger: Ledger) -> None:
     refused(ledger, "a", Charge(1, 1, 0), 1000.0)
 
 
+@pytest.mark.fault("B14")
 def test_what_was_in_flight_beyond_its_window_is_gone_when_it_is_settled(ledger: Ledger) -> None:
     """Its date has long left the window, whatever it cost."""
     lease = taken(ledger, "a", Charge(1, 100, 0), 0.0)
@@ -154,6 +156,7 @@ def test_giving_back_makes_room_at_once(ledger: Ledger) -> None:
     taken(ledger, "a", Charge(1, 10, 42), 2.0)
 
 
+@pytest.mark.fault("B14")
 def test_a_truth_above_the_guess_is_counted_in_full(ledger: Ledger) -> None:
     """A limit may then stand above its amount: nothing goes out until it is below."""
     lease = taken(ledger, "a", Charge(1, 90, 0), 0.0)
@@ -186,6 +189,7 @@ def test_a_guard_keeps_spending_beyond_its_window(ledgers: Callable[..., Ledger]
     assert ledger.spent(11.0)[INPUT] == 0
 
 
+@pytest.mark.fault("B14")
 def test_a_lease_is_settled_once(ledger: Ledger) -> None:
     """A second settlement would give back what is not held: it is a bug of the caller, and is said to be."""
     lease = taken(ledger, "a", Charge(1, 60, 0), 0.0)
@@ -195,6 +199,7 @@ def test_a_lease_is_settled_once(ledger: Ledger) -> None:
     assert ledger.spent(1.0)[INPUT] == 20
 
 
+@pytest.mark.fault("B12")
 def test_spending_of_an_earlier_session_counts_from_its_own_date(ledger: Ledger) -> None:
     """A resumed run begins with what is still in its windows, whether it fits or not."""
     for at in (0.0, 2.0):
@@ -285,6 +290,7 @@ def settle(ledger: Ledger, held: Held, truth: Charge, now: float) -> None:
     held.truth = truth
 
 
+@pytest.mark.fault("B10")
 @given(steps=STEPS)
 def test_no_window_ever_holds_more_than_its_limit(ledgers: Callable[..., Ledger], steps: list[tuple]) -> None:
     """While truths stay within guesses, a window and what is in flight never exceed a limit, and are what is spent."""

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from runner.core.errors import StorageFailed
 from runner.storage import journal
-from runner.storage.journal import Frame, Journal, cut_torn_tail, frame, read, read_at
+from runner.storage.journal import Committer, DiskFile, Frame, Journal, cut_torn_tail, frame, read, read_at
 
 PAYLOADS: list[dict[str, Any]] = [
     {"t": "header", "version": 1, "run": "r"},
@@ -41,8 +41,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def written(path: Path, payloads: list[dict[str, Any]]) -> list[int]:
-    """Write payloads through a journal, and close it; the offsets that it gave."""
-    book = Journal(path)
+    """Write payloads behind what a journal holds, and close it; the offsets that it gave."""
+    chain = list(read(path))[-1].chain if path.exists() and path.stat().st_size else 0
+    book = Journal(DiskFile(path), chain)
     offsets = [book.append(payload) for payload in payloads]
     book.close()
     return offsets
@@ -79,7 +80,7 @@ def test_the_offsets_of_append_are_those_of_read_at(path: Path) -> None:
 
 def test_an_offset_holds_over_several_writes(path: Path) -> None:
     """Appending after a write goes on counting where the file ends."""
-    book = Journal(path)
+    book = Journal(DiskFile(path))
     first = book.append(PAYLOADS[0])
     book.write()
     second = book.append(PAYLOADS[1])
@@ -97,7 +98,7 @@ def test_reading_at_a_place_where_no_frame_begins_fails(path: Path) -> None:
 
 def test_what_is_written_is_in_the_file_before_the_journal_is_closed(path: Path) -> None:
     """An intent is with the kernel before its request goes out; what was only appended is not."""
-    book = Journal(path)
+    book = Journal(DiskFile(path))
     book.append(PAYLOADS[0])
     assert payloads(path) == []
     book.write()
@@ -108,8 +109,9 @@ def test_what_is_written_is_in_the_file_before_the_journal_is_closed(path: Path)
 def test_what_was_written_survives_a_kill(path: Path) -> None:
     """G2: after `write`, no kill takes a frame away."""
     script = (
-        "import os, signal, sys; from pathlib import Path; from runner.storage.journal import Journal\n"
-        "book = Journal(Path(sys.argv[1])); book.append({'t': 'kept'}); book.write(); book.append({'t': 'lost'})\n"
+        "import os, signal, sys; from pathlib import Path; from runner.storage.journal import DiskFile, Journal\n"
+        "book = Journal(DiskFile(Path(sys.argv[1])))\n"
+        "book.append({'t': 'kept'}); book.write(); book.append({'t': 'lost'})\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
@@ -140,7 +142,7 @@ def test_a_journal_is_for_its_owner_alone(path: Path) -> None:
 def test_a_journal_that_cannot_be_opened_is_a_storage_failure(tmp_path: Path) -> None:
     """P13: the path is named."""
     with pytest.raises(StorageFailed, match="cannot be opened"):
-        Journal(tmp_path)
+        DiskFile(tmp_path)
 
 
 def test_an_empty_journal_has_no_frames(path: Path) -> None:
@@ -266,7 +268,7 @@ def checked(body: bytes) -> bytes:
 
 pieces = st.one_of(
     st.binary(max_size=40),
-    json_objects.map(frame),
+    json_objects.map(lambda payload: frame(payload)[0]),
     json_values.map(lambda value: checked(orjson.dumps(value))),
     st.binary(max_size=20).map(checked),
 )
@@ -295,7 +297,7 @@ def test_a_full_disk_stops_the_journal_and_leaves_whole_frames(path: Path, disk_
     [_, second, _] = written(path, PAYLOADS)
     whole = path.read_bytes()
     path.unlink()
-    book = Journal(path)
+    book = Journal(DiskFile(path))
     book.append(PAYLOADS[0])
     book.write()
     with disk_full_at(second + 30):
@@ -311,7 +313,7 @@ def test_a_full_disk_stops_the_journal_and_leaves_whole_frames(path: Path, disk_
 
 def test_a_failed_write_is_never_tried_again(path: Path, disk_full_at: Any) -> None:
     """P8: room on the disk later does not make a broken session whole."""
-    book = Journal(path)
+    book = Journal(DiskFile(path))
     with disk_full_at(10):
         book.append(PAYLOADS[0])
         with pytest.raises(StorageFailed):
@@ -326,7 +328,7 @@ def test_a_failed_write_is_never_tried_again(path: Path, disk_full_at: Any) -> N
 
 def test_a_disk_that_is_full_at_the_end_fails_the_closing(path: Path, disk_full_at: Any) -> None:
     """P9: what `close` could not write is an error, not silence."""
-    book = Journal(path)
+    book = Journal(DiskFile(path))
     book.append(PAYLOADS[0])
     with disk_full_at(10), pytest.raises(StorageFailed):
         book.close()
@@ -342,7 +344,7 @@ def test_a_failed_sync_stops_the_journal(path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", fails)
-    book = Journal(path)
+    book = Journal(DiskFile(path))
     book.append(PAYLOADS[0])
     book.write()
     with pytest.raises(StorageFailed, match="could not be made durable"):
@@ -350,10 +352,77 @@ def test_a_failed_sync_stops_the_journal(path: Path, monkeypatch: pytest.MonkeyP
     assert len(calls) == 1
 
 
+def test_a_sync_that_fails_in_the_background_stops_the_next_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P11: no request goes out whose intent stands behind frames that the disk may have lost."""
+    failed = threading.Event()
+
+    def fails(_fd: int) -> None:
+        failed.set()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    book = Journal(DiskFile(path))
+
+    def goes_on() -> None:
+        with Committer(book):
+            book.append(PAYLOADS[0])
+            book.write()
+            assert failed.wait(10)
+            while True:  # sync was called; once its failure is noted, nothing is taken any more
+                book.write()
+
+    with pytest.raises(StorageFailed, match="could not be made durable"):
+        goes_on()
+    assert payloads(path)[:1] == PAYLOADS[:1]
+
+
+def test_frames_are_made_durable_while_the_run_goes_on(path: Path) -> None:
+    """G2: what a committed journal holds is on the disk a moment later, not only at the end."""
+    with Committer(Journal(DiskFile(path))) as book:
+        book.append(PAYLOADS[0])
+        book.write()
+        while book.durable == 0:
+            threading.Event().wait(0.001)
+        assert book.durable == path.stat().st_size
+
+
 def test_a_closed_journal_leaves_no_thread_behind(path: Path) -> None:
     """The thread that syncs ends with its journal."""
     before = set(threading.enumerate())
-    book = Journal(path)
-    assert set(threading.enumerate()) > before
-    book.close()
+    with Committer(Journal(DiskFile(path))):
+        assert set(threading.enumerate()) > before
     assert set(threading.enumerate()) == before
+
+
+# The chain.
+
+
+def test_a_missing_frame_is_noticed(path: Path) -> None:
+    """P20: a frame that is gone without a trace leaves the chain broken."""
+    _, second, third = frames(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: second.offset] + whole[third.offset :])
+    with pytest.raises(StorageFailed, match=f"damaged at byte {second.offset}"):
+        payloads(path)
+
+
+def test_frames_in_each_others_places_are_noticed(path: Path) -> None:
+    """P20: each frame is whole, and the order is not the one in which they were written."""
+    first, second, third = frames(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: first.end] + whole[third.offset :] + whole[second.offset : second.end])
+    with pytest.raises(StorageFailed, match="damaged"):
+        payloads(path)
+
+
+def test_a_journal_without_a_chain_is_read_and_continued_with_one(path: Path) -> None:
+    """P21: frames of the first version stand as they were written."""
+    bodies = [orjson.dumps(payload) for payload in PAYLOADS]
+    path.write_bytes(b"".join(b"%08x %08x %b\n" % (len(body), zlib.crc32(body), body) for body in bodies))
+    old = path.read_bytes()
+    written(path, [{"t": "session"}])
+    assert path.read_bytes().startswith(old)
+    assert payloads(path) == [*PAYLOADS, {"t": "session"}]
+    path.write_bytes(old[: old.index(b"\n") + 1] + path.read_bytes()[len(old) :])  # two old frames are gone
+    with pytest.raises(StorageFailed, match="damaged"):
+        payloads(path)

@@ -17,7 +17,7 @@ from runner.core.errors import InputRejected, StorageFailed
 from runner.core.values import Status
 from runner.storage import results
 from runner.storage.history import read_history
-from runner.storage.journal import Journal
+from runner.storage.journal import DiskFile, Journal
 from runner.storage.results import ATTEMPT_SCHEMA, ERROR_COLUMNS, RESULT_SCHEMA, Tables
 from runner.storage.rows import BadRow, Record, Row
 
@@ -74,7 +74,7 @@ class Run:
         **options: Any,
     ) -> Tables:
         if frames or not self.journal.exists():
-            book = Journal(self.journal)
+            book = Journal(DiskFile(self.journal))
             for frame in frames:
                 book.append(frame)
             book.close()

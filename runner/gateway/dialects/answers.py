@@ -63,8 +63,8 @@ BROKEN = frozenset(
 )
 """Finish words that say that there is no answer, whatever stands beside them."""
 
-LARGEST_COUNT = 10**9
-"""No request has this many tokens: a larger number is not a count."""
+LARGEST_COUNT = 10**7
+"""No model reads or writes this many tokens at once: a larger number is not a count."""
 
 
 class Malformed(Exception):  # never leaves this package
@@ -84,12 +84,17 @@ class Meter:
     """Counts without which nothing was reported."""
 
     def read(self, usage: Json) -> Usage:
-        """The usage; one bad count among the totals makes all of it unreported, since a sum of it would be wrong."""
+        """The usage; one bad count among the totals makes all of it unreported, since a sum of it would be wrong.
+
+        So does an input of nothing: no request is empty, and what is believed to cost nothing is sent without end.
+        """
         totals = {place: _count(at(usage, place)) for place in (*self.input, *self.output)}
         missing = any(at(usage, place) is None for place in self.required)
         if missing or any(count is None for count in totals.values()):
             return Usage(reported=False)
         read = sum(totals[place] or 0 for place in self.input)
+        if read == 0:
+            return Usage(reported=False)
         written = sum(totals[place] or 0 for place in self.output)
         return Usage(
             input=read,
@@ -230,13 +235,19 @@ def decode(response: Response, reply: Callable[[Mapping[str, Json]], Reply]) -> 
         return faults.failure(response)
     body = json_text.read(response.body)
     if not isinstance(body, Mapping):
-        return _invalid(response, "it is no JSON object")
+        return _page(response) if response.body.lstrip()[:1] == b"<" else _invalid(response, "it is no JSON object")
     if faults.confessed(body):
         return faults.failure(response)
     try:
         return reply(body)
     except Malformed as error:
         return _invalid(response, str(error))
+
+
+def _page(response: Response) -> Failure:
+    """What a sign-in page or a proxy's notice is: an outage, since it speaks of the way and not of the row."""
+    message = f"This is a page and not an API's answer. It begins: {excerpt(response.body)}"
+    return Failure(kind=Kind.SERVER_ERROR, message=message, status=response.status, ambiguous=True)
 
 
 def _invalid(response: Response, reason: str) -> Failure:

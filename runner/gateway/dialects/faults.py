@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from runner.core.values import Failure, Json, Kind, Measure, Response, Scope
+from runner.gateway.dialects import delays
 from runner.gateway.dialects.envelopes import Complaint, opened
 
 
@@ -30,6 +32,8 @@ TIMED_OUT = Verdict(Kind.TIMEOUT, ambiguous=True)
 TOO_LARGE = Verdict(Kind.REQUEST_TOO_LARGE)
 NO_MODEL = Verdict(Kind.MODEL_UNAVAILABLE, "model")
 LIMITED = Verdict(Kind.RATE_LIMITED, "model")
+LOST = Verdict(Kind.DISCONNECTED)
+"""The gateway got half of a request: what is written here is whole, so it was the way that failed."""
 
 STATUSES: Mapping[int, Verdict] = {
     401: Verdict(Kind.UNAUTHORIZED, "all"),
@@ -114,6 +118,16 @@ PHRASES: tuple[tuple[frozenset[int], re.Pattern[str], Verdict], ...] = (
         _words(r"(body|payload|entity|request)( size)?( is)? too large|\brequest_too_large\b"),
         TOO_LARGE,
     ),
+    (
+        frozenset({400, 422}),
+        _words(
+            r"\b(unexpected|premature) (eof\b|end of (json|file|stream|(the )?(request )?body)\b)"
+            r"|could not parse (the |your )?(json|request) body"
+            r"|(failed|unable) to (read|parse) (the |your )?(request |json )?(body|payload)"
+            r"|\bbody (is|was) (incomplete|truncated|cut off)"
+        ),
+        LOST,
+    ),
     (frozenset({500, 502, 503}), _words(r"timed out|deadline exceeded"), TIMED_OUT),
 )
 """(statuses, words, what they mean together): the first that fits wins."""
@@ -143,7 +157,7 @@ OWN = _words(r"\bai gateway (?!upstream\b)")
 SCOPES: tuple[tuple[re.Pattern[str], Scope], ...] = (
     (_words(r"(across )?all models|\bcombined\b"), "all"),
     (_words(r"per-minute token limit exceeded(?! for)"), "all"),  # of one model it is always named
-    (_words(r"for (the )?model\b|exceeded workspace|limits? (exceeded )?for [\"'`]?[a-z]"), "model"),
+    (_words(r"for (the )?model\b|exceeded workspace|limits? (exceeded |of 0 )?for [\"'`]?[a-z]"), "model"),
     (_words(r"\baccount\b(?! team)|spend limit|\bcredits?\b|\binsufficient_quota\b"), "all"),
 )
 """What a 429 closes. "Work with your account team" is how a limit of one model ends, hence the order."""
@@ -165,17 +179,39 @@ def failure(response: Response) -> Failure:
     verdict = _limit(complaint) if limited else INVALID if cap is not None else _verdict(complaint)
     # With status 200 the model was reached, whatever it broke off with.
     reached = response.status == 200 and verdict.kind is Kind.SERVER_ERROR
+    wait = complaint.retry_after
+    if limited and not wait:
+        wait = delays.from_resets(response.headers)
     return Failure(
         kind=verdict.kind,
-        message=complaint.message,
+        message=_message(complaint, verdict, response),
         status=response.status,
         code=complaint.code,
         scope=verdict.scope,
         measure=_measure(complaint) if limited else None,
-        retry_after=complaint.retry_after,
+        retry_after=wait or None,  # "at once" is when it was refused: no time to wait for
         cap=cap,
         ambiguous=verdict.ambiguous or reached,
     )
+
+
+def _message(complaint: Complaint, verdict: Verdict, response: Response) -> str:
+    """The gateway's own words, with what a user must know beside them."""
+    if verdict.kind is Kind.REDIRECTED:
+        return f"The gateway redirects to {_place(response.headers.get('location', ''))}; is its address right?"
+    return complaint.message
+
+
+def _place(location: str) -> str:
+    """Where a redirect leads, as an origin: never with a name, a password or a path that may hold one."""
+    try:
+        parts = urlsplit(location)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return "nowhere"
+    if not parts.hostname:
+        return "another path" if location else "nowhere"
+    return f"{parts.scheme or 'the same scheme'}://{parts.hostname}{port}"
 
 
 def confessed(body: Mapping[str, Json]) -> bool:

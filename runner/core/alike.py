@@ -1,0 +1,101 @@
+"""Notices that row after row fails alike: then something is wrong with the job or the account, and not with the rows.
+
+What may be a fault of the job is held back until an answer shows that rows can succeed; only then does it count as the
+rows' own outcome. If too many come in a row instead, the run is stopped, and they stay open for a resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from runner.core.events import Event, What
+from runner.core.schedule import Finished
+from runner.core.values import Failure, Kind, Reply, Status
+
+FIRST = 10
+"""Rows that fail alike before any row was answered, after which the run is stopped."""
+LATER = 50
+"""The same between two answers."""
+
+SUSPECT = frozenset({Kind.INVALID_REQUEST, Kind.FORBIDDEN, Kind.MODEL_UNAVAILABLE, Kind.INVALID_RESPONSE})
+"""Failures that a wrong parameter, a missing permission or a wrong address causes for every row."""
+
+
+class Alike:
+    """Stands between a run and whoever watches its events."""
+
+    def __init__(
+        self, watch: Callable[[Event], None], stop: Callable[[Failure], None], *, answered: bool = False
+    ) -> None:
+        """`stop` is told once why the run should end; `answered` says that earlier sessions had answers."""
+        self._watch = watch
+        self._stop = stop
+        self._most = LATER if answered else FIRST
+        self._held: list[Event] = []
+        self._tasks = 0
+        self._last: Failure | None = None
+        self.stopped = False
+
+    def __call__(self, event: Event) -> None:
+        """Take in an event, and pass it on at once or later."""
+        if isinstance(event.result, Reply):
+            self._most = LATER
+            self.release()
+        suspect = next((finished for finished in _ended(event) if _is_suspect(finished)), None)
+        if suspect is None or not isinstance(suspect.result, Failure):
+            self._watch(event)
+            return
+        if self.stopped:
+            self._pass_on_as_open(event)
+            return
+        failure = suspect.result
+        if self._last is not None and (self._last.kind, self._last.status) != (failure.kind, failure.status):
+            self.release()
+        self._last = failure
+        self._held.append(event)
+        self._tasks += event.what is What.LANDED or event.ask is None or suspect.task is not event.ask.task
+        if self._tasks >= self._most:
+            self._end(failure)
+
+    def release(self) -> None:
+        """What was held back is the rows' own outcome after all."""
+        held, self._held, self._tasks, self._last = self._held, [], 0, None
+        for event in held:
+            self._watch(event)
+
+    def abandon(self) -> None:
+        """The run ends early: nobody knows whose fault it was, and the rows stay open."""
+        held, self._held, self._tasks = self._held, [], 0
+        for event in held:
+            self._pass_on_as_open(event)
+
+    def _end(self, failure: Failure) -> None:
+        self.stopped = True
+        when = "The first" if self._most == FIRST else "The last"
+        message = (
+            f"{when} {self._tasks} rows all failed alike, and none was answered: {failure.message} "
+            "They stay open. Mend the account and resume; or mend the job and start it anew; "
+            "or resume with --keep-going, to record such rows as errored."
+        )
+        self.abandon()
+        self._stop(replace(failure, message=message, scope="all"))
+
+    def _pass_on_as_open(self, event: Event) -> None:
+        """The attempt happened; that it was the last one is left out."""
+        if event.what is What.LANDED and event.landing is not None:
+            others = tuple(finished for finished in event.landing.finished if not _is_suspect(finished))
+            self._watch(replace(event, landing=replace(event.landing, finished=others)))
+
+
+def _ended(event: Event) -> Iterator[Finished]:
+    """The outcomes that an event brings."""
+    if event.finished is not None:
+        yield event.finished
+    elif event.landing is not None and event.ask is not None:
+        yield from (finished for finished in event.landing.finished if finished.task is event.ask.task)
+
+
+def _is_suspect(finished: Finished) -> bool:
+    failure = finished.result
+    return finished.status is Status.ERRORED and isinstance(failure, Failure) and failure.kind in SUSPECT

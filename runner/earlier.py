@@ -1,0 +1,117 @@
+"""What a run has to do with earlier ones: answers taken over, errored rows asked again, and what has changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.core.errors import InputRejected, UsageError
+from runner.core.job import Job
+from runner.core.prompt import RowError
+from runner.core.schedule import Task
+from runner.core.values import Kind
+from runner.preparing import Prepared
+from runner.storage import journal
+from runner.storage.history import History, read_history
+from runner.storage.rows import Row, Source
+from runner.storage.rundir import RunDirectory
+from runner.storage.takeover import Answers, reopen_errored, take_over
+
+
+def forked(prepared: Prepared, directory: RunDirectory, earlier: Path) -> History:
+    """Begin a run's journal with the answers that an earlier run has to the same rows, asked in the same way."""
+    other = RunDirectory.open(earlier)
+    old = _job(other)
+    changed = [line for line in prepared.job.differences(old) if not line.startswith(("models:", "each:"))]
+    if changed:
+        count, why = 0, f", because it asked otherwise: {'; '.join(changed)}"
+    else:
+        answers = Answers(other.journal_path, slots_of(old))
+        count, why = take_over(directory.journal_path, directory.path.name, answers, _tasks(prepared), earlier.name), ""
+    prepared.notices.append(f"{count:,} answers were taken over from {earlier}{why}.")
+    return read_history(directory.journal_path, prepared.maker.slots)
+
+
+def _tasks(prepared: Prepared) -> Iterator[Task]:
+    for record in prepared.records():
+        if isinstance(record, Row):
+            try:
+                yield from prepared.maker.tasks(record.index, record.columns, record.digest, lambda _text: 0)
+            except RowError:
+                continue  # the run itself says why
+
+
+def reopened(directory: RunDirectory, manifest: Mapping[str, Any], kinds: Iterable[Kind]) -> list[str]:
+    """Open a run's errored rows again, those with these kinds of failure if any are named; what there is to say."""
+    slots = slots_of(Job.from_json(manifest["job"]))
+    count, left = reopen_errored(directory.journal_path, slots, frozenset(kinds) or None)
+    said = [f"{count:,} errored {'rows are' if count != 1 else 'row is'} asked again."]
+    if left:
+        said.append("Left as errored: " + ", ".join(f"{kind} {number:,}" for kind, number in left.most_common()) + ".")
+    return said
+
+
+def slots_of(job: Job) -> int:
+    """The most tasks that one of its rows can make."""
+    return max(1, len(job.models)) if job.each else 1
+
+
+def mind_what_is_there(job: Job, out: Path) -> None:
+    """Raise UsageError, saying what differs, if a new run would go where another one is that asks something else."""
+    if not (out / "manifest.json").is_file():
+        return
+    other = _job(RunDirectory.open(out))
+    lines = job.differences(other)
+    if job.input != other.input:
+        lines.insert(0, f"input: {other.input} -> {job.input}")
+    if lines:
+        raise UsageError(
+            f"{out} holds a run already, and not of this. A new run elsewhere takes over what is the same with: "
+            f"--fork {out}. It differs in\n" + "\n".join(f"  {line}" for line in lines)
+        )
+
+
+def _job(directory: RunDirectory) -> Job:
+    return Job.from_json(directory.read_json(directory.manifest_path)["job"])
+
+
+def mind_the_input(directory: RunDirectory, manifest: Mapping[str, Any]) -> None:
+    """Raise InputRejected, saying what has changed, if the input is not what it was when the run began.
+
+    A file that nobody touched, by its size and time, is taken to be the same.
+    """
+    said, source = manifest["input"], Source(Path(manifest["job"]["input"]))
+    if source.stamp == {name: said.get(name) for name in source.stamp}:
+        return
+    if said["digest"] is None or source.digest() != said["digest"]:
+        changes = _changes(directory, manifest, source)
+        raise InputRejected(
+            f"{source.path} has changed since the run in {directory.path} began: {changes}. "
+            f"To ask about the changed rows only, start a new run with: --fork {directory.path}"
+        )
+
+
+def _changes(directory: RunDirectory, manifest: Mapping[str, Any], source: Source) -> str:
+    """In which rows an input differs from what a run has answered."""
+    known = _digests(directory)
+    rows, changed, first = 0, 0, ""
+    for record in source:
+        rows += 1
+        expected = known.pop(record.index, None)
+        if expected is not None and (not isinstance(record, Row) or record.digest != expected):
+            changed += 1
+            first = first or record.where
+    before = manifest["input"]["rows"]
+    counts = f"it has {rows:,} rows" + (f", and had {before:,}" if before not in (None, rows) else "")
+    gone = f"; {len(known):,} rows with an outcome are gone" if known else ""
+    where = f", the first in {first}" if changed else ""
+    return f"{counts}; {changed:,} rows with an outcome are not what they were{where}{gone}"
+
+
+def _digests(directory: RunDirectory) -> dict[int, str]:
+    """The digest of each row that has an outcome."""
+    if not directory.journal_path.exists():
+        return {}
+    payloads = (frame.payload for frame in journal.read(directory.journal_path))
+    return {payload["row"]: payload["key"] for payload in payloads if payload.get("final") and payload.get("key")}

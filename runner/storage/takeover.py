@@ -1,0 +1,101 @@
+"""Answers that a new run takes over from an earlier one, and errored tasks that are opened again.
+
+Both are frames of the journal: `adopted` is an answer that another run has paid for, and `reopened` takes its outcome
+from a task, so that it is asked again. What was there before stays in the journal.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from runner.core.schedule import Task
+from runner.core.values import Kind, Status
+from runner.storage import journal
+from runner.storage.history import read_history
+
+FINAL = frozenset({Kind.BAD_ROW, Kind.NEVER_FITS})
+"""Rows that cannot be asked at all: asking again would end the same way."""
+_KEPT = ("key", "model", "est", "cap", "latency", "pooled", "attempts", "outcome", "finish", "text", "calls", "version")
+
+
+class Answers:
+    """The answers of an earlier run, to be taken one by one: by what the row holds, and by the model that answered.
+
+    Rows with the same content have one answer each, so that duplicates and another order change nothing.
+    """
+
+    def __init__(self, path: Path, slots: int) -> None:
+        """Read a journal; raises StorageFailed if it is damaged."""
+        self._path = path
+        self._offsets: dict[tuple[str, str], list[int]] = {}
+        history = read_history(path, slots)
+        for frame in journal.read(path):
+            payload = frame.payload
+            if payload["t"] not in ("landed", "adopted") or payload.get("final") != Status.SUCCEEDED:
+                continue
+            if history.offset(payload["row"], payload["slot"]) == frame.offset:
+                self._offsets.setdefault((payload["key"], payload["model"]), []).append(frame.offset)
+        for offsets in self._offsets.values():
+            offsets.reverse()  # so that the first rows take the first answers
+
+    def take(self, tasks: Iterable[Task], run: str) -> Iterator[dict[str, Any]]:
+        """Frames for those of the tasks that the earlier run, of this name, has answered."""
+        with self._path.open("rb") as file:
+            for task in tasks:
+                found = next((one for name in task.models if (one := self._offsets.get((task.digest, name)))), None)
+                if found:
+                    old = journal.read_at(file, found.pop())
+                    yield {
+                        "t": "adopted",
+                        "row": task.row,
+                        "slot": task.slot,
+                        "id": task.id,
+                        "from": run,
+                        "final": Status.SUCCEEDED,
+                        "usage": old["usage"],
+                        "cost": old["cost"],
+                        **{name: old.get(name) for name in _KEPT},
+                    }
+
+
+def take_over(path: Path, name: str, answers: Answers, tasks: Iterable[Task], run: str) -> int:
+    """Begin the journal of the run `name` with what an earlier `run` has answered; how many tasks that are."""
+    book = journal.Journal(journal.DiskFile(path))
+    book.append({"t": "header", "version": journal.VERSION, "run": name})
+    count = 0
+    for payload in answers.take(tasks, run):
+        book.append(payload)
+        count += 1
+        if count % 1000 == 0:
+            book.write()
+    book.close()
+    return count
+
+
+def reopen_errored(path: Path, slots: int, kinds: frozenset[Kind] | None) -> tuple[int, Counter[str]]:
+    """Take the outcome from the tasks that errored, those with one of these kinds if any are named.
+
+    Gives how many were reopened, and by kind how many stay errored.
+    """
+    history = read_history(path, slots)
+    journal.cut_torn_tail(path, history.end)
+    reopened: list[dict[str, Any]] = []
+    left: Counter[str] = Counter()
+    for frame in journal.read(path):
+        payload = frame.payload
+        if payload.get("final") != Status.ERRORED or history.offset(payload["row"], payload["slot"]) != frame.offset:
+            continue
+        kind = payload["failure"]["kind"]
+        if kind in FINAL or (kinds is not None and kind not in kinds):
+            left[kind] += 1
+            continue
+        landed = payload["model"] if payload["t"] == "landed" else None
+        reopened.append({"t": "reopened", "row": payload["row"], "slot": payload["slot"], "landed": landed})
+    book = journal.Journal(journal.DiskFile(path), history.chain)
+    for payload in reopened:
+        book.append(payload)
+    book.close()
+    return len(reopened), left

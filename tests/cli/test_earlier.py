@@ -1,0 +1,221 @@
+"""What a new run takes over from an earlier one, errored rows that are asked again, and damage that is repaired."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+MODEL = "claude-haiku-4-5"
+
+
+def write(path: Path, texts: list[str]) -> Path:
+    path.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
+    return path
+
+
+def table(run: Path) -> list[dict[str, Any]]:
+    return pl.read_parquet(run / "results.parquet").to_dicts()
+
+
+def asked(gateway: Any) -> int:
+    return sum(gateway.meter()["statuses"].values())
+
+
+@pytest.mark.fault("R5")
+class TestFork:
+    """A changed input begins a new run, which pays only for what is new."""
+
+    @pytest.fixture
+    def source(self, command, gateway, tmp_path) -> Path:
+        source = write(tmp_path / "rows.jsonl", ["a", "b", "b", "c"])
+        assert command("run", source, "-m", MODEL, "-o", tmp_path / "old", env=gateway.env).code == 0
+        gateway.reset()
+        return source
+
+    def test_rows_that_are_the_same_are_not_asked_again(self, command, gateway, source, tmp_path) -> None:
+        """In another order, with duplicates: there are as many answers as there were."""
+        answers = {line["prompt"]: line["text"] for line in table(tmp_path / "old")}
+        write(source, ["new", "c", "b", "a", "b", "b"])
+        done = command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", "--json", env=gateway.env)
+        assert done.code == 0
+        assert (asked(gateway), done.json()["requests"]["adopted"]) == (2, 4)
+        lines = table(tmp_path / "new")
+        assert [line["status"] for line in lines] == ["succeeded"] * 6
+        assert [line["text"] for line in lines[1:5]] == [answers[text] for text in ("c", "b", "a", "b")]
+        assert done.json()["tasks"]["succeeded"] == 6
+
+    def test_what_was_taken_over_is_told_and_costs_nothing(self, command, gateway, source, tmp_path) -> None:
+        """The summary counts what this run has paid."""
+        done = command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", env=gateway.env)
+        assert "4 answers were taken over from old." in done.err
+        assert asked(gateway) == 0
+        assert json.loads((tmp_path / "new/summary.json").read_text())["cost_usd"] == 0
+        assert all(line["cost_usd"] > 0 for line in table(tmp_path / "new"))
+
+    def test_a_fork_can_be_resumed_and_forked(self, command, gateway, source, tmp_path) -> None:
+        """What was taken over is there like any other answer."""
+        for old, new in (("old", "new"), ("new", "newer")):
+            assert command("run", source, "-m", MODEL, "-o", new, "--fork", old, env=gateway.env).code == 0
+            (tmp_path / new / "results.parquet").unlink()
+            assert command("resume", new, env=gateway.env).code == 0
+        assert [line["text"] for line in table(tmp_path / "newer")] == [
+            line["text"] for line in table(tmp_path / "old")
+        ]
+        assert asked(gateway) == 0
+
+    @pytest.mark.parametrize("words", [("--temperature", "0.5"), ("--system", "Be brief.")])
+    def test_answers_to_another_question_are_not_taken_over(self, command, gateway, source, words) -> None:
+        """The reason is told: what differs, before and now."""
+        done = command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", *words, env=gateway.env)
+        assert "0 answers were taken over from old, because it asked otherwise: " in done.err
+        assert f"{words[0][2:]}: None -> " in done.err
+        assert asked(gateway) == 4
+
+    def test_answers_of_a_model_that_is_not_asked_are_not_taken_over(self, command, gateway, source) -> None:
+        """A pool that still holds the model takes them."""
+        command("run", source, "-m", "gpt-5-4-nano", "-o", "other", "--fork", "old", env=gateway.env)
+        assert asked(gateway) == 4
+        command("run", source, "-m", f"gpt-5-4-nano,{MODEL}", "-o", "both", "--fork", "old", env=gateway.env)
+        assert asked(gateway) == 4
+
+    def test_there_must_be_a_run_to_fork(self, command, gateway, source, tmp_path) -> None:
+        """Nothing is begun otherwise."""
+        done = command("run", source, "-m", MODEL, "-o", "new", "--fork", "nowhere", env=gateway.env)
+        assert (done.code, (tmp_path / "new").exists()) == (2, False)
+        assert "There is no run in nowhere" in done.err
+
+
+@pytest.mark.fault("R5")
+def test_a_changed_input_is_refused_with_what_changed(command, gateway, tmp_path) -> None:
+    """How many rows, where the first is, and what to do."""
+    source = write(tmp_path / "rows.jsonl", ["a", "b", "c"])
+    command("run", source, "-m", MODEL, "-o", "run", env=gateway.env)
+    write(source, ["a", "B"])
+    done = command("resume", "run", env=gateway.env)
+    assert done.code == 7
+    assert "it has 2 rows, and had 3; 1 rows with an outcome are not what they were, the first in line 2" in done.err
+    assert "1 rows with an outcome are gone" in done.err
+    assert "--fork run" in done.err
+
+
+@pytest.mark.fault("R6")
+def test_a_run_of_something_else_is_not_begun_where_one_is(command, gateway, rows, tmp_path) -> None:
+    """What differs is listed, before and now; the same job is told how to go on."""
+    source = rows(2)
+    command("run", source, "-m", MODEL, "-o", "run", "-p", "Say {{ prompt }}", env=gateway.env)
+    done = command("run", source, "-m", "gpt-5-4", "-o", "run", "-p", "Sing {{ prompt }}", env=gateway.env)
+    assert done.code == 2
+    assert "prompt: 'Say {{ prompt }}' -> 'Sing {{ prompt }}'" in done.err
+    assert f"models: ('{MODEL}',) -> ('gpt-5-4',)" in done.err
+    same = command("run", source, "-m", MODEL, "-o", "run", "-p", "Say {{ prompt }}", env=gateway.env)
+    assert "Continue it with: runner resume run" in same.err
+
+
+@pytest.mark.fault("R14")
+class TestRedrive:
+    """Errored rows are asked again; nothing else is."""
+
+    @pytest.fixture
+    def bad(self, gateways) -> Any:
+        return gateways("--fault", "error_500=0.5", "--seed", "3")
+
+    @pytest.fixture
+    def errored(self, command, bad, rows, tmp_path) -> int:
+        words = ("-m", MODEL, "--max-tokens", "30", "--attempts", "1", "--json")
+        done = command("run", rows(20), *words, "-o", "run", env=bad.env)
+        assert done.code == 3
+        count: int = done.json()["tasks"]["errored"]
+        assert 0 < count < 20
+        return count
+
+    def test_a_redrive_goes_on_with_the_run(self, command, bad, errored, tmp_path) -> None:
+        """As often as it takes."""
+        before = {line["row"]: line["text"] for line in table(tmp_path / "run") if line["status"] == "succeeded"}
+        answered = bad.meter()["distinct_bodies"]
+        left = errored
+        for _ in range(30):
+            done = command("redrive", "run", "--json", env=bad.env)
+            tasks = done.json()["tasks"]
+            assert f"{left} errored row" in done.json()["notices"][-1]
+            assert tasks["succeeded"] + tasks["errored"] == 20
+            left = tasks["errored"]
+            if not left:
+                break
+        assert done.code == 0
+        meter = bad.meter()
+        assert (meter["distinct_bodies"], meter["answered_more_than_once"]) == (answered, 0)
+        lines = table(tmp_path / "run")
+        assert {row: lines[row]["text"] for row in before} == before
+        attempts = pl.read_parquet(tmp_path / "run/attempts.parquet")
+        assert attempts.filter(pl.col("status") == "failed").height >= errored
+
+    def test_only_some_failures(self, command, bad, errored) -> None:
+        """The others stay errored, and are counted."""
+        bad.reset()
+        done = command("redrive", "run", "--only", "timeout", env=bad.env)
+        assert done.code == 3
+        assert asked(bad) == 0
+        assert f"Left as errored: server_error {errored}" in done.out
+
+    def test_a_failure_that_does_not_exist_is_refused(self, command, bad, errored) -> None:
+        """With the names that there are."""
+        done = command("redrive", "run", "--only", "timeouts", env=bad.env)
+        assert done.code == 2
+        assert "no failure is called 'timeouts'; there are" in done.err
+
+
+def test_rows_that_cannot_be_asked_stay_errored(command, gateway, tmp_path) -> None:
+    """Asking again would end the same way."""
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"prompt": "a"}\nno JSON\n')
+    command("run", source, "-m", MODEL, "-o", "run", "--bad-rows", "record", env=gateway.env)
+    gateway.reset()
+    done = command("redrive", "run", env=gateway.env)
+    assert (done.code, asked(gateway)) == (3, 0)
+    assert "Left as errored: bad_row 1" in done.out
+
+
+@pytest.mark.fault("P20")
+class TestRepair:
+    """A damaged journal is repaired in a copy."""
+
+    @pytest.fixture
+    def damaged(self, command, gateway, rows, tmp_path) -> bytes:
+        command("run", rows(5), "-m", MODEL, "-o", "run", env=gateway.env)
+        journal = tmp_path / "run/journal.jsonl"
+        data = bytearray(journal.read_bytes())
+        place = data.index(b'"t":"landed","row":2')
+        data[place + 10] ^= 1
+        journal.write_bytes(data)
+        gateway.reset()
+        return bytes(data)
+
+    def test_resume_names_the_command_that_helps(self, command, gateway, damaged) -> None:
+        """And changes nothing."""
+        done = command("resume", "run", env=gateway.env)
+        assert done.code == 8
+        assert "runner repair run" in done.err
+
+    def test_what_can_be_read_is_saved_and_the_rest_is_asked_again(self, command, gateway, damaged, tmp_path) -> None:
+        """One row in five; the damaged run stays as it is."""
+        before = table(tmp_path / "run")
+        done = command("repair", "run", env=gateway.env)
+        assert done.code == 0
+        assert "Go on with: runner resume run-repaired" in done.out
+        assert command("resume", "run-repaired", env=gateway.env).code == 0
+        assert asked(gateway) == 1
+        after = table(tmp_path / "run-repaired")
+        assert [line["text"] for line in after if line["row"] != 2] == [x["text"] for x in before if x["row"] != 2]
+        assert [line["status"] for line in after] == ["succeeded"] * 5
+        assert (tmp_path / "run/journal.jsonl").read_bytes() == damaged
+
+    def test_a_copy_overwrites_nothing(self, command, gateway, damaged, tmp_path) -> None:
+        """Another place is asked for."""
+        (tmp_path / "there").mkdir()
+        done = command("repair", "run", "--out", "there", env=gateway.env)
+        assert done.code == 2
+        assert "there exists already" in done.err
