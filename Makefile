@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench bench-peers bench-overhead bench-virtual bench-million lock clean
+.PHONY: demo test lint fuzz bench bench-peers bench-overhead bench-virtual bench-million lock clean
 
 demo: .venv/installed
 	$(BIN)/runner run jobs/sections --gateway local
@@ -34,6 +34,12 @@ bench-overhead: .venv/installed-dev
 bench-virtual: .venv/installed-bench
 	$(BIN)/python benchmarks/virtual.py
 
+# Bytes that are changed by what they reach, SECONDS for each harness. atheris comes for Linux and CPython 3.12 or later:
+#     make fuzz PYTHON=python3.13 (before .venv is made, or after `make clean`)
+SECONDS ?= 30
+fuzz: .venv/installed-fuzz
+	for harness in fuzz/fuzz_*.py; do echo "$$harness"; $(BIN)/python $$harness -max_total_time=$(SECONDS) || exit 1; done
+
 bench-million: .venv/installed-dev
 	$(BIN)/python benchmarks/million.py
 
@@ -53,6 +59,10 @@ bench-million: .venv/installed-dev
 
 .venv/installed-bench: .venv/installed requirements-bench.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
+	@touch $@
+
+.venv/installed-fuzz: .venv/installed requirements-fuzz.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-fuzz.lock
 	@touch $@
 
 .venv-peers/installed: requirements-peers.lock

@@ -36,6 +36,7 @@ async def survey(question: Mapping[str, Any]) -> dict[str, Any]:
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # nothing that lies in the folder where the user stands is imported
             "-m",
             "runner.surveyor",
             stdin=asyncio.subprocess.PIPE,

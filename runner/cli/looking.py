@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ RUN = click.argument("directory", metavar="RUN", type=click.Path(path_type=Path)
 def status(directory: Path, as_json: bool) -> int:
     """Say how far the run in directory RUN has come, from its journal; it may be going on meanwhile."""
     from runner.report.printing import print_json
+    from runner.report.safe import safe
     from runner.storage.states import status_of
 
     state = status_of(directory)
@@ -23,7 +25,8 @@ def status(directory: Path, as_json: bool) -> int:
         return 0
     tasks = state["tasks"]
     counts = ", ".join(f"{tasks[name]:,} {name}" for name in tasks if name != "total" and tasks[name]) or "none begun"
-    click.echo(f"{directory}: {state['state']}")
+    where = safe(str(directory), 1000)
+    click.echo(f"{where}: {state['state']}")
     total = "input not looked over yet" if tasks["total"] is None else f"{tasks['total']:,} tasks"
     click.echo(f"{total}: {counts}")
     click.echo(
@@ -31,7 +34,7 @@ def status(directory: Path, as_json: bool) -> int:
         f"{state['tokens']['input']:,} input and {state['tokens']['output']:,} output tokens, ${state['cost_usd']:.4f}"
     )
     if state["state"] == "stopped":
-        click.echo(f"Go on with: runner resume {directory}")
+        click.echo(f"Go on with: runner resume {where}")
     return 0
 
 
@@ -51,10 +54,12 @@ def status(directory: Path, as_json: bool) -> int:
 @click.option("--raw-cells", is_flag=True, help="CSV: do not defuse cells that a spreadsheet would take for formulas.")
 def results(directory: Path, form: str, out: Path | None, raw_cells: bool) -> int:
     """Write the results of the run in directory RUN."""
+    from runner.report.safe import safe, safe_whole
     from runner.storage.exports import export
 
-    written = export(directory, form, out, raw_cells=raw_cells)
+    shown = safe_whole if out is None and sys.stdout.isatty() else None
+    written = export(directory, form, out, raw_cells=raw_cells, shown=shown)
     if out is not None:
         for path, lines in written:
-            click.echo(f"{path}: {lines:,} lines", err=True)
+            click.echo(f"{safe(path, 1000)}: {lines:,} lines", err=True)
     return 0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
+import resource
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -79,20 +83,33 @@ def runner(ctx: click.Context) -> None:
         ctx.color = False
 
 
+def _safe(message: str) -> str:
+    """A message, which may hold what a row, a file or a server says, as a terminal may show it."""
+    from runner.report.safe import safe_lines
+
+    return safe_lines(message, most=200)
+
+
+def _leave_no_core() -> None:
+    """A process that is killed by a fault writes none of its memory down: the token and the rows are in it."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
 def main() -> None:
     """Run the command line, and end with the exit code that docs/exit-codes.md lists."""
+    _leave_no_core()
     try:
         code = runner.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo(_safe(said.getvalue().rstrip()), err=True)
         code = error.exit_code
     except RunnerError as error:
-        from runner.report.safe import safe_lines
-
-        # A reason may hold what a row or a server says, which must not move the terminal.
-        click.echo(safe_lines("\n".join([f"runner: {error}", *getattr(error, "__notes__", ())])), err=True)
+        click.echo(_safe("\n".join([f"runner: {error}", *getattr(error, "__notes__", ())])), err=True)
         code = error.exit_code
     except BrokenPipeError:
         sys.stderr.close()
@@ -100,9 +117,9 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     except Exception as error:  # the last net: a bug of ours is one sentence too, and says what to send us
-        click.echo(f"runner: internal error: {type(error).__name__}: {error}", err=True)
         if os.environ.get("RUNNER_DEBUG"):
-            raise
+            click.echo(_safe(traceback.format_exc()), err=True)
+        click.echo(_safe(f"runner: internal error: {type(error).__name__}: {error}"), err=True)
         click.echo("This is a bug in runner; RUNNER_DEBUG=1 shows where. The run directory can be resumed.", err=True)
         code = 70
     sys.exit(code if isinstance(code, int) else 0)

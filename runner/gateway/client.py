@@ -169,7 +169,9 @@ class Client:
             content = await self._read(answer)
             if content is None:
                 return self._too_large()
-            return Response(status=answer.status, headers=self._headers(answer), body=content)
+            # Before anything is read out of it or cut: whatever comes of an answer, the token is not in it.
+            body = self._token.redact_body(content)
+            return Response(status=answer.status, headers=self._headers(answer), body=body)
 
     @staticmethod
     def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:

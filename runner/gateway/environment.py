@@ -102,6 +102,7 @@ async def opened(gateway: Gateway, limits: Limits) -> AsyncIterator[tuple[str, S
     options = [f"--{name}={value}" if value else f"--{name}" for name, value in gateway.options.items()]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",  # a runner.py or an orjson.py in the folder where the user stands is not ours to start
         "-m",
         "runner",
         "simulate",

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import polars as pl
 
 from runner.report.progress import clock
-from runner.report.safe import safe, safe_lines
+from runner.report.safe import safe, safe_json, safe_lines
 from runner.report.waits import cap_lines, limit_lines, time_line
 
 if TYPE_CHECKING:
@@ -34,12 +33,12 @@ def print_finish(finish: Finish, *, quiet: bool, as_json: bool) -> None:
     if finish.ending.reason and not as_json:
         sys.stderr.write(f"runner: {safe_lines(finish.ending.reason, 500)}\n")
     if finish.ending.exit_code in RESUMABLE:
-        sys.stderr.write(f"Go on with: runner resume {finish.directory}\n")
+        sys.stderr.write(f"Go on with: runner resume {safe(str(finish.directory), 1000)}\n")
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on standard output."""
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n")
+    sys.stdout.write(safe_json(value) + "\n")
 
 
 def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
@@ -66,10 +65,10 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
     write("".join(f"{line}\n" for line in [*limit_lines(summary), *cap_lines(summary)]))
     if summary["models"]:
         write("\n" + model_table(summary) + "\n")
-    write(f"\nResults: {directory / 'results.parquet'}\n")
+    write(f"\nResults: {safe(str(directory / 'results.parquet'), 1000)}\n")
     preview(directory / "results.parquet")
     if tasks["errored"]:
-        write(f"Errors:  {directory / 'errors.parquet'}\n")
+        write(f"Errors:  {safe(str(directory / 'errors.parquet'), 1000)}\n")
         show_errors(directory / "errors.parquet")
 
 
@@ -81,7 +80,7 @@ def model_table(summary: Mapping[str, Any]) -> str:
     for name, model in summary["models"].items():
         p50, p95 = model["latency_p50_s"], model["latency_p95_s"]
         lines.append(
-            f"{name:<32} {model['succeeded']:>7,} {model['refused_429']:>5,} {model['input_tokens']:>11,} "
+            f"{safe(name, 32):<32} {model['succeeded']:>7,} {model['refused_429']:>5,} {model['input_tokens']:>11,} "
             f"{model['output_tokens']:>9,} {model['cost_usd']:>9.4f} "
             f"{'' if p50 is None else f'{p50:.2f}':>7} {'' if p95 is None else f'{p95:.2f}':>7}"
         )
@@ -97,10 +96,9 @@ def preview(results: Path, rows: int = 5) -> None:
         .collect()
     )
     for line in frame.iter_rows(named=True):
+        name, model = safe(line["id"], 24), safe(line["model"], 26)
         answer = safe(line["answer"] or line["error_message"] or "", 60)
-        sys.stdout.write(
-            f"  {line['row']:>5}  {safe(line['id'], 24):<24} {line['model']:<26} {line['status']:<10} {answer}\n"
-        )
+        sys.stdout.write(f"  {line['row']:>5}  {name:<24} {model:<26} {line['status']:<10} {answer}\n")
 
 
 def show_errors(errors: Path, kinds: int = 5) -> None:
@@ -115,4 +113,6 @@ def show_errors(errors: Path, kinds: int = 5) -> None:
         .collect()
     )
     for line in frame.iter_rows(named=True):
-        sys.stdout.write(f"  {line['rows']:>5,} x {line['error_type']}: {safe(line['error_message'] or '', 160)}\n")
+        sys.stdout.write(
+            f"  {line['rows']:>5,} x {safe(line['error_type'], 60)}: {safe(line['error_message'] or '', 160)}\n"
+        )

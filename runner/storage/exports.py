@@ -19,7 +19,7 @@ from runner.core.values import Status
 from runner.storage.rundir import RunDirectory
 
 BATCH = 5_000
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection)."""
 
 FINISH = {
@@ -31,11 +31,20 @@ FINISH = {
 }
 
 
-def export(path: Path, form: str, out: Path | None, *, raw_cells: bool = False) -> list[tuple[str, int]]:
+Shown = Callable[[str], str]
+"""Makes text safe for the terminal that it is written to."""
+
+
+def export(
+    path: Path, form: str, out: Path | None, *, raw_cells: bool = False, shown: Shown | None = None
+) -> list[tuple[str, int]]:
     """Write a run's results to `out`, or to standard output; the files written, and their lines.
 
-    Raises UsageError if the run has no results yet, or `out` exists.
+    `shown` is given where standard output is a terminal. Raises UsageError if the run has no results yet, `out` exists,
+    or a terminal is to show Parquet.
     """
+    if shown is not None and form == "parquet":
+        raise UsageError("Parquet is nothing for a terminal; give --out FILE.")
     directory = RunDirectory.open(path)
     if not directory.results_path.is_file():
         raise UsageError(f"{path} has no results yet: they are written when the run ends, or stops.")
@@ -44,21 +53,21 @@ def export(path: Path, form: str, out: Path | None, *, raw_cells: bool = False) 
         if target is not None and (target.exists() or target.is_symlink()):
             raise UsageError(f"{target} exists; nothing was written.")
     try:
-        return _export(directory, form, out, beside, raw_cells)
+        return _export(directory, form, out, beside, raw_cells, shown)
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0][:300]
         raise StorageFailed(f"{directory.results_path} cannot be read: {reason}") from None
 
 
 def _export(
-    directory: RunDirectory, form: str, out: Path | None, beside: Path | None, raw_cells: bool
+    directory: RunDirectory, form: str, out: Path | None, beside: Path | None, raw_cells: bool, shown: Shown | None
 ) -> list[tuple[str, int]]:
     if form == "parquet":
         return [_copy(directory.results_path, out)]
     if form == "csv":
-        return [_write(out, lambda sink: _csv(directory.results_path, sink, raw_cells))]
+        return [_write(out, lambda sink: _csv(directory.results_path, sink, raw_cells), shown)]
     if form == "jsonl":
-        return [_write(out, lambda sink: _lines(directory.results_path, sink, lambda line: line))]
+        return [_write(out, lambda sink: _lines(directory.results_path, sink, lambda line: line), shown)]
     created = int(directory.manifest_path.stat().st_mtime)
 
     def output(line: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -67,7 +76,7 @@ def _export(
     def error(line: Mapping[str, Any]) -> dict[str, Any] | None:
         return None if line["status"] == Status.SUCCEEDED else _batch_error(line)
 
-    written = [_write(out, lambda sink: _lines(directory.results_path, sink, output))]
+    written = [_write(out, lambda sink: _lines(directory.results_path, sink, output), shown)]
     if beside is not None:
         written.append(_write(beside, lambda sink: _lines(directory.results_path, sink, error)))
     return written
@@ -79,14 +88,30 @@ def rows(results: Path) -> Iterator[dict[str, Any]]:
         yield from batch.iter_rows(named=True)
 
 
-def _write(out: Path | None, write: Callable[[BinaryIO], int]) -> tuple[str, int]:
+class _Screen(io.RawIOBase):
+    """Standard output where it is a terminal: what is shown there was made by strangers."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
+
+    def writable(self) -> bool:
+        """It is written to."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Show text that is whole."""
+        sys.stdout.write(self._shown(bytes(data).decode()))
+        return len(data)
+
+
+def _write(out: Path | None, write: Callable[[Any], int], shown: Shown | None = None) -> tuple[str, int]:
     if out is None:
-        lines = write(sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        lines = write(sys.stdout.buffer if shown is None else _Screen(shown))
+        sys.stdout.flush()
         return "-", lines
     beside = out.with_name(f".{out.name}.new")
     try:
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as sink:
             lines = write(sink)
         beside.replace(out)

@@ -7,6 +7,7 @@ is ever in memory whole. The same journal and input give the same bytes.
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ import orjson
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from runner.core.errors import StorageFailed
+from runner.core.errors import InputRejected, StorageFailed
 from runner.core.tasks import naming_column
 from runner.core.values import Status
 from runner.storage import journal
@@ -108,6 +109,8 @@ class Tables:
         self._history = history
         self._journal_path = journal_path
         self._open_status = open_status
+        self._rejected: InputRejected | None = None
+        """Why lines could not be made, which polars turns into an error of its own."""
         repeated = naming_column(id_column, columns) == "id"
         self._columns = {name: kind for name, kind in columns.items() if not (repeated and name == "id")}
         self._names = _names(self._columns)
@@ -139,16 +142,26 @@ class Tables:
                 yield frame
             yield _frame([], schema, with_columns)
 
-        _replace(register_io_source(batches, schema=pl.Schema(schema)), path, _rows_in(GROUP_BYTES, first, GROUP))
+        frame = register_io_source(batches, schema=pl.Schema(schema))
+        try:
+            _replace(frame, path, _rows_in(GROUP_BYTES, first, GROUP))
+        except StorageFailed:
+            if self._rejected is not None:
+                raise self._rejected from None
+            raise
 
     def _results(self) -> Iterator[dict[str, Any]]:
+        last = -1
         with self._journal_path.open("rb") as file:
             for record in self._records():
+                last = record.index
                 if isinstance(record, BadRow):
                     yield self._line(record, 0, str(record.index), "", {}, file)
                     continue
                 for slot, name, model in self._tasks_of(record):
                     yield self._line(record, slot, name, model, record.columns, file)
+        if last < self._history.last:
+            raise self._changed(f"row {self._history.last}")
 
     def _line(
         self, record: Record, slot: int, name: str, model: str, columns: Mapping[str, Any], file: BinaryIO
@@ -158,10 +171,20 @@ class Tables:
         if offset < 0:
             line["status"] = self._open_status
         else:
-            _fill(line, journal.read_at(file, offset))
+            payload = journal.read_at(file, offset)
+            if isinstance(record, Row) and (payload.get("key") or record.digest) != record.digest:
+                raise self._changed(record.where)
+            _fill(line, payload)
         for column, kind in self._columns.items():
             line[self._names[column]] = _cell(columns.get(column), kind)
         return line
+
+    def _changed(self, where: str) -> InputRejected:
+        self._rejected = InputRejected(
+            f"The input was changed while the run went: {where} is not what was asked. No table was written, so that no"
+            " answer stands beside another row; all are kept in the journal. Put the input back as it was, and resume."
+        )
+        return self._rejected
 
     def _attempts(self) -> Iterator[dict[str, Any]]:
         for frame in journal.read(self._journal_path):
@@ -236,12 +259,19 @@ def _cell(value: Any, kind: Any) -> Any:
     if value is None:
         return None
     if kind == pl.String and not isinstance(value, str):
-        return orjson.dumps(value, default=_odd).decode()
+        return _json(value)
     if kind == pl.String:
         return _clean(value)
     if kind == pl.Int64 and not -(2**63) <= value < 2**63:
         return None  # a survey makes such a column text; where none was made, one cell must not stop the table
     return float(value) if kind == pl.Float64 and isinstance(value, int) else value
+
+
+def _json(value: Any) -> str:
+    try:
+        return orjson.dumps(value, default=_odd).decode()
+    except TypeError:  # Parquet may nest deeper than JSON that is read, and hold larger integers
+        return _clean(repr(value)) or ""
 
 
 def _odd(value: Any) -> Any:
@@ -263,6 +293,8 @@ def _replace(frame: pl.LazyFrame, path: Path, group: int | None = None) -> None:
     """Write a table whole or not at all. Raises StorageFailed."""
     beside = path.with_name(f".{path.name}.new")
     try:
+        # Made beforehand, so that it is the owner's alone from its first byte, and no link is followed.
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         frame.sink_parquet(
             beside,
             compression="zstd",
@@ -271,7 +303,6 @@ def _replace(frame: pl.LazyFrame, path: Path, group: int | None = None) -> None:
             row_group_size=group,
             statistics=STATISTICS,
         )
-        beside.chmod(0o600)
         beside.replace(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         beside.unlink(missing_ok=True)

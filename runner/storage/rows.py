@@ -7,30 +7,24 @@ a `BadRow` that says where and why, and the reading goes on behind it.
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
+import os
 import shutil
 import stat
-import sys
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import orjson
 import polars as pl
 
 from runner.core.errors import InputRejected
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from runner.storage.json_objects import complaint_about
+from runner.storage.lines import UNREADABLE, Lines, Text, opened, packing_of
 
 LONGEST_LINE = 16 * 1024 * 1024
-"""Bytes of one JSONL line."""
+"""Bytes of one record of text."""
 CHUNK = 10_000
 CHUNK_BYTES = 1 * 1024 * 1024
 """Rows of Parquet that are decoded at once, at most: so many, and about so many bytes."""
@@ -39,10 +33,8 @@ FIRST_CHUNK = 500
 STDIN = "-"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-UNREADABLE = (OSError, EOFError, ValueError, zlib.error, zstd.ZstdError)
-"""What files and archives raise when they cannot be read on."""
-NOT_PARQUET = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
-"""What polars raises for a file that is damaged."""
+NOT_PARQUET = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, OverflowError)
+"""What polars raises for a file that is damaged, and Python for a time that it has no date for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +83,7 @@ class Source:
             raise InputRejected(f"{path} cannot be read: {error.strerror}.") from None
         self.stamp = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
         """Size and time of the last change: while these are the same, the content is taken to be."""
-        self.packing = "gzip" if head[:2] == b"\x1f\x8b" else "zstd" if head == b"\x28\xb5\x2f\xfd" else None
+        self.packing = packing_of(head)
         self.format = "parquet" if head == b"PAR1" else self._format_by_name()
 
     def _format_by_name(self) -> str:
@@ -104,7 +96,13 @@ class Source:
         return {".csv": "csv", ".tsv": "tsv"}.get(suffix, "jsonl")
 
     def __iter__(self) -> Iterator[Record]:
-        """All records, from the first."""
+        """All records, from the first; raises InputRejected if the file is no longer as long as it was."""
+        try:
+            size = self.path.stat().st_size
+        except OSError as error:
+            raise InputRejected(f"{self.path} can no longer be read: {error.strerror}.") from None
+        if size != (before := self.stamp["bytes"]):
+            raise InputRejected(f"{self.path} was changed meanwhile: it had {before:,} bytes and has {size:,}.")
         if self.format == "parquet":
             return self._parquet()
         return self._csv() if self.format in ("csv", "tsv") else self._jsonl()
@@ -114,21 +112,9 @@ class Source:
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    @contextmanager
-    def _open(self) -> Iterator[BinaryIO]:
-        with self.path.open("rb") as file:
-            if self.packing is None:
-                yield file
-            elif self.packing == "gzip":
-                with gzip.open(file) as unpacked:
-                    yield unpacked  # type: ignore[misc]
-            else:
-                with zstd.open(file) as unpacked:
-                    yield unpacked  # type: ignore[misc]
-
     def _jsonl(self) -> Iterator[Record]:
         index = 0
-        with self._open() as file:
+        with opened(self.path, self.packing, self.stamp["bytes"]) as file:
             for line, offset, data in self._lines(file):
                 where = f"line {line}"
                 if data is None:
@@ -137,7 +123,7 @@ class Source:
                     yield _parse(index, where, data, offset)
                 index += 1
 
-    def _lines(self, file: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
+    def _lines(self, file: Lines) -> Iterator[tuple[int, int, bytes | None]]:
         """Line number from 1, byte offset, and content; None for a line that is too long."""
         number, offset = 0, 0
         while True:
@@ -159,7 +145,7 @@ class Source:
             elif data.strip():
                 yield number, start + mark, data
 
-    def _readline(self, file: BinaryIO) -> bytes:
+    def _readline(self, file: Lines) -> bytes:
         try:
             return file.readline(LONGEST_LINE)
         except UNREADABLE as error:
@@ -167,9 +153,10 @@ class Source:
 
     def _csv(self) -> Iterator[Record]:
         delimiter = "\t" if self.format == "tsv" else ","
-        with self._open() as raw:
+        with opened(self.path, self.packing, self.stamp["bytes"]) as raw:
             csv.field_size_limit(LONGEST_LINE)
-            reader = csv.reader(_decoded(raw), delimiter=delimiter, strict=True)
+            text = Text(raw, LONGEST_LINE)
+            reader = csv.reader(text, delimiter=delimiter, strict=True)
             header = self._csv_next(reader)
             if header is None:
                 return
@@ -177,6 +164,7 @@ class Source:
                 raise InputRejected(f"{self.path}: line 1: two columns have the same name.")
             index = 0
             while (fields := self._csv_next(reader)) is not None:
+                text.taken = 0
                 if not fields:
                     continue
                 where = f"line {reader.line_num}"
@@ -204,10 +192,16 @@ class Source:
                 chunk = frame.slice(start, rows).collect()
                 if chunk.is_empty():  # the file is being written over
                     return
-                for index, columns in enumerate(chunk.iter_rows(named=True), start):
-                    yield Row(index, f"row {index}", columns, _digest(_content(columns)))
+                fit = max(1, min(CHUNK, CHUNK_BYTES * len(chunk) // max(1, int(chunk.estimated_size()))))
+                # A chunk may hold one text for many rows; as rows, each has its own.
+                for index, columns in enumerate(chunk.iter_rows(named=True, buffer_size=fit), start):
+                    content = _content(columns)
+                    if len(content) > LONGEST_LINE:
+                        yield BadRow(index, f"row {index}", f"larger than {LONGEST_LINE // 2**20} MiB")
+                    else:
+                        yield Row(index, f"row {index}", columns, _digest(content))
                 start += len(chunk)
-                rows = max(1, min(CHUNK, CHUNK_BYTES * len(chunk) // max(1, int(chunk.estimated_size()))))
+                rows = fit
         except NOT_PARQUET as error:
             raise InputRejected(f"{self.path} cannot be read as Parquet: {_first_line(error)}") from None
 
@@ -219,12 +213,6 @@ class Source:
             return dict(pl.scan_parquet(self.path, glob=False).collect_schema())
         except NOT_PARQUET as error:
             raise InputRejected(f"{self.path} cannot be read as Parquet: {_first_line(error)}") from None
-
-
-def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
-    """Text line by line, so that a byte that is not UTF-8 is found in its own line."""
-    for number, line in enumerate(lines):
-        yield line.decode("utf-8" if number else "utf-8-sig")
 
 
 def _first_line(error: BaseException) -> str:
@@ -242,6 +230,9 @@ def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
         return BadRow(index, where, f"not JSON at byte {byte}: {error.msg}")
     if not isinstance(value, dict):
         return BadRow(index, where, f"a JSON {_json_name(value)}, not an object (byte {offset})")
+    complaint = complaint_about(data, value)
+    if complaint is not None:
+        return BadRow(index, where, f"{complaint} (byte {offset})")
     return Row(index, where, value, _digest(data.strip()))
 
 
@@ -263,7 +254,8 @@ def _digest(content: bytes) -> str:
 
 def spool(stream: IO[bytes], target: Path) -> Path:
     """Copy standard input to a file, so that it can be read again by a resume."""
-    with target.open("wb") as file:
-        target.chmod(0o600)
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        os.fchmod(fd, 0o600)
         shutil.copyfileobj(stream, file, 1024 * 1024)
     return target

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import re
 import socket
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +18,8 @@ import orjson
 
 from runner.core.errors import RunBusy, StorageFailed, UsageError
 
+LOOSE = stat.S_IWGRP | stat.S_IWOTH
+"""What lets others write."""
 LEAST_ROOM = 64 * 1024 * 1024
 """Bytes that have to be free on the disk when a run starts."""
 
@@ -36,7 +41,10 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path | None, name: str) -> RunDirectory:
-        """A new run directory at `path`, or under runs/ by time and name; raises UsageError if there is a run."""
+        """A new run directory at `path`, or under runs/ by time and name.
+
+        Raises UsageError if there is a run, or `path` is not the user's own.
+        """
         if path is None:
             stamp = time.strftime("%Y%m%d-%H%M%S")
             slug = re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[:40] or "run"
@@ -47,7 +55,8 @@ class RunDirectory:
                 path = base.with_name(f"{base.name}-{count}")
         run = cls(path)
         try:
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make(path)
+            status = _own(path)
             occupied = any(path.iterdir())
         except OSError as error:
             raise StorageFailed(f"The run directory {path} cannot be made: {error.strerror}.") from None
@@ -55,7 +64,8 @@ class RunDirectory:
             raise UsageError(f"{path} holds a run already. Continue it with: runner resume {path}")
         if occupied:
             raise UsageError(f"{path} is not empty, and holds no run. Choose another --out.")
-        path.chmod(0o700)
+        if stat.S_IMODE(status.st_mode) != 0o700:
+            path.chmod(0o700)
         free = os.statvfs(path)
         if free.f_bavail * free.f_frsize < LEAST_ROOM:
             raise StorageFailed(f"There are less than {LEAST_ROOM // 2**20} MiB free for {path}.")
@@ -63,16 +73,18 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """A run directory that exists; raises UsageError if there is no run in it."""
+        """A run directory that exists; raises UsageError if there is no run in it, or others may write to it."""
         run = cls(path)
         if not run.manifest_path.is_file():
             raise UsageError(f"There is no run in {path}: it has no manifest.json.")
+        if stat.S_IMODE(_own(path).st_mode) & LOOSE:
+            raise UsageError(f"Other users may write to {path}, and so to what a run reads there: chmod go-w {path}")
         return run
 
     def lock(self) -> None:
         """Hold the directory for the life of this process; raises RunBusy if another one does."""
         try:
-            fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StorageFailed(f"The lock of {self.path} cannot be opened: {error.strerror}.") from None
         try:
@@ -123,11 +135,32 @@ class RunDirectory:
         replace_file(path, data)
 
 
+def _make(path: Path) -> None:
+    """Make a folder for its owner alone; whatever the umask, nobody else can put another in its place."""
+    for folder in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700 if folder == path else 0o755)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def _own(path: Path) -> os.stat_result:
+    """The status of a folder that is the user's own; raises UsageError for a link, or somebody else's."""
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise UsageError(f"{path} is a link, and a run's directory must be none: give {os.path.realpath(path)}")
+    if status.st_uid != os.geteuid():
+        raise UsageError(
+            f"{path} belongs to another user (number {status.st_uid}); a run needs a directory of its own."
+        )
+    return status
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all: beside it, synced, then renamed. Raises StorageFailed."""
     beside = path.with_name(f".{path.name}.new")
     try:
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             view = memoryview(data)
             while view:

@@ -6,6 +6,7 @@ which names it uses.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,35 @@ def _json(value: Any) -> str:
     return orjson.dumps(value, default=str).decode()
 
 
-_ENVIRONMENT = ImmutableSandboxedEnvironment(
-    undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False
-)
+LARGEST = 16 * 1024 * 1024
+"""Characters, or bits of a number, that one operation of a template may make: a row may say how many there shall be."""
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """The sandbox, which also bounds what multiplication and powers make of a row's values."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Raises OverflowError before the memory is taken."""
+        if _size_of(operator, left, right) > LARGEST:
+            raise OverflowError(f"{operator} makes more than {LARGEST:,} characters or bits")
+        return super().call_binop(context, operator, left, right)
+
+
+def _size_of(operator: str, left: Any, right: Any) -> float:
+    if operator == "%":
+        return max(map(int, _WIDTHS.findall(left)), default=0) if isinstance(left, str) else 0
+    if operator == "**":
+        return max(1, left).bit_length() * abs(right) if isinstance(left, int) and isinstance(right, int) else 0
+    for one, times in ((left, right), (right, left)):
+        if isinstance(one, str | list | tuple | bytes) and isinstance(times, int):
+            return len(one) * times
+    return 0
+
+
+_WIDTHS = re.compile(r"[0-9]{1,18}")
+_ENVIRONMENT = _Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)
 _ENVIRONMENT.filters["tojson"] = _json
 
 

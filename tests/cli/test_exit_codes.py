@@ -251,6 +251,7 @@ def test_resume_where_no_run_is_ends_with_2(command, tmp_path) -> None:
 # 3
 
 
+@pytest.mark.fault("I1")
 def test_rows_that_cannot_be_read_are_recorded_if_that_is_asked_for(command, gateway, tmp_path) -> None:
     """With --bad-rows record the sound rows are asked, and the others end as errored beside them."""
     words = ["run", SAMPLES / "broken.jsonl", "-m", MODEL, "--bad-rows", "record", "--out", tmp_path / "run"]
@@ -435,6 +436,7 @@ def test_a_second_runner_does_not_disturb_the_first(command, going, frames) -> N
 # 7
 
 
+@pytest.mark.fault("I1")
 def test_bad_lines_end_with_7_and_are_named_with_line_and_byte(command, gateway) -> None:
     """Line and byte are where an editor finds them."""
     lines = (SAMPLES / "broken.jsonl").read_bytes().split(b"\n")
@@ -471,6 +473,7 @@ def test_an_input_with_bad_lines_is_not_begun(command, gateway, tmp_path) -> Non
         ),
     ],
 )
+@pytest.mark.fault("I9")
 def test_a_row_that_cannot_be_asked_ends_with_7(command, gateway, limits, tmp_path, line, words, said) -> None:
     """The place and the reason are named, and nothing is sent."""
     limits("[per_model]\ninput_tokens = 100\n")
@@ -491,6 +494,8 @@ def test_a_row_that_cannot_be_asked_ends_with_7(command, gateway, limits, tmp_pa
         pytest.param("twice.csv", b"a,a\n1,2\n", "two columns have the same name", id="CSV, names twice"),
     ],
 )
+@pytest.mark.fault("I13")
+@pytest.mark.fault("I16")
 def test_a_file_that_cannot_be_read_ends_with_7(command, gateway, tmp_path, name, content, said) -> None:
     """The sentence says what is wrong with the file."""
     if content is not None:
@@ -500,6 +505,7 @@ def test_a_file_that_cannot_be_read_ends_with_7(command, gateway, tmp_path, name
     assert said in sentence(done)
 
 
+@pytest.mark.fault("I15")
 def test_a_run_whose_input_has_changed_is_not_resumed(command, gateway, rows, tmp_path) -> None:
     """Answers would stand beside rows that they were not given to."""
     command("run", rows(2), "-m", MODEL, "--out", tmp_path / "run", env=gateway.env)
@@ -522,6 +528,27 @@ def test_an_input_that_was_written_again_the_same_is_the_same(command, gateway, 
     command("run", source, "-m", MODEL, "--out", tmp_path / "run", env=gateway.env)
     os.utime(source, (1, 1))
     assert command("resume", tmp_path / "run", env=gateway.env).code == 0
+
+
+@pytest.mark.fault("I15")
+@pytest.mark.parametrize("more", [0, 1], ids=["other rows", "one more row"])
+def test_an_input_that_changes_while_the_run_goes_ends_with_7(
+    processes, command, gateways, rows, tmp_path, wait_for, frames, more
+) -> None:
+    """No answer stands beside a row that was not asked; with the input put back, all stand where they belong."""
+    slow = gateways("--no-limits", "--time-scale", "1", "--latency", "1.5")
+    source, run = rows(3), tmp_path / "run"
+    before = source.read_bytes()
+    process = processes("run", source, "-m", MODEL, "--out", run, env=slow.env)
+    wait_for(lambda: len(frames(run, "sent")) == 3)
+    source.write_bytes(before.replace(b"Say", b"Sing") if not more else before + before)
+    done = process.done()
+    assert done.code == 7
+    assert "was changed" in sentence(done)
+    assert not (run / "results.parquet").exists()
+    source.write_bytes(before)
+    assert command("resume", run, env=slow.env).code == 0
+    assert len(frames(run, "sent")) == 3
 
 
 # 8

@@ -10,6 +10,7 @@ import pytest
 from runner.cli.main import main
 
 
+@pytest.mark.fault("O4")
 def test_a_refusal_that_quotes_a_row_cannot_move_the_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -153,6 +153,7 @@ def test_a_row_makes_a_request(columns: Mapping[str, Any], request_: Request) ->
 
 
 @pytest.mark.parametrize(("columns", "reason"), REFUSED)
+@pytest.mark.fault("I9")
 def test_a_row_that_cannot_be_asked_says_why(columns: Mapping[str, Any], reason: str) -> None:
     """The reason names the column and what stands there."""
     with pytest.raises(RowError) as refused:
@@ -175,6 +176,7 @@ COLUMNS = st.dictionaries(
 
 
 @given(columns=COLUMNS)
+@pytest.mark.fault("I9")
 def test_whatever_a_row_holds_it_makes_a_request_or_says_why_not(columns: dict[str, Any]) -> None:
     """No row can end a run with an error of another kind."""
     for read in (PROMPT.request, PROMPT.model):

@@ -179,6 +179,7 @@ async def test_proxies_and_netrc_of_the_environment_are_not_used(
     ["http://localhost:{other}/x", "//localhost:{other}/x", "http://localhost@127.0.0.1:{other}/", "/loop", "http://["],
     ids=["another port", "no scheme", "a user name", "itself", "no address"],
 )
+@pytest.mark.fault("O12")
 async def test_a_redirect_is_returned_and_never_followed(serve: Any, connect: Connect, status: int, place: str) -> None:
     """H36: where it points to sees not one byte, neither of the token nor of the prompt."""
     other = await serve([answer()])
@@ -504,6 +505,7 @@ async def test_what_is_no_answer_is_a_failure(serve: Any, connect: Connect, step
     ],
 )
 @pytest.mark.parametrize("form", ["plain", "bearer", "base64", "url", "cut"])
+@pytest.mark.fault("O6")
 async def test_no_message_holds_the_token(serve: Any, connect: Connect, step: Any, said: str, form: str) -> None:
     """G6, O6: not where a server echoes it in what is no answer, in any form that servers echo it in."""
     forms = {
@@ -520,6 +522,7 @@ async def test_no_message_holds_the_token(serve: Any, connect: Connect, step: An
         assert not any(piece in shown for piece in ("dapi0123456789", "9abcdef", "ZGFwaTAxMjM0NTY3", "z1zZWNyZXQ"))
 
 
+@pytest.mark.fault("O5")
 async def test_no_text_of_a_client_holds_the_token(serve: Any, connect: Connect) -> None:
     """O5: what a log or a traceback prints of it."""
     client = await connect((await serve([answer()])).url)
@@ -592,6 +595,7 @@ def test_an_origin_is_taken_from_the_address(url: str, origin: str) -> None:
         ("https://[::1", "not a URL"),
     ],
 )
+@pytest.mark.fault("O12")
 def test_an_address_that_the_token_must_not_go_to_is_refused(url: str, reason: str) -> None:
     """O12: each with the reason, and never with a password in it."""
     with pytest.raises(UsageError, match=reason) as caught:
@@ -599,6 +603,7 @@ def test_an_address_that_the_token_must_not_go_to_is_refused(url: str, reason: s
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.fault("O12")
 def test_a_client_is_not_made_for_an_address_that_is_refused() -> None:
     """O12: before anything is opened."""
     with pytest.raises(UsageError):

@@ -111,6 +111,7 @@ def test_space_around_a_token_is_no_part_of_it(env: Any) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://gateway.example", "https://gateway.example/v1", "gateway.example"])
+@pytest.mark.fault("O12")
 def test_an_address_that_the_token_must_not_go_to_is_refused(env: Any, url: str) -> None:
     """O12: wherever it was named."""
     env(url=url)

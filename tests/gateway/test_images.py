@@ -80,6 +80,7 @@ def test_the_size_of_a_photograph_with_a_preview_is_read(segments: int) -> None:
         url(png(0, 0)),
     ],
 )
+@pytest.mark.fault("O13")
 def test_what_cannot_be_read_has_a_guessed_size(given_url: str) -> None:
     """Nothing is fetched, and nothing raises."""
     assert pixels(given_url) == UNKNOWN_PIXELS

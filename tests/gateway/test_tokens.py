@@ -99,6 +99,7 @@ def test_text_without_spaces_is_counted_in_bounded_time() -> None:
 # Where the ranks come from.
 
 
+@pytest.mark.fault("S4")
 def test_ranks_are_unpacked_into_a_fresh_cache_without_a_network(tmp_path: Path) -> None:
     """The first run on a machine behind a firewall counts as the thousandth does."""
     run = offline(XDG_CACHE_HOME=str(tmp_path))

@@ -95,6 +95,7 @@ def cells(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠"])
+@pytest.mark.fault("O2")
 def test_cells_that_a_spreadsheet_would_run_are_defused(run: Run, out: Path, start: str) -> None:
     """O2: an apostrophe in front makes a formula a text, in answers and in the input's columns."""
     formula = f"{start}HYPERLINK(1)"
@@ -104,6 +105,7 @@ def test_cells_that_a_spreadsheet_would_run_are_defused(run: Run, out: Path, sta
     assert (cell["text"], cell["prompt"]) == (f"'{formula}", f"'{formula}")
 
 
+@pytest.mark.fault("O2")
 def test_names_of_columns_are_defused_too(run: Run, out: Path) -> None:
     """O2: the header is cells, and the input's author chose them."""
     run.hold(line(0, **{"=1+1": "x"}), **{"=1+1": pl.String})
@@ -111,6 +113,7 @@ def test_names_of_columns_are_defused_too(run: Run, out: Path) -> None:
     assert "'=1+1" in cells(out)[0]
 
 
+@pytest.mark.fault("O2")
 def test_raw_cells_are_left_as_they_are(run: Run, out: Path) -> None:
     """O2: for programs, which run nothing."""
     run.hold(line(0, text="=1+1"))
@@ -234,6 +237,7 @@ def test_ids_of_batch_lines_differ(run: Run, out: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "openai-batch"])
+@pytest.mark.fault("O18")
 def test_an_existing_target_is_refused(run: Run, out: Path, form: str) -> None:
     """O18: nothing is overwritten."""
     run.hold(line(0))
@@ -243,6 +247,7 @@ def test_an_existing_target_is_refused(run: Run, out: Path, form: str) -> None:
     assert out.read_bytes() == b"mine"
 
 
+@pytest.mark.fault("O18")
 def test_an_existing_error_file_is_refused_before_anything_is_written(run: Run, out: Path) -> None:
     """O18: of two files, both are written or none."""
     run.hold(line(0), errored(1))
@@ -252,6 +257,7 @@ def test_an_existing_error_file_is_refused_before_anything_is_written(run: Run, 
     assert not out.exists()
 
 
+@pytest.mark.fault("O8")
 def test_a_link_to_nowhere_is_not_followed(run: Run, out: Path) -> None:
     """O8: a prepared link does not say where the answers go."""
     run.hold(line(0))
@@ -262,6 +268,7 @@ def test_a_link_to_nowhere_is_not_followed(run: Run, out: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "openai-batch"])
+@pytest.mark.fault("O8")
 def test_exports_are_for_their_owner_alone(run: Run, out: Path, form: str) -> None:
     """O8: answers are nobody else's to read."""
     run.hold(line(0))

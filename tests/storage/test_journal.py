@@ -128,6 +128,7 @@ def test_close_writes_and_syncs_what_is_left(path: Path, monkeypatch: pytest.Mon
     assert synced[-1] == path.stat().st_size > 0
 
 
+@pytest.mark.fault("O8")
 def test_a_journal_is_for_its_owner_alone(path: Path) -> None:
     """O8: whatever the umask, nobody else reads it."""
     before = os.umask(0)

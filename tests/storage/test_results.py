@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 import pytest
 
-from runner.core.errors import StorageFailed
+from runner.core.errors import InputRejected, StorageFailed
 from runner.core.values import Status
 from runner.storage import results
 from runner.storage.history import read_history
@@ -222,6 +222,7 @@ def test_the_input_s_columns_follow_with_their_types(run: Run) -> None:
     ]
 
 
+@pytest.mark.fault("O14")
 def test_columns_that_the_runner_has_too_are_renamed(run: Run) -> None:
     """O14: an input that is somebody's results table loses nothing and hides nothing."""
     [line] = run.fold([row(0, status="mine", text="asked")], [replied(0)], {"status": pl.String, "text": pl.String})
@@ -229,6 +230,7 @@ def test_columns_that_the_runner_has_too_are_renamed(run: Run) -> None:
     assert (line["text"], line["input_text"]) == (" yes\n", "asked")
 
 
+@pytest.mark.fault("O14")
 def test_renamed_columns_do_not_hide_others(run: Run) -> None:
     """O14: results of results have `input_status` already, and it keeps its values, too."""
     [line] = run.fold(
@@ -275,6 +277,7 @@ def test_columns_of_parquet_keep_their_types(run: Run) -> None:
 
 
 @pytest.mark.parametrize("number", [2**63, 2**64 - 1, -(2**63)])
+@pytest.mark.fault("I10")
 def test_integers_that_json_allows_do_not_stop_the_table(run: Run, number: int) -> None:
     """I10: a column of whole numbers may hold one that is larger than 64 bits with a sign."""
     lines = run.fold([row(0, n=1), row(1, n=number)], [replied(0)], {"n": pl.Int64})
@@ -282,6 +285,7 @@ def test_integers_that_json_allows_do_not_stop_the_table(run: Run, number: int) 
 
 
 @pytest.mark.parametrize("text", ["a\ud800b", "\udfff"])
+@pytest.mark.fault("I4")
 def test_lone_surrogates_do_not_stop_the_table(run: Run, text: str) -> None:
     """I4: what is legal in JSON and no UTF-8 is replaced, in an input column as in an answer."""
     [line] = run.fold([row(0, t=text)], [replied(0)], {"t": pl.String})
@@ -318,6 +322,7 @@ def test_folding_again_gives_the_same_bytes(run: Run, table: str, batch: int, mo
     assert len(folded(run, write[table])) == 1
 
 
+@pytest.mark.fault("I19")
 def test_rows_over_several_batches_stay_in_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """I19: a batch is a matter of memory only."""
     monkeypatch.setattr(results, "BATCH", 10)
@@ -326,6 +331,7 @@ def test_rows_over_several_batches_stay_in_order(run: Run, monkeypatch: pytest.M
     assert [line["row"] for line in lines] == list(range(105))
 
 
+@pytest.mark.fault("O16")
 def test_large_rows_are_written_a_few_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory goes by bytes: a batch of five thousand rows of a megabyte would be none."""
     sizes: list[int] = []
@@ -342,6 +348,7 @@ def test_large_rows_are_written_a_few_at_a_time(run: Run, monkeypatch: pytest.Mo
     assert max(sizes[1:]) <= 3
 
 
+@pytest.mark.fault("I12")
 def test_a_run_of_no_rows_has_tables_with_all_columns(run: Run) -> None:
     """I12: an empty table has its full schema."""
     tables = run.tables([], [], {"n": pl.Int64})
@@ -353,6 +360,7 @@ def test_a_run_of_no_rows_has_tables_with_all_columns(run: Run) -> None:
     assert dict(pl.read_parquet_schema(run.folder / "attempts.parquet")) == ATTEMPT_SCHEMA
 
 
+@pytest.mark.fault("O8")
 def test_tables_are_for_their_owner_alone(run: Run) -> None:
     """O8: answers are nobody else's to read."""
     run.fold([row(0)], [replied(0)])
@@ -435,3 +443,32 @@ def test_folders_may_have_any_name(tmp_path: Path, name: str) -> None:
     tables.write_results(run.results)
     tables.write_errors(run.results, folder / "errors.parquet")
     assert {path.name for path in folder.iterdir()} == {"journal.jsonl", "results.parquet", "errors.parquet"}
+
+
+# An input that was changed.
+
+
+@pytest.mark.fault("I15")
+@pytest.mark.parametrize("at", [0, 200], ids=["an early row", "a late row"])
+def test_no_answer_stands_beside_a_row_that_was_not_asked(run: Run, at: int) -> None:
+    """A file that was written over while the run went is told, and makes no table."""
+    records: list[Record] = [row(n) for n in range(201)]
+    frames = [replied(n, key="d") for n in range(201)]
+    run.fold(records, frames)
+    before = run.results.read_bytes()
+    records[at] = Row(at, f"line {at + 1}", {}, "another")
+    with pytest.raises(InputRejected, match=f"changed while the run went: line {at + 1} is not what was asked"):
+        run.fold(records, [])
+    assert run.results.read_bytes() == before
+
+
+@pytest.mark.fault("I15")
+def test_rows_that_are_gone_are_missed(run: Run) -> None:
+    """Nor does one that was cut short: answers would be nowhere."""
+    with pytest.raises(InputRejected, match="changed while the run went: row 2 is not what was asked"):
+        run.fold([row(0), row(1)], [replied(n, key="d") for n in range(3)])
+
+
+def test_a_row_that_could_not_be_asked_is_no_changed_row(run: Run) -> None:
+    """Its frame knows no content, because nothing was asked."""
+    assert run.fold([row(0)], [replied(0, key="")])[0]["status"] == "succeeded"

@@ -75,12 +75,14 @@ def test_blank_lines_are_counted_in_line_numbers_and_not_in_positions(write: Any
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085", "\x1c", "\x0b"])
+@pytest.mark.fault("I5")
 def test_unicode_line_separators_inside_texts_do_not_end_a_line(write: Any, separator: str) -> None:
     """I5: only the byte 0x0A ends a line."""
     escaped = separator if separator > "\x1f" else f"\\u{ord(separator):04x}"
     assert columns(write(f'{{"a": "x{escaped}y"}}\n{{"a": 2}}\n')) == [{"a": f"x{separator}y"}, {"a": 2}]
 
 
+@pytest.mark.fault("I1")
 def test_a_bad_line_is_named_by_line_and_byte_and_the_rest_is_read(write: Any) -> None:
     """I1: one bad line is one bad record."""
     good, bad, last = write(b'{"a": "\xc3\xa9"}\n{"a": "\xc3\xa9", b}\n{"a": 3}\n')
@@ -132,6 +134,11 @@ def test_json_that_is_no_object_is_a_bad_row(write: Any, line: str, kind: str) -
         "deep objects",
     ],
 )
+@pytest.mark.fault("I2")
+@pytest.mark.fault("I3")
+@pytest.mark.fault("I4")
+@pytest.mark.fault("I6")
+@pytest.mark.fault("I10")
 def test_a_line_that_cannot_be_read_costs_only_itself(write: Any, line: bytes) -> None:
     """I2, I3, I4, I6, I10: nothing in a line reaches beyond it, and nothing is replaced silently."""
     before, bad, behind = columns(write(b'{"a": 0}\n' + line + b'\n{"a": 3}\n'))
@@ -139,6 +146,7 @@ def test_a_line_that_cannot_be_read_costs_only_itself(write: Any, line: bytes) -
     assert bad.startswith("not JSON at byte ")
 
 
+@pytest.mark.fault("I10")
 def test_numbers_of_any_size_are_read_without_error(write: Any) -> None:
     """I10: 5,000 digits and exponents beyond a double are at worst a bad row."""
     read = columns(write(b'{"a": ' + b"9" * 5000 + b'}\n{"a": 1e400}\n{"a": 18446744073709551616}\n{"a": -0}\n'))
@@ -146,6 +154,7 @@ def test_numbers_of_any_size_are_read_without_error(write: Any) -> None:
     assert read[3] == {"a": 0}
 
 
+@pytest.mark.fault("I11")
 def test_a_line_that_is_too_long_is_named_and_the_next_is_read(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """I11: the reader finds the next newline, however many pieces away."""
     monkeypatch.setattr(rows, "LONGEST_LINE", 64)
@@ -172,6 +181,7 @@ def test_a_too_long_last_line_without_a_newline_ends_the_reading(write: Any, mon
     assert isinstance(bad, BadRow)
 
 
+@pytest.mark.fault("I12")
 def test_an_empty_file_has_no_rows(write: Any) -> None:
     """I12: nothing is an input of no rows."""
     assert columns(write(b"")) == []
@@ -181,6 +191,7 @@ def test_the_first_row_is_read_without_the_rest(write: Any) -> None:
     """A file of 50 MB is not in memory because of its first record."""
     source = write(b'{"a": 1}\n')
     os.truncate(source.path, 50 * 2**20)
+    source = Source(source.path)
     tracemalloc.start()
     try:
         assert next(iter(source)).columns == {"a": 1}
@@ -255,6 +266,7 @@ def test_any_bytes_are_read_or_rejected(tmp_path: Path, content: bytes, name: st
 # Digests.
 
 
+@pytest.mark.fault("I7")
 def test_equal_records_have_equal_digests_wherever_they_stand(write: Any) -> None:
     """I7: position, line end and byte order mark are no part of a record's content."""
     marked = list(write(b'\xef\xbb\xbf{"a": 1}\r\n{"a": 2}\n', "one.jsonl"))
@@ -273,6 +285,7 @@ def test_equal_records_of_tables_have_equal_digests(tmp_path: Path, name: str) -
     assert first == third != second
 
 
+@pytest.mark.fault("I15")
 def test_a_file_digest_tells_changed_files_apart(write: Any) -> None:
     """I15: one byte more is another input."""
     before = write(LINES, "one.jsonl").digest()
@@ -288,6 +301,7 @@ def packed(how: str, content: bytes) -> bytes:
 
 @pytest.mark.parametrize("how", ["gzip", "zstd"])
 @pytest.mark.parametrize("name", ["input.jsonl", "input.jsonl.gz", "input.jsonl.zst", "input", "input.txt"])
+@pytest.mark.fault("I13")
 def test_packed_files_are_known_by_their_first_bytes(write: Any, how: str, name: str) -> None:
     """I13: what a file is called does not matter."""
     assert columns(write(packed(how, LINES), name)) == [{"a": 1}, {"a": 2}, {"a": 3}]
@@ -301,6 +315,7 @@ def test_packed_csv_is_read(write: Any, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["gzip", "zstd"])
+@pytest.mark.fault("I13")
 def test_archives_of_several_members_are_read_through(write: Any, how: str) -> None:
     """I13: `cat a.gz b.gz` is one file."""
     assert len(columns(write(packed(how, LINES) + packed(how, LINES)))) == 6
@@ -308,6 +323,7 @@ def test_archives_of_several_members_are_read_through(write: Any, how: str) -> N
 
 @pytest.mark.parametrize("how", ["gzip", "zstd"])
 @pytest.mark.parametrize("name", ["input.jsonl", "input.csv"])
+@pytest.mark.fault("I13")
 def test_a_truncated_archive_is_rejected(write: Any, how: str, name: str) -> None:
     """I13: the end that is missing is not taken for the end of the data."""
     source = write(packed(how, LINES)[:-6], name)
@@ -317,6 +333,7 @@ def test_a_truncated_archive_is_rejected(write: Any, how: str, name: str) -> Non
 
 @pytest.mark.parametrize("how", ["gzip", "zstd"])
 @pytest.mark.parametrize("name", ["input.jsonl", "input.csv"])
+@pytest.mark.fault("I13")
 def test_an_archive_with_any_damage_is_read_or_rejected(write: Any, how: str, name: str) -> None:
     """I13: a flipped byte anywhere is no crash."""
     whole = packed(how, random.Random(1).randbytes(60).hex().encode() + b"\n" + LINES)
@@ -363,6 +380,7 @@ def test_a_line_with_the_wrong_number_of_fields_is_a_bad_row(write: Any, fields:
     assert (good.index, good.where, good.columns) == (1, "line 3", {"a": "3", "b": "4"})
 
 
+@pytest.mark.fault("I8")
 def test_two_columns_of_one_name_are_rejected(write: Any) -> None:
     """I8: one of them would be lost."""
     with pytest.raises(InputRejected, match="two columns have the same name"):
@@ -370,6 +388,7 @@ def test_two_columns_of_one_name_are_rejected(write: Any) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "a,b\n"], ids=["empty", "header only"])
+@pytest.mark.fault("I12")
 def test_csv_without_data_has_no_rows(write: Any, content: str) -> None:
     """I12: nothing is an input of no rows."""
     assert columns(write(content, "input.csv")) == []
@@ -387,6 +406,7 @@ def test_csv_that_breaks_its_quotes_is_rejected_with_the_line(write: Any) -> Non
         list(write('a,b\n1,2\n"x"y,2\n3,4\n', "input.csv"))
 
 
+@pytest.mark.fault("I3")
 def test_csv_that_is_not_utf8_is_rejected_with_the_line(write: Any) -> None:
     """I3: nothing is replaced silently, and a person can find the place."""
     with pytest.raises(InputRejected, match=r"line 102: "):
@@ -436,6 +456,7 @@ def test_parquet_is_known_by_its_first_bytes(tmp_path: Path) -> None:
     assert source.schema() == {"a": pl.Int64()}
 
 
+@pytest.mark.fault("I19")
 def test_parquet_rows_stay_in_order_over_row_groups_and_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """I19: positions are those in the file, whatever it is cut into."""
     monkeypatch.setattr(rows, "CHUNK", 64)
@@ -447,6 +468,7 @@ def test_parquet_rows_stay_in_order_over_row_groups_and_chunks(tmp_path: Path, m
     assert [record.index for record in read] == list(range(1000))
 
 
+@pytest.mark.fault("I12")
 def test_parquet_without_rows_has_no_rows_and_a_schema(tmp_path: Path) -> None:
     """I12: an empty table is an input of no rows."""
     path = tmp_path / "empty.parquet"
@@ -478,12 +500,14 @@ def broken(tmp_path: Path) -> Source:
     return Source(path)
 
 
+@pytest.mark.fault("I16")
 def test_parquet_with_a_corrupt_footer_is_rejected(broken: Source) -> None:
     """I16: the file is named."""
     with pytest.raises(InputRejected, match=r"broken\.parquet"):
         list(broken)
 
 
+@pytest.mark.fault("I16")
 def test_parquet_with_a_corrupt_footer_has_no_schema(broken: Source) -> None:
     """I16: asking for the types rejects the input in the same way."""
     with pytest.raises(InputRejected, match=r"broken\.parquet"):
@@ -491,6 +515,7 @@ def test_parquet_with_a_corrupt_footer_has_no_schema(broken: Source) -> None:
 
 
 @pytest.mark.parametrize("keep", [4, 12, 300, -1])
+@pytest.mark.fault("I16")
 def test_truncated_parquet_is_rejected(tmp_path: Path, keep: int) -> None:
     """I16: a download that stopped is no input."""
     path = tmp_path / "broken.parquet"
@@ -500,6 +525,7 @@ def test_truncated_parquet_is_rejected(tmp_path: Path, keep: int) -> None:
         list(Source(path))
 
 
+@pytest.mark.fault("I16")
 def test_parquet_with_any_damage_is_read_or_rejected(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """I16: no flipped byte ends in anything but records or InputRejected, not even where polars panics."""
     path = tmp_path / "broken.parquet"
@@ -530,6 +556,7 @@ def test_a_missing_file_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "device"])
+@pytest.mark.fault("I14")
 def test_only_regular_files_are_read(tmp_path: Path, kind: str) -> None:
     """I14: nothing that would block or never end is opened."""
     path = tmp_path / "odd.jsonl"
@@ -543,6 +570,7 @@ def test_only_regular_files_are_read(tmp_path: Path, kind: str) -> None:
         Source(path)
 
 
+@pytest.mark.fault("I14")
 def test_links_are_followed_to_regular_files_and_loops_are_rejected(tmp_path: Path) -> None:
     """I14: a link to a file is that file; a loop leads nowhere."""
     (tmp_path / "real.jsonl").write_bytes(LINES)
@@ -567,6 +595,7 @@ def test_a_file_that_is_only_called_parquet_is_rejected(write: Any, name: str, c
         write(content, name)
 
 
+@pytest.mark.fault("I14")
 def test_standard_input_is_copied_byte_for_byte(tmp_path: Path) -> None:
     """I14: what came once can be read again by a resume."""
     target = spool(io.BytesIO(LINES), tmp_path / "input.jsonl")

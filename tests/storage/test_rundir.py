@@ -56,6 +56,7 @@ def mode(path: Path) -> int:
 # Making one.
 
 
+@pytest.mark.fault("O8")
 def test_a_run_is_for_its_owner_alone(tmp_path: Path) -> None:
     """O8: whatever the umask, the folder is 0700 and its files 0600."""
     before = os.umask(0)
@@ -70,6 +71,7 @@ def test_a_run_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert {path.name: mode(path) for path in run.path.iterdir()} == {"lock": 0o600, "manifest.json": 0o600}
 
 
+@pytest.mark.fault("O8")
 def test_an_empty_folder_is_taken_and_closed_to_others(tmp_path: Path) -> None:
     """O8: a folder that was made beforehand with a loose mode is made the owner's."""
     path = tmp_path / "run"
@@ -112,6 +114,7 @@ def test_runs_without_a_path_get_names_of_their_own(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["../../etc/cron.d/x", "/abs", "a\0b", "x" * 300, "", "..", "CON\n"])
+@pytest.mark.fault("O1")
 def test_no_name_leads_out_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """O1: the name of a job is a name, not a path."""
     monkeypatch.chdir(tmp_path)

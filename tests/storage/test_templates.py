@@ -37,6 +37,7 @@ def test_a_template_is_filled_from_the_row(text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize("data", ["{{ 7 * 7 }}", "{% raw %}", "{# x #}", "{name}", "%s", "{{ row.__class__ }}"])
+@pytest.mark.fault("O11")
 def test_data_is_never_expanded(data: str) -> None:
     """O11: braces in a column stay braces, also where it goes through a filter."""
     assert filled("{{ text }}|{{ text | upper | lower }}", text=data.lower()) == f"{data.lower()}|{data.lower()}"
@@ -62,12 +63,14 @@ def test_data_is_never_expanded(data: str) -> None:
         "{% for x in range(10 ** 9) %}{% endfor %}",
     ],
 )
+@pytest.mark.fault("O11")
 def test_a_template_reaches_nothing_but_its_row(text: str) -> None:
     """O11: the sandbox ends every walk to the program, and the row is not changed."""
     with pytest.raises(RowError, match="cannot be filled in"):
         filled(text, text="x")
 
 
+@pytest.mark.fault("I9")
 def test_a_missing_column_is_named_with_those_that_there_are() -> None:
     """I9: what a person needs to correct the prompt or the row."""
     with pytest.raises(RowError, match="no column 'titel', which the prompt uses; its columns are id, title"):
