@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "runner"
-OUTER = ("gateway", "ledgers", "storage", "engines", "report", "simulator")
+OUTER = ("gateway", "ledgers", "storage", "engines", "report", "schedules", "simulator")
 WIRING = {
     "app": "it puts a run together",
     "remembering": "it brings what was learned from where it is kept",
