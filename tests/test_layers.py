@@ -24,6 +24,8 @@ WIRING = {
     "surveyor": "the same in a process of its own",
     "beside": "it stops the engine for what the look finds",
     "api": "the same for a program that calls us",
+    "scheduled": "it runs what is due, by what it finds of the slots before",
+    "background": "it begins and stops processes, by what their directories say",
     "examine": "`runner doctor` tries each concrete part by itself",
 }
 """Modules at the top that know concrete parts, beside the command line -> what for."""
