@@ -110,8 +110,9 @@ class Manner:
     def last_word(self, finish: Finish) -> None:
         """A paragraph for whoever gets what is said beside the log: cron sends it as a mail."""
         from runner.report.printing import paragraph
+        from runner.storage.logs import is_standard_error
 
-        if self.log is not None and finish.ending.exit_code:
+        if self.log is not None and finish.ending.exit_code and not is_standard_error(self.log):
             click.echo(f"{paragraph(finish)} The log: {self.log}", err=True)
 
 

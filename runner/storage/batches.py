@@ -70,10 +70,7 @@ def word_of(facts: Facts) -> str:
 def last_summary(directory: RunDirectory) -> dict[str, Any] | None:
     """The summary of the run's last session; None if that has not ended, or was killed."""
     summary, journal = directory.summary_path, directory.journal_path
-    try:
-        if journal.exists() and journal.stat().st_mtime_ns > summary.stat().st_mtime_ns:
-            return None
-    except FileNotFoundError:
+    if not summary.exists() or (journal.exists() and journal.stat().st_mtime_ns > summary.stat().st_mtime_ns):
         return None
     return directory.read_json(summary)
 

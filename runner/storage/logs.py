@@ -69,17 +69,18 @@ class Log(io.TextIOBase):
         self._sink = open_log(self._path)
         self._size = 0
 
-    def is_file(self, fd: int) -> bool:
-        """Whether a descriptor leads to the same file."""
-        try:
-            return os.path.samestat(os.fstat(fd), os.fstat(self._sink.fileno()))
-        except OSError:
-            return False
-
     def close(self) -> None:
         """Close it."""
         self._sink.close()
         super().close()
+
+
+def is_standard_error(path: Path) -> bool:
+    """Whether this process was started with the log as its standard error, as a run in the background is."""
+    try:
+        return os.path.samestat(os.fstat(2), path.stat())
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
@@ -98,7 +99,7 @@ def logged(path: Path | None) -> Iterator[None]:
         try:
             yield
         except RunnerError as error:
-            if not log.is_file(2):
+            if not is_standard_error(path):
                 log.write(f"runner: {error}\n")
             raise
         finally:
