@@ -20,6 +20,7 @@ from runner.schedules.slots import Act, State, due, latest, name_of
 from runner.storage import marks, runs
 from runner.storage.marks import Mark
 from runner.storage.rundir import RunDirectory, slug
+from runner.storage.states import finished
 
 STATES = {Mark.PAUSED: State.PAUSED, Mark.CANCELLED: State.CANCELLED}
 CANCELLED = 143
@@ -56,6 +57,8 @@ def run_slot(turn: Turn, attend: Attend, say: Callable[[str], None]) -> Finish |
     """
     if turn.setup.spooled:
         raise UsageError("A scheduled run reads a file: standard input is not the same when it is gone on with.")
+    if (turn.folder / "manifest.json").exists():
+        raise UsageError(f"{turn.folder} is a run itself, and slots cannot stand in it; give another folder with --in.")
 
     def call() -> Finish | None:
         with _alone(turn.folder):
@@ -95,6 +98,8 @@ def _run_due(turn: Turn, attend: Attend, say: Callable[[str], None]) -> Finish |
     if wish is not None and found.act is Act.NOTHING:
         say(f"Slot {found.name} is {wish.mark}, and is left alone.")
         return _left(path) if wish.mark is Mark.CANCELLED else None
+    if found.act is Act.NOTHING and (summary := finished(directory)) is not None:
+        return Finish(path, Ending(summary["exit_code"]), summary, idle=True)
     if found.act is Act.RESUME:
         say(f"Slot {found.name} was begun already; going on with it.")
     return app.resume(path, attend, turn.setup.gateway, memory=turn.setup.memory)
