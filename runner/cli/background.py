@@ -106,11 +106,20 @@ def cancel(directory: Path) -> int:
 
 def _stopped(directory: Path, word: str) -> int:
     from runner import background
+    from runner.core.errors import RunnerError
     from runner.storage.marks import Mark
     from runner.storage.runs import id_of
 
     told = background.stop(directory, Mark(word))
     click.echo(f"{id_of(directory)}: {word}{', once what is in flight has landed' if told else ''}")
+    if word == Mark.CANCELLED and not told:
+        from runner.folding import fold
+
+        try:
+            fold(directory)
+        except RunnerError as error:
+            note(f"What is finished is in the journal, but the tables cannot be written: {error}")
+            return error.exit_code
     return 0
 
 

@@ -8,13 +8,14 @@ import re
 import signal
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from openai.types.batch import Batch
 from openai.types.chat import ChatCompletion
+
+from runner.storage.rundir import RunDirectory
 
 MODEL = "claude-haiku-4-5"
 TRICKLE = "[per_model]\nrequests_per_second = 10\n"
@@ -27,6 +28,12 @@ def pid_of(run: Path) -> int:
     found = re.match(r"process (\d+) on ", (run / "lock").read_text())
     assert found is not None
     return int(found[1])
+
+
+def kill(run: Path) -> None:
+    """Kill the process that works in a run, which the test's own process has begun."""
+    os.kill(pid_of(run), signal.SIGKILL)
+    os.waitpid(pid_of(run), 0)
 
 
 @pytest.fixture
@@ -53,9 +60,8 @@ def submit(command: Any, tmp_path: Path) -> Iterator[Submit]:
 
     yield begin
     for run in runs:
-        with suppress(OSError):
-            os.kill(pid_of(run), signal.SIGKILL)
-            os.waitpid(pid_of(run), 0)
+        if RunDirectory(run).is_locked and pid_of(run) != os.getpid():
+            kill(run)
 
 
 def status(command: Any, run: Path) -> dict[str, Any]:
@@ -82,8 +88,7 @@ def test_a_batch_is_submitted_paused_gone_on_with_after_a_reboot_and_fetched(
     assert command("unpause", run.name, env=slow.env).code == 0
     before = paused["request_counts"]["completed"]
     wait_for(lambda: len(frames(run, "landed")) > before)
-    os.kill(pid_of(run), signal.SIGKILL)  # the reboot: nothing of it is left but the disk
-    os.waitpid(pid_of(run), 0)
+    kill(run)  # the reboot: nothing of it is left but the disk
     assert command("wait", run.name).code == 137
     lost = Batch.model_validate(status(command, run))
     assert (lost.status, lost.errors and lost.errors.data and lost.errors.data[0].code) == ("failed", "killed")
@@ -152,6 +157,36 @@ def test_a_run_that_is_cancelled_at_its_very_beginning_has_results(
     assert command("cancel", run.name).code == 0
     assert command("wait", run.name).code == 143
     assert len(command("results", run.name).out.splitlines()) == 40
+
+
+@pytest.fixture
+def killed(gateways, submit, rows, limits, wait_for, frames) -> Path:
+    """A run of 40 rows of which some were answered before its process was killed."""
+    run: Path = submit(rows(40), "--limits", limits, env=gateways(*SLOW).env)
+    wait_for(lambda: frames(run, "landed"))
+    kill(run)
+    return run
+
+
+def test_a_run_that_was_killed_and_then_cancelled_delivers_what_is_finished(command, killed, frames) -> None:
+    """Its last session could write no tables; they are made of the journal, and nothing is sent."""
+    sent = len(frames(killed, "sent"))
+    assert command("cancel", killed.name).out == f"{killed.name}: cancelled\n"
+    lines = [json.loads(line) for line in command("results", killed.name).out.splitlines()]
+    assert [line["row"] for line in lines] == list(range(40))
+    landed = {frame["row"] for frame in frames(killed, "landed")}
+    assert {line["row"] for line in lines if line["status"] == "succeeded"} == landed
+    assert len(frames(killed, "sent")) == sent
+    assert status(command, killed)["status"] == "cancelled"
+    assert command("wait", killed.name).code == 143
+
+
+def test_a_killed_run_whose_input_is_gone_is_cancelled_all_the_same(command, killed, rows) -> None:
+    """The journal keeps what is finished; the sentence says why there are no tables."""
+    rows(3)
+    done = command("cancel", killed.name)
+    assert (done.code, "the tables cannot be written" in done.err) == (7, True)
+    assert status(command, killed)["status"] == "cancelled"
 
 
 def test_a_deadline_delivers_the_finished_part_and_says_expired(
@@ -306,8 +341,6 @@ def test_a_run_that_is_worked_in_is_not_removed(command, finished, tmp_path, hol
 
 @pytest.fixture
 def hold() -> Iterator[Callable[[Path], None]]:
-    from runner.storage.rundir import RunDirectory
-
     held: list[RunDirectory] = []
 
     def take(path: Path) -> None:
