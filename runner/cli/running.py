@@ -96,7 +96,9 @@ def _turn(job: Job, setup: Setup, slot_of: str, other: Path | None, base: Path, 
     from runner.schedules.zone import now
 
     if other is not None:
-        raise UsageError("--slot-of names the run's directory itself (--in says under which folder), and takes no --fork.")
+        raise UsageError(
+            "--slot-of names the run's directory itself (--in says under which folder), and takes no --fork."
+        )
     return Turn(job=job, setup=setup, expression=parse(slot_of), base=base, now=now(), policy=given.policy)
 
 
