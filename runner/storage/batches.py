@@ -93,7 +93,7 @@ def batch(
 ) -> dict[str, Any]:
     """The fields of OpenAI's object that a run has. `counts` are its tasks by status."""
     word = word_of(facts)
-    created = int(datetime.strptime(manifest["created"], "%Y-%m-%dT%H:%M:%S%z").timestamp())
+    created = created_at(manifest)
     deadline = manifest["job"]["caps"]["deadline"]
     left = _moment(directory.summary_path)
     wished = None if facts.wish is None else int(facts.wish.at)
@@ -121,6 +121,11 @@ def batch(
         "error_file_id": str(directory.errors_path) if results and counts["errored"] else None,
         "errors": _errors(facts) if word == "failed" else None,
     }
+
+
+def created_at(manifest: Mapping[str, Any]) -> int:
+    """When a run was begun, in seconds since the epoch."""
+    return int(datetime.strptime(manifest["created"], "%Y-%m-%dT%H:%M:%S%z").timestamp())
 
 
 def _errors(facts: Facts) -> dict[str, Any]:

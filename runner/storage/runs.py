@@ -80,7 +80,7 @@ def briefs(base: Path) -> tuple[list[dict[str, Any]], list[str]]:
     for path in every(base):
         try:
             found.append(brief(path))
-        except (RunnerError, KeyError, TypeError) as error:
+        except (RunnerError, KeyError, TypeError, ValueError) as error:
             unreadable.append(
                 str(error) if isinstance(error, RunnerError) else f"{path} holds no run that can be read."
             )
@@ -98,13 +98,13 @@ def is_finished(directory: RunDirectory) -> bool:
 
 def prunable(base: Path, keep: int, job: str | None) -> list[Path]:
     """Finished runs of a job, or of each, but for the newest `keep`, oldest first; UsageError if the job has none."""
-    by_job: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+    by_job: dict[str, list[tuple[int, Path]]] = defaultdict(list)
     for path in every(base):
         directory = RunDirectory(path)
         try:
             manifest = directory.read_json(directory.manifest_path)
-            name, created = str(manifest["job"]["name"]), str(manifest["created"])
-        except (StorageFailed, KeyError, TypeError):
+            name, created = str(manifest["job"]["name"]), batches.created_at(manifest)
+        except (StorageFailed, KeyError, TypeError, ValueError):
             continue
         if is_finished(directory):
             by_job[name].append((created, path))

@@ -229,6 +229,17 @@ def test_standard_input_is_kept_for_the_background(command, gateway, rows, tmp_p
     assert status(command, run)["request_counts"] == {"total": 3, "completed": 3, "failed": 0}
 
 
+def test_a_run_in_the_background_tells_of_its_end(command, gateway, submit, rows, tmp_path) -> None:
+    """Whoever submits it need not stay to hear of it."""
+    script = tmp_path / "tell.sh"
+    script.write_text(f"#!/bin/sh\ncat > {tmp_path}/told.json\n")
+    script.chmod(0o700)
+    run = submit(rows(3), "--notify-command", str(script), env=gateway.env)
+    assert command("wait", run.name).code == 0
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert (told["run"], told["tasks"]["succeeded"]) == (run.name, 3)
+
+
 def test_wait_gives_up_after_its_time(command, going) -> None:
     """With the exit code of timeout(1), and the run goes on."""
     assert command("wait", going.directory, "--timeout", "0.2").code == 124
@@ -266,6 +277,7 @@ def test_a_run_on_another_machine_is_only_marked(command, going, tmp_path) -> No
 def test_what_has_ended_cannot_be_stopped(command, gateway, rows, tmp_path) -> None:
     """The sentence says so, and the run stays completed."""
     command("run", rows(2), "-m", MODEL, "--out", tmp_path / "run", env=gateway.env)
+    assert not (tmp_path / "run" / "mark.json").exists()
     for word in ("pause", "cancel", "unpause"):
         done = command(word, tmp_path / "run", env=gateway.env)
         assert (done.code, "has ended" in done.err) == (2, True)

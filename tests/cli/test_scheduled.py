@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +22,7 @@ from runner.schedules.zone import now
 from runner.storage.rundir import RunDirectory
 
 MODEL = "claude-haiku-4-5"
+ROOT = Path(__file__).parents[2]
 YEARLY = "0 0 1 1 *"
 """A slot that does not change while the tests run."""
 SLOW = ("--no-limits", "--time-scale", "1", "--latency", "0.3", "--tokens-per-second", "0")
@@ -83,6 +86,36 @@ def test_a_slot_that_was_killed_is_gone_on_with(
     assert done.code == 0
     assert "was begun already; going on with it" in done.err
     assert sorted(frame["row"] for frame in frames(slot, "landed")) == list(range(12))
+
+
+def test_a_slot_is_found_by_its_id_and_pruned_by_its_job(scheduled, slot, command) -> None:
+    """Slots stand in a folder of their job, and are runs like others."""
+    scheduled()
+    [run] = command("list", "--json").json()["runs"]
+    assert (run["id"], run["status"]) == (f"rows/{slot.name}", "completed")
+    for name in (run["id"], slot.name):
+        assert command("status", name, "--json").json()["request_counts"]["completed"] == 3
+    assert command("prune", "rows", "--keep", "0").out == f"runs/rows/{slot.name} is removed\n"
+    assert not slot.exists()
+
+
+@pytest.mark.fault("P18")
+def test_a_run_needs_nothing_of_the_environment(gateway, rows, tmp_path) -> None:
+    """P18: no HOME, no PATH, LANG=C, no terminal, a loose umask: it speaks UTF-8, and its files are closed."""
+    env_file = tmp_path / "gateway.env"
+    env_file.write_text("".join(f"{name}={value}\n" for name, value in gateway.env.items()))
+    env_file.chmod(0o600)
+    words = ["-P", "-m", "runner", "run", rows(2, "zahl-\u00e9.jsonl", id="\u00e9"), "-m", MODEL, "--slot-of", YEARLY]
+    paths = ["--in", tmp_path / "runs", "--env-file", env_file, "--no-memory", "--id-column", "id"]
+    done = subprocess.run(
+        [sys.executable, *map(str, [*words, *paths])],
+        env={"PYTHONPATH": str(ROOT), "LANG": "C"}, cwd="/", umask=0, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "\u00e9" in done.stdout.decode()
+    assert b"\x1b" not in done.stdout + done.stderr
+    [run] = tmp_path.glob("runs/*/*/")
+    assert {path.stat().st_mode & 0o077 for path in [run, run.parent, *run.iterdir()]} == {0}
 
 
 def test_missed_slots_are_told_in_one_line(scheduled, slot) -> None:
