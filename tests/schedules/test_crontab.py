@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.core.errors import UsageError
@@ -44,6 +44,7 @@ def as_cron_runs_it(line: str) -> str:
     return out
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.text(st.characters(blacklist_categories=("C", "Z")) | st.sampled_from("%\\'\"# $`"), max_size=12)))
 def test_every_argument_arrives_as_it_was(words: list[str]) -> None:
     """Through cron's escapes and the shell, percent signs and backslashes among them."""

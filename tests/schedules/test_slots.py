@@ -173,6 +173,7 @@ def test_the_local_zone_changes_its_clock_as_the_c_library_does(monkeypatch: pyt
 # Names.
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 // 60), st.sampled_from(ZONES))
 def test_a_name_says_which_slot_it_is_of(minute: int, zone: ZoneInfo) -> None:
     """Also in a double hour, for the offset is in it."""
