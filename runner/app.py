@@ -132,14 +132,29 @@ def start(prepared: Prepared, out: Path | None, attend: Attend = unattended, for
         RunDirectory.open(fork)
     directory = RunDirectory.create(out, prepared.job.name)
     with _held(directory):
-        if prepared.setup.spooled:
-            prepared = _moved(prepared, directory.path / f"input{prepared.source.path.suffix}")
-        prepared.take_digest()
-        directory.write_json(directory.manifest_path, _manifest(prepared, directory, gateway))
+        prepared = _founded(prepared, directory, gateway)
         history = History(prepared.maker.slots)
         if fork is not None:
             history = earlier.forked(prepared, directory, fork)
         return _in_loop(_session(prepared, directory, gateway, history, attend))
+
+
+def found(prepared: Prepared, out: Path | None) -> Path:
+    """Make the directory of a run that `resume` begins, and send nothing."""
+    gateway = environment.resolve(prepared.setup.gateway)
+    directory = RunDirectory.create(out, prepared.job.name)
+    with _held(directory):
+        _founded(prepared, directory, gateway)
+    return directory.path
+
+
+def _founded(prepared: Prepared, directory: RunDirectory, gateway: environment.Gateway) -> Prepared:
+    """Write down what a new run is; its input is at another place then if it was a copy of standard input."""
+    if prepared.setup.spooled:
+        prepared = _moved(prepared, directory.path / f"input{prepared.source.path.suffix}")
+    prepared.take_digest()
+    directory.write_json(directory.manifest_path, _manifest(prepared, directory, gateway))
+    return prepared
 
 
 def _moved(prepared: Prepared, target: Path) -> Prepared:
@@ -470,4 +485,4 @@ def plan(prepared: Prepared, latency: float, tokens_per_second: float, answers: 
     return made
 
 
-__all__ = ["Attend", "Finish", "Session", "plan", "resume", "start"]
+__all__ = ["Attend", "Finish", "Session", "found", "plan", "resume", "start"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "runner"
-OUTER = ("gateway", "ledgers", "storage", "engines", "report", "scoring", "simulator", "statistics")
+OUTER = ("gateway", "ledgers", "storage", "engines", "report", "schedules", "scoring", "simulator", "statistics")
 WIRING = {
     "app": "it puts a run together",
     "remembering": "it brings what was learned from where it is kept",
@@ -24,6 +24,9 @@ WIRING = {
     "surveyor": "the same in a process of its own",
     "beside": "it stops the engine for what the look finds",
     "api": "the same for a program that calls us",
+    "folding": "it writes the tables of a run that nobody goes on with",
+    "scheduled": "it runs what is due, by what it finds of the slots before",
+    "background": "it begins and stops processes, by what their directories say",
     "examine": "`runner doctor` tries each concrete part by itself",
 }
 """Modules at the top that know concrete parts, beside the command line -> what for."""

@@ -1,41 +1,104 @@
-"""`runner status` and `runner results`: looking at a run, whether it is going or done."""
+"""`runner list`, `status` and `results`: looking at runs, whether they are going or done."""
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import click
 
-RUN = click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+from runner.cli.unattended import RUN, base_option
+
+WATCH_SECONDS = 2.0
+
+
+@click.command("list")
+@base_option
+@click.option("--json", "as_json", is_flag=True, help="The runs as JSON.")
+def list(base: Path | None, as_json: bool) -> int:  # noqa: A001 - the command is called so
+    """List the runs, newest last: id, state, tasks done and errored, age. A run's id is what other commands take."""
+    from runner.report.printing import print_json
+    from runner.report.progress import clock
+    from runner.report.safe import safe
+    from runner.storage.rundir import RUNS
+    from runner.storage.runs import briefs
+
+    found, unreadable = briefs(base or RUNS)
+    for said in unreadable:
+        click.echo(f"note: {safe(said, 400)}", err=True)
+    if as_json:
+        print_json({"runs": found})
+        return 0
+    for run in found:
+        tasks = run["tasks"]
+        done = f"{tasks['succeeded']:,}/{'?' if tasks['total'] is None else format(tasks['total'], ',')}"
+        errored = f"{tasks['errored']:,} errored" if tasks["errored"] else ""
+        age = clock(max(0.0, time.time() - run["created_at"]))
+        click.echo(f"{safe(run['id'], 60):<42} {run['status']:<11} {done:>15}  {errored:<16} {age:>12}".rstrip())
+    if not found:
+        click.echo(f"There are no runs in {base or RUNS}.", err=True)
+    return 0
 
 
 @click.command()
 @RUN
-@click.option("--json", "as_json", is_flag=True, help="The status as JSON.")
-def status(directory: Path, as_json: bool) -> int:
-    """Say how far the run in directory RUN has come, from its journal; it may be going on meanwhile."""
-    from runner.report.printing import print_json
-    from runner.report.safe import safe
+@click.option("--json", "as_json", is_flag=True, help="The status as JSON, with the fields of a batch.")
+@click.option("--watch", is_flag=True, help="Say it again whenever it has changed, until nobody works in the run.")
+def status(directory: Path, as_json: bool, watch: bool) -> int:
+    """Say how far RUN has come, from its journal; it may be going on meanwhile. RUN is a directory or an id."""
     from runner.storage.states import status_of
 
     state = status_of(directory)
+    if not watch:
+        _show(directory, state, as_json)
+        return 0
+    shown: dict[str, Any] | None = None
+    while True:
+        if state != shown:
+            _show_line(state, as_json)
+            shown = state
+        if state["state"] != "running":
+            return 0
+        time.sleep(WATCH_SECONDS)
+        state = status_of(directory)
+
+
+def _show_line(state: dict[str, Any], as_json: bool) -> None:
+    """One line, for whoever reads a stream of them."""
+    import orjson
+
+    tasks = state["tasks"]
+    total = "?" if tasks["total"] is None else f"{tasks['total']:,}"
+    click.echo(
+        orjson.dumps(state).decode()
+        if as_json
+        else f"{time.strftime('%H:%M:%S')} {state['status']}: {tasks['succeeded']:,}/{total} succeeded, "
+        f"{tasks['errored']:,} errored, ${state['cost_usd']:.4f}"
+    )
+
+
+def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
+    from runner.report.printing import print_json
+    from runner.report.safe import safe
+
     if as_json:
         print_json(state)
-        return 0
+        return
     tasks = state["tasks"]
     counts = ", ".join(f"{tasks[name]:,} {name}" for name in tasks if name != "total" and tasks[name]) or "none begun"
+    word = state["status"] if state["status"] in ("paused", "cancelled", "cancelling", "expired") else ""
     where = safe(str(directory), 1000)
-    click.echo(f"{where}: {state['state']}")
+    click.echo(f"{where}: {state['state']}{f' ({word})' if word else ''}")
     total = "input not looked over yet" if tasks["total"] is None else f"{tasks['total']:,} tasks"
     click.echo(f"{total}: {counts}")
     click.echo(
         f"{state['requests']['sent']:,} requests, {state['requests']['refused_429']:,} refused with 429; "
         f"{state['tokens']['input']:,} input and {state['tokens']['output']:,} output tokens, ${state['cost_usd']:.4f}"
     )
-    if state["state"] == "stopped":
-        click.echo(f"Go on with: runner resume {where}")
-    return 0
+    if state["state"] == "stopped" and word != "cancelled":
+        click.echo(f"Go on with: runner {'unpause' if word == 'paused' else 'resume'} {where}")
 
 
 @click.command()
@@ -53,7 +116,7 @@ def status(directory: Path, as_json: bool) -> int:
 )
 @click.option("--raw-cells", is_flag=True, help="CSV: do not defuse cells that a spreadsheet would take for formulas.")
 def results(directory: Path, form: str, out: Path | None, raw_cells: bool) -> int:
-    """Write the results of the run in directory RUN."""
+    """Write the results of RUN, a directory or an id; of a run that was stopped, what it has."""
     from runner.report.safe import safe, safe_whole
     from runner.storage.exports import export
 

@@ -18,7 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def _apply(function: F, decorators: list[Callable[[Any], Any]]) -> F:
+def apply(function: F, decorators: list[Callable[[Any], Any]]) -> F:
+    """Put several options on a command, in this order."""
     for decorate in reversed(decorators):
         function = decorate(function)
     return function
@@ -34,7 +35,7 @@ keep_going_option = click.option(
 
 def job_options(function: F) -> F:
     """What to ask, of which models, about which rows."""
-    return _apply(
+    return apply(
         function,
         [
             click.argument("source", metavar="JOB-OR-FILE"),
@@ -106,7 +107,7 @@ def job_options(function: F) -> F:
 
 def cap_options(function: F) -> F:
     """When to stop."""
-    return _apply(
+    return apply(
         function,
         [
             click.option("--max-cost", type=float, metavar="USD", help="Stop before more than this is spent."),
@@ -127,7 +128,7 @@ memory_option = click.option(
 
 def run_options(function: F) -> F:
     """How to run."""
-    return _apply(
+    return apply(
         function,
         [
             click.option(
@@ -151,7 +152,7 @@ def run_options(function: F) -> F:
 
 def show_options(function: F) -> F:
     """How to show it."""
-    return _apply(
+    return apply(
         function,
         [
             click.option("-q", "--quiet", is_flag=True, help="No progress, and no summary but the exit code."),

@@ -1,10 +1,10 @@
-"""`runner run` and `runner resume`."""
+"""`runner run`, `resume`, `redrive` and `repair`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -17,6 +17,13 @@ from runner.cli.options import (
     run_options,
     show_options,
 )
+from runner.cli.unattended import RUN, base_option, manner, note, unattended_options
+
+if TYPE_CHECKING:
+    from runner.cli.unattended import Manner
+    from runner.core.job import Job
+    from runner.preparing import Setup
+    from runner.scheduled import Turn
 
 
 @click.command()
@@ -26,14 +33,30 @@ from runner.cli.options import (
 @click.option(
     "-o", "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Run directory (runs/...)."
 )
+@base_option
 @click.option(
     "--fork",
     type=click.Path(path_type=Path),
     metavar="RUN",
     help="Take over what this earlier run has answered of the same rows, asked in the same way.",
 )
+@click.option(
+    "--slot-of",
+    metavar="SCHEDULE",
+    help="Be the run of this schedule's last time: named by it, gone on with if it is there, and never there twice.",
+)
+@unattended_options
 @show_options
-def run(source: str, out: Path | None, fork: Path | None, quiet: bool, as_json: bool, **words: Any) -> int:
+def run(
+    source: str,
+    out: Path | None,
+    base: Path | None,
+    fork: Path | None,
+    slot_of: str | None,
+    quiet: bool,
+    as_json: bool,
+    **words: Any,
+) -> int:
     """Ask models about every row of JOB-OR-FILE, within the token budgets, and write results tables.
 
     JOB-OR-FILE is a job folder, a job.toml, or an input file: JSONL (rows with `prompt` or `messages`, lines of
@@ -45,16 +68,42 @@ def run(source: str, out: Path | None, fork: Path | None, quiet: bool, as_json: 
     from runner.preparing import prepare
     from runner.report.printing import print_finish
     from runner.report.progress import attendant
+    from runner.storage.rundir import RUNS, fresh
 
-    job, setup = declared(source, words)
-    prepared = prepare(job, setup)
-    finish = app.start(prepared, out, attendant(quiet=quiet or as_json, stream=sys.stderr), fork)
-    print_finish(finish, quiet=quiet, as_json=as_json)
+    given = manner(words, slots=slot_of is not None)
+    with given.in_force():
+        job, setup = declared(source, words)
+        attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
+        if slot_of is not None:
+            from runner.scheduled import run_slot
+
+            turn = _turn(job, setup, slot_of, out or fork, base or RUNS, given)
+            finish = given.told(job.name, turn.slot, lambda: run_slot(turn, attend, note))
+        else:
+            place = out or (None if base is None else fresh(base, job.name))
+            finish = given.told(job.name, None, lambda: app.start(prepare(job, setup), place, attend, fork))
+        if finish is None:
+            return 0
+        print_finish(finish, quiet=quiet, as_json=as_json)
+    given.last_word(finish)
     return finish.ending.exit_code
 
 
+def _turn(job: Job, setup: Setup, slot_of: str, other: Path | None, base: Path, given: Manner) -> Turn:
+    from runner.core.errors import UsageError
+    from runner.scheduled import Turn
+    from runner.schedules.expressions import parse
+    from runner.schedules.zone import now
+
+    if other is not None:
+        raise UsageError(
+            "--slot-of names the run's directory itself (--in says under which folder), and takes no --fork."
+        )
+    return Turn(job=job, setup=setup, expression=parse(slot_of), base=base, now=now(), policy=given.policy)
+
+
 @click.command()
-@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+@RUN
 @click.option(
     "--gateway", metavar="URL|local", help="The gateway, if the environment does not name it: the same as before."
 )
@@ -66,6 +115,8 @@ def run(source: str, out: Path | None, fork: Path | None, quiet: bool, as_json: 
 @keep_going_option
 @memory_option
 @cap_options
+@unattended_options
+@click.option("--background", is_flag=True, hidden=True, help="Leave the run if it has been marked meanwhile.")
 @show_options
 def resume(
     directory: Path,
@@ -73,28 +124,41 @@ def resume(
     bad_rows: Literal["stop", "record"] | None,
     keep_going: bool | None,
     memory: bool | None,
+    background: bool,
     quiet: bool,
     as_json: bool,
-    **caps: Any,
+    **words: Any,
 ) -> int:
-    """Go on with the run in directory RUN. What has an outcome is not asked again.
+    """Go on with RUN, a directory or an id, also if it was paused or cancelled. What has an outcome is not asked again.
 
     Caps are those that the run began with, unless others are given; what was spent before counts.
     """
     from runner import app
+    from runner.locking import by_policy
     from runner.report.printing import print_finish
     from runner.report.progress import attendant
+    from runner.storage import marks
     from runner.storage.jobs import caps_from
 
-    attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
-    changes = {"bad_rows": bad_rows, "keep_going": keep_going}
-    finish = app.resume(directory, attend, gateway, caps_from(caps), changes, memory=memory is not False)
-    print_finish(finish, quiet=quiet, as_json=as_json)
+    given = manner(words)
+    with given.in_force():
+        attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
+        caps, changes = caps_from(words), {"bad_rows": bad_rows, "keep_going": keep_going}
+
+        def call() -> app.Finish:
+            marks.mind(directory, lifts=not background)
+            return app.resume(directory, attend, gateway, caps, changes, memory=memory is not False)
+
+        finish = given.told(directory.name, None, lambda: by_policy(call, given.policy, note))
+        if finish is None:
+            return 0
+        print_finish(finish, quiet=quiet, as_json=as_json)
+    given.last_word(finish)
     return finish.ending.exit_code
 
 
 @click.command()
-@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+@RUN
 @click.option("--only", metavar="KIND,...", help="Only rows with these failures, as errors.parquet names them.")
 @click.option("--gateway", metavar="URL|local", help="The gateway, if the environment does not name it.")
 @keep_going_option
@@ -141,7 +205,7 @@ def redrive(
 
 
 @click.command()
-@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+@RUN
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the copy goes (RUN-repaired).")
 def repair(directory: Path, out: Path | None) -> int:
     """Save what can be read of a run whose journal is damaged into a copy; the run itself is left as it is.

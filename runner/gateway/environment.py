@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import stat
 import sys
 import urllib.parse
 from collections.abc import AsyncIterator, Mapping
@@ -25,8 +26,43 @@ from runner.gateway.secret import Secret
 
 TOKEN = "NEON_AI_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable
 BASE_URL = "NEON_AI_GATEWAY_BASE_URL"
+PREFIX = "NEON_AI_GATEWAY_"
 LOCAL_TOKEN = "local-gateway-needs-no-secret"  # noqa: S105 - the local gateway takes any
 START_SECONDS = 30.0
+
+
+def take_from(path: Path) -> None:
+    """Set this process's NEON_AI_GATEWAY_* variables from a file; raises UsageError as `check_file` does."""
+    os.environ.update(check_file(path))
+
+
+def check_file(path: Path) -> dict[str, str]:
+    """The NEON_AI_GATEWAY_* variables that a file sets.
+
+    Raises UsageError if somebody else could have written or read it, for there is a token in it.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise UsageError(f"--env-file {path}: {error.strerror}.") from None
+    with os.fdopen(fd, encoding="utf-8") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"--env-file {path} is not a file.")
+        if found.st_uid != os.geteuid():
+            raise UsageError(f"--env-file {path} belongs to another account; it has to be your own.")
+        if stat.S_IMODE(found.st_mode) not in (0o600, 0o400):
+            raise UsageError(
+                f"--env-file {path} has mode {stat.S_IMODE(found.st_mode):04o}, and holds a token: chmod 600 {path}"
+            )
+        try:
+            values = dotenv_values(stream=file, interpolate=False)
+        except UnicodeDecodeError:
+            raise UsageError(f"--env-file {path} is not UTF-8 text.") from None
+    taken = {name: value for name, value in values.items() if name.startswith(PREFIX) and value}
+    if not taken:
+        raise UsageError(f"--env-file {path} sets none of {BASE_URL} and {TOKEN}.")
+    return taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,17 @@ def print_finish(finish: Finish, *, quiet: bool, as_json: bool) -> None:
         sys.stderr.write(f"Go on with: runner resume {safe(str(finish.directory), 1000)}\n")
 
 
+def paragraph(finish: Finish) -> str:
+    """How a run ended, in a sentence or two that fit in a mail; the place for the verdict of gates."""
+    tasks = finish.summary["tasks"]
+    counts = ", ".join(f"{tasks[name]:,} {name}" for name in tasks if name != "total" and tasks[name])
+    reason = safe(finish.ending.reason, 300).rstrip(".") if finish.ending.reason else ""
+    code = finish.ending.exit_code
+    said = f"runner: {finish.directory} ended with exit code {code}{f': {reason}' if reason else ''}. "
+    said += f"{tasks['total']:,} tasks: {counts or 'none'}."
+    return f"{said} Go on with: runner resume {finish.directory}" if code in RESUMABLE else said
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on standard output."""
     sys.stdout.write(safe_json(value) + "\n")

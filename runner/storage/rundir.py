@@ -20,6 +20,12 @@ from runner.core.errors import RunBusy, StorageFailed, UsageError
 
 LOOSE = stat.S_IWGRP | stat.S_IWOTH
 """What lets others write."""
+RUNS = Path("runs")
+"""Where runs stand, unless somebody says otherwise."""
+LEFTOVERS = {"lock", "log", ".manifest.json.new"}
+"""What a process leaves that is killed before it has written what its run is."""
+LOCK_TRIES, LOCK_SECONDS = 10, 0.01
+"""A look at a lock holds it for a moment, so one that is held is tried again, so many times and so often."""
 LEAST_ROOM = 64 * 1024 * 1024
 """Bytes that have to be free on the disk when a run starts."""
 
@@ -46,18 +52,12 @@ class RunDirectory:
         Raises UsageError if there is a run, or `path` is not the user's own.
         """
         if path is None:
-            stamp = time.strftime("%Y%m%d-%H%M%S")
-            slug = re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[:40] or "run"
-            base = Path("runs") / f"{stamp}-{slug}"
-            path, count = base, 1
-            while path.exists():
-                count += 1
-                path = base.with_name(f"{base.name}-{count}")
+            path = fresh(RUNS, name)
         run = cls(path)
         try:
             _make(path)
             status = _own(path)
-            occupied = any(path.iterdir())
+            occupied = any(entry.name not in LEFTOVERS for entry in path.iterdir())
         except OSError as error:
             raise StorageFailed(f"The run directory {path} cannot be made: {error.strerror}.") from None
         if run.manifest_path.exists():
@@ -87,16 +87,21 @@ class RunDirectory:
             fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StorageFailed(f"The lock of {self.path} cannot be opened: {error.strerror}.") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(fd, 200).decode("utf-8", "replace").strip()
+        if not _taken(fd):
             os.close(fd)
-            raise RunBusy(f"Another runner works in {self.path}: {holder or 'unknown process'}.") from None
+            raise RunBusy(f"Another runner works in {self.path}: {self.holder or 'unknown process'}.")
         os.ftruncate(fd, 0)
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
         self._lock = fd
+
+    @property
+    def holder(self) -> str:
+        """What the process that works in it, or did so last, has said of itself; "" if there was none."""
+        try:
+            return (self.path / "lock").read_bytes()[:200].decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
 
     @property
     def is_locked(self) -> bool:
@@ -154,6 +159,34 @@ def _own(path: Path) -> os.stat_result:
             f"{path} belongs to another user (number {status.st_uid}); a run needs a directory of its own."
         )
     return status
+
+
+def slug(name: str) -> str:
+    """A job's name as the name of a folder."""
+    return re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[:40] or "run"
+
+
+def fresh(base: Path, name: str) -> Path:
+    """A path under `base` for a new run, by time and the job's name."""
+    first = base / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug(name)}"
+    path, count = first, 1
+    while path.exists():
+        count += 1
+        path = first.with_name(f"{first.name}-{count}")
+    return path
+
+
+def _taken(lock: int) -> bool:
+    """Take a lock, or find it held for longer than a look at it takes."""
+    for left in reversed(range(LOCK_TRIES)):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if left:
+                time.sleep(LOCK_SECONDS)
+        else:
+            return True
+    return False
 
 
 def replace_file(path: Path, data: bytes) -> None:

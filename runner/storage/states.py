@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.values import Status
-from runner.storage import journal
+from runner.storage import batches, journal
 from runner.storage.history import read_history
 from runner.storage.rundir import RunDirectory
 
@@ -30,7 +30,7 @@ def finished(directory: RunDirectory) -> dict[str, Any] | None:
 
 
 def status_of(path: Path) -> dict[str, Any]:
-    """A run's state (running, finished or stopped) and its sums; raises UsageError if there is no run."""
+    """A run's state (running, finished, stopped), its sums, and the fields of a batch; UsageError if there is none."""
     directory = RunDirectory.open(path)
     manifest = directory.read_json(directory.manifest_path)
     job = manifest["job"]
@@ -38,15 +38,17 @@ def status_of(path: Path) -> dict[str, Any]:
     tally = read_history(directory.journal_path, slots).tally
     total = manifest["input"]["tasks"]
     """None until the input has been looked over."""
-    running = directory.is_locked
-    state = "running" if running else "finished" if total is not None and tally.ended >= total else "stopped"
+    counts = {str(status): tally.statuses[status] for status in Status}
+    facts = batches.facts_of(directory, tally.sent, tally.ended, total)
+    state = "running" if facts.locked else "finished" if facts.done else "stopped"
     return {
+        **batches.batch(directory, manifest, facts, counts),
         "run": manifest["run"],
         "state": state,
         "created": manifest["created"],
         "tasks": {
             "total": total,
-            **{str(status): tally.statuses[status] for status in Status},
+            **counts,
             "open": None if total is None else total - tally.ended,
         },
         "requests": {"sent": tally.sent, "refused_429": tally.total("refused"), "ambiguous": tally.ambiguous},

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,15 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     assert mode(tmp_path) == 0o755
 
 
+def test_a_folder_of_a_run_that_never_came_to_be_is_taken(tmp_path: Path) -> None:
+    """P15: killed between its first and its second file, a run leaves a folder that is nobody's."""
+    path = tmp_path / "run"
+    path.mkdir()
+    for name in ("lock", "log", ".manifest.json.new"):
+        (path / name).touch()
+    assert RunDirectory.create(path, "r").path == path
+
+
 def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
     """P13: before anything is sent, with the path named."""
     path = tmp_path / "file"
@@ -172,6 +182,23 @@ def test_looking_at_a_lock_does_not_make_one(tmp_path: Path) -> None:
     """Status leaves nothing behind."""
     assert not RunDirectory(tmp_path).is_locked
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_look_at_a_lock_is_in_nobody_s_way(run: RunDirectory) -> None:
+    """Whoever watches a run holds its lock for moments, and yet it can be begun."""
+    watched = RunDirectory(run.path)
+    stop = threading.Event()
+    watcher = threading.Thread(target=lambda: [watched.is_locked for _ in iter(stop.is_set, True)])
+    run.lock()
+    watcher.start()
+    try:
+        for _ in range(50):
+            run.unlock()
+            run.lock()
+    finally:
+        stop.set()
+        watcher.join()
+    run.unlock()
 
 
 def test_a_lock_that_cannot_be_made_is_a_storage_failure(tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+"""`runner prune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from runner.cli.unattended import base_option, note
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option(
+    "--keep", type=click.IntRange(0), required=True, metavar="N", help="How many finished runs of a job stay."
+)
+@base_option
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+def prune(job: str | None, keep: int, base: Path | None, dry_run: bool) -> int:
+    """Remove the finished runs of JOB, or of each job, but for the newest N.
+
+    Runs that are not finished, or that a process works in, stay; so does whatever a link leads to.
+    """
+    from runner.storage.rundir import RUNS
+    from runner.storage.runs import prunable, remove, sweep
+
+    base = base or RUNS
+    if not dry_run:
+        sweep(base)
+    for path in prunable(base, keep, job):
+        if dry_run:
+            click.echo(f"{path} would be removed")
+        elif remove(path):
+            click.echo(f"{path} is removed")
+        else:
+            note(f"{path} is being worked in, and stays.")
+    return 0

@@ -1,0 +1,164 @@
+"""What runs that nobody watches share: their options, where they speak, and who is told of their end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runner.cli.options import FILE, F, apply
+
+if TYPE_CHECKING:
+    from runner.app import Finish
+    from runner.locking import Policy
+
+IF_LOCKED = ("skip", "wait", "fail")
+
+base_option = click.option(
+    "--in",
+    "base",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="The folder that runs stand in (runs).",
+)
+env_file_option = click.option(
+    "--env-file",
+    type=FILE,
+    metavar="FILE",
+    help="Take NEON_AI_GATEWAY_* from this file, which only you may read (mode 0600 or 0400).",
+)
+
+
+def notify_options(function: F) -> F:
+    """Whom to tell."""
+    return apply(
+        function,
+        [
+            click.option(
+                "--notify-command", metavar="COMMAND", help="Run this at the end, with the counts as JSON on its input."
+            ),
+            click.option("--notify-url", metavar="URL", help="POST the counts there at the end, as JSON."),
+        ],
+    )
+
+
+def unattended_options(function: F) -> F:
+    """How a run behaves that nobody watches."""
+    return apply(
+        function,
+        [
+            click.option(
+                "--if-locked",
+                type=click.Choice(IF_LOCKED),
+                help="If another runner is at it: leave it with code 0, wait, or fail with 6 (fail).",
+            ),
+            click.option("--wait", metavar="TIME", help="How long --if-locked wait may take: 90, 45m, 8h (1h)."),
+            env_file_option,
+            click.option(
+                "--log", type=FILE, metavar="FILE", help="Say everything there; it is turned over at 1 MiB, twice."
+            ),
+            notify_options,
+        ],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a run behaves that nobody watches."""
+
+    policy: Policy
+    env_file: Path | None
+    log: Path | None
+    command: str | None
+    url: str | None
+
+    @contextlib.contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Speak into the log, with the gateway of the environment file."""
+        from runner.gateway.environment import take_from
+        from runner.storage.logs import logged
+
+        with logged(self.log):
+            if self.env_file is not None:
+                take_from(self.env_file)
+            yield
+
+    def told(self, job: str, slot: str | None, call: Callable[[], Finish | None]) -> Finish | None:
+        """Run, and tell of the end; what goes wrong with the telling is one line, and changes nothing."""
+        from runner.core.errors import RunnerError
+        from runner.telling import report
+
+        try:
+            finish = call()
+        except RunnerError as error:
+            self._tell(report(job, "", slot, error.exit_code, None))
+            raise
+        if finish is not None and not finish.idle:
+            self._tell(report(job, finish.directory.name, slot, finish.ending.exit_code, finish.summary))
+        return finish
+
+    def _tell(self, told: dict[str, Any]) -> None:
+        from runner.telling import tell
+
+        for line in tell(told, self.command, self.url):
+            note(line)
+
+    def last_word(self, finish: Finish) -> None:
+        """A paragraph for whoever gets what is said beside the log: cron sends it as a mail."""
+        from runner.report.printing import paragraph
+        from runner.storage.logs import is_standard_error
+
+        if self.log is not None and finish.ending.exit_code and not is_standard_error(self.log):
+            click.echo(f"{paragraph(finish)} The log: {self.log}", err=True)
+
+
+def manner(words: dict[str, Any], *, slots: bool = True) -> Manner:
+    """Take the options of `unattended_options` out of a command's words; raises UsageError for wrong ones.
+
+    Without `slots` every run is a new one, at which nobody else can be.
+    """
+    from runner.core.errors import UsageError
+    from runner.locking import Policy
+    from runner.telling import check
+
+    if_locked, wait = words.pop("if_locked"), seconds_of(words.pop("wait"), "--wait")
+    if if_locked is not None and not slots:
+        raise UsageError("--if-locked goes with --slot-of: without it each run has a directory of its own.")
+    if wait is not None and if_locked != "wait":
+        raise UsageError("--wait says how long --if-locked wait may take; give both.")
+    command, url = words.pop("notify_command"), words.pop("notify_url")
+    check(command, url)
+    policy = Policy(if_locked or "fail", 3600.0 if wait is None else wait)
+    return Manner(policy, words.pop("env_file"), words.pop("log"), command, url)
+
+
+def seconds_of(said: str | None, option: str) -> float | None:
+    """A duration as a user writes it; raises UsageError."""
+    from runner.core.errors import UsageError
+    from runner.storage.jobs import seconds
+
+    try:
+        return None if said is None else float(seconds(said))
+    except ValueError as error:
+        raise UsageError(f"{option} {said}: {error}.") from None
+
+
+def note(line: str) -> None:
+    """A line beside the results."""
+    from runner.report.safe import safe
+
+    click.echo(f"note: {safe(line, 500)}", err=True)
+
+
+def _found(_ctx: click.Context, _param: click.Parameter, name: Path) -> Path:
+    from runner.storage.runs import find
+
+    return find(name)
+
+
+RUN = click.argument("directory", metavar="RUN", type=click.Path(path_type=Path), callback=_found)
+"""A run, by its directory or by its id."""

@@ -1,0 +1,139 @@
+"""A run as the batch APIs show a batch: their words for its state, and an object that OpenAI's SDK reads.
+
+Facts: OpenAI, "Batch" object of the API reference. `paused` is ours: those APIs cannot pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from runner.storage import marks
+from runner.storage.marks import Mark, Wish
+from runner.storage.rundir import RunDirectory
+
+ENDED = (0, 3)
+"""Exit codes of runs in which every task has its outcome."""
+GOING = ("validating", "in_progress", "finalizing", "cancelling")
+"""States in which a process works in the run."""
+CAPS = 4
+"""The exit code of a run that a cap has stopped."""
+LOST = "The process that worked in the run is gone."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a run's state follows from."""
+
+    locked: bool
+    """Whether a process works in it."""
+    sent: int
+    """Requests."""
+    ended: int
+    total: int | None
+    """Tasks; None until the input has been looked over."""
+    wish: Wish | None
+    summary: Mapping[str, Any] | None
+    """What the last session left when it ended; None if it left nothing."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every task has its outcome."""
+        return self.total is not None and self.ended >= self.total
+
+    @property
+    def expired(self) -> bool:
+        """Whether its deadline has stopped it."""
+        said = self.summary
+        return said is not None and said["exit_code"] == CAPS and str(said["reason"]).startswith("--deadline")
+
+
+def word_of(facts: Facts) -> str:
+    """The state of a run, in one word of the batch APIs."""
+    mark = None if facts.wish is None else facts.wish.mark
+    if facts.locked:
+        if mark is Mark.CANCELLED:
+            return "cancelling"
+        if facts.done:
+            return "finalizing"
+        return "in_progress" if facts.sent or facts.ended else "validating"
+    if facts.done:
+        return "completed"
+    if mark is not None:
+        return str(mark)
+    return "expired" if facts.expired else "failed"
+
+
+def last_summary(directory: RunDirectory) -> dict[str, Any] | None:
+    """The summary of the run's last session; None if that has not ended, or was killed."""
+    summary, journal = directory.summary_path, directory.journal_path
+    if not summary.exists() or (journal.exists() and journal.stat().st_mtime_ns > summary.stat().st_mtime_ns):
+        return None
+    return directory.read_json(summary)
+
+
+def facts_of(directory: RunDirectory, sent: int, ended: int, total: int | None) -> Facts:
+    """The facts of a run, its sums being known."""
+    locked = directory.is_locked
+    return Facts(
+        locked=locked,
+        sent=sent,
+        ended=ended,
+        total=total,
+        wish=marks.read(directory),
+        summary=None if locked else last_summary(directory),
+    )
+
+
+def batch(
+    directory: RunDirectory, manifest: Mapping[str, Any], facts: Facts, counts: Mapping[str, int]
+) -> dict[str, Any]:
+    """The fields of OpenAI's object that a run has. `counts` are its tasks by status."""
+    word = word_of(facts)
+    created = created_at(manifest)
+    deadline = manifest["job"]["caps"]["deadline"]
+    left = _moment(directory.summary_path)
+    wished = None if facts.wish is None else int(facts.wish.at)
+    results = word not in GOING and directory.results_path.is_file()
+    return {
+        "id": manifest["run"],
+        "object": "batch",
+        "endpoint": "/v1/chat/completions",
+        "input_file_id": manifest["input"]["path"],
+        "completion_window": f"{deadline:g}s" if deadline else "unbounded",
+        "status": word,
+        "created_at": created,
+        "expires_at": created + int(deadline) if deadline else None,
+        "completed_at": left if word == "completed" else None,
+        "failed_at": left if word == "failed" else None,
+        "expired_at": left if word == "expired" else None,
+        "cancelling_at": wished if word in ("cancelling", "cancelled") else None,
+        "cancelled_at": (left or wished) if word == "cancelled" else None,
+        "request_counts": {
+            "total": facts.ended if facts.total is None else facts.total,
+            "completed": counts["succeeded"],
+            "failed": counts["errored"],
+        },
+        "output_file_id": str(directory.results_path) if results and counts["succeeded"] else None,
+        "error_file_id": str(directory.errors_path) if results and counts["errored"] else None,
+        "errors": _errors(facts) if word == "failed" else None,
+    }
+
+
+def created_at(manifest: Mapping[str, Any]) -> int:
+    """When a run was begun, in seconds since the epoch."""
+    return int(datetime.strptime(manifest["created"], "%Y-%m-%dT%H:%M:%S%z").timestamp())
+
+
+def _errors(facts: Facts) -> dict[str, Any]:
+    """Why a run stands still, as the batch APIs say it."""
+    said = facts.summary
+    code, message = ("killed", LOST) if said is None else (f"exit_{said['exit_code']}", said["reason"] or LOST)
+    return {"object": "list", "data": [{"code": code, "message": message, "line": None, "param": None}]}
+
+
+def _moment(path: Path) -> int | None:
+    return int(path.stat().st_mtime) if path.exists() else None
