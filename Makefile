@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint fuzz bench bench-peers bench-overhead bench-virtual bench-million lock clean
+.PHONY: demo test lint promises fuzz bench bench-peers bench-overhead bench-virtual bench-million bench-scoring lock clean
 
 demo: .venv/installed
 	$(BIN)/runner run jobs/sections --gateway local
@@ -28,6 +28,10 @@ bench: .venv/installed-bench
 bench-peers: .venv/installed-bench .venv-peers/installed
 	$(BIN)/python benchmarks/bench.py --only '$(or $(ONLY),label,output-bound)' --peers .venv-peers/bin/python --window-seconds 60 $(ARGS)
 
+# The page of what may be relied on, made by the tests that show it.
+promises: .venv/installed-dev
+	PYTHONPATH=tools $(BIN)/python -m pytest -q -p promises -m promise --promises docs/promises.md
+
 bench-overhead: .venv/installed-dev
 	$(BIN)/python benchmarks/overhead.py
 
@@ -39,6 +43,9 @@ bench-virtual: .venv/installed-bench
 SECONDS ?= 30
 fuzz: .venv/installed-fuzz
 	for harness in fuzz/fuzz_*.py; do echo "$$harness"; $(BIN)/python $$harness -max_total_time=$(SECONDS) || exit 1; done
+
+bench-scoring: .venv/installed-dev
+	$(BIN)/python benchmarks/scoring.py
 
 bench-million: .venv/installed-dev
 	$(BIN)/python benchmarks/million.py

@@ -1,6 +1,6 @@
 """Runs that go on without a terminal: processes of their own, found by their lock, stopped by a mark and a signal.
 
-Why it is so: docs/decisions/0014-background-runs.md.
+Why it is so: docs/decisions/0015-background-runs.md.
 """
 
 from __future__ import annotations

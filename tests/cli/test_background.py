@@ -229,13 +229,14 @@ def test_standard_input_is_kept_for_the_background(command, gateway, rows, tmp_p
     assert status(command, run)["request_counts"] == {"total": 3, "completed": 3, "failed": 0}
 
 
-def test_a_run_in_the_background_tells_of_its_end(command, gateway, submit, rows, tmp_path) -> None:
+def test_a_run_in_the_background_tells_of_its_end(command, gateway, submit, rows, tmp_path, wait_for) -> None:
     """Whoever submits it need not stay to hear of it."""
     script = tmp_path / "tell.sh"
-    script.write_text(f"#!/bin/sh\ncat > {tmp_path}/told.json\n")
+    script.write_text(f"#!/bin/sh\ncat > {tmp_path}/told && mv {tmp_path}/told {tmp_path}/told.json\n")
     script.chmod(0o700)
     run = submit(rows(3), "--notify-command", str(script), env=gateway.env)
     assert command("wait", run.name).code == 0
+    wait_for((tmp_path / "told.json").exists)  # a run has ended before its end is told
     told = json.loads((tmp_path / "told.json").read_text())
     assert (told["run"], told["tasks"]["succeeded"]) == (run.name, 3)
 
