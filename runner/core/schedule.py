@@ -548,6 +548,11 @@ class Scheduler:
         """Models whose quota is used up, with what the gateway said."""
         return self._pending
 
+    @property
+    def left(self) -> bool:
+        """Whether there are tasks that wait, for whatever it may be."""
+        return bool(self._later) or any(queue.length for queue in self._queues.values())
+
     def waiting_for(self, now: float) -> dict[str, tuple[Cause, ...]]:
         """What keeps each model that has work from being sent; "" stands for the run where there is none to send."""
         holds: dict[str, tuple[Cause, ...]] = {}
