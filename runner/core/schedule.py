@@ -436,9 +436,10 @@ class Scheduler:
         if failure.kind is Kind.RATE_LIMITED:
             known = self._ledger.refused(ask.lease, failure, now)
             self._blocked.clear()
+            self._failing_since, self.last_answer = None, now
             if known is Refused.EXPECTED:
                 self._settle(ask, spent, usage, now)
-                self._failing_since, self.last_answer = None, now
+                self.gates.returned(ask.model, ask)
                 return self._finished_or(Action.REQUEUE, self._enqueue(ask.task), None)
         self._settle(ask, spent, usage, now)
         closed = self.gates.failed(ask.model, ask, failure, ask.at, now, paced=known is Refused.SURPRISING)
