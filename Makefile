@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint promises fuzz bench bench-peers bench-overhead bench-virtual bench-million bench-scoring lock clean
+.PHONY: demo test lint promises soak mutants kills fuzz bench bench-peers bench-overhead bench-virtual bench-million bench-scoring lock clean
 
 demo: .venv/installed
 	$(BIN)/runner run jobs/sections --gateway local
@@ -17,6 +17,16 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The simulation of whole runs under faults, over more seeds than the suite has; docs/simulation.md.
+SEEDS ?= 10000
+FIRST ?= 0
+soak: .venv/installed-dev
+	$(BIN)/python tests/simulation/soak.py --first $(FIRST) --seeds $(SEEDS)
+
+# Some thirty mistakes, each made in a copy of the tree: a test must notice it. Takes some minutes.
+mutants: .venv/installed-dev
+	$(BIN)/python tools/mutants.py $(ONLY)
 
 # The time taken beside the least possible: everything takes hours, so name what you want to see, as in
 #     make bench ONLY=label ARGS='--windows sliding,bucket --seeds 3'

@@ -158,7 +158,7 @@ async def run(
         return Ending(EXIT_CODES.get(stopped.kind, 5), stopped.message)
     if stopped is not None:
         return Ending(4, stopped)
-    if scheduler.pending_models:
+    if scheduler.pending_models and scheduler.left:
         model, failure = next(iter(scheduler.pending_models.items()))
         return Ending(9, f"{model}: {failure.message}")
     return Ending(0)

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
+from runner.core.catalog import Model
 from runner.core.estimate import Size
+from runner.core.job import Job
 from runner.core.prompt import RowError
 from runner.core.schedule import Finished, Task
-from runner.core.values import Request
-from runner.execution import tasks_of
+from runner.core.survey import Survey
+from runner.core.values import Kind, Request
+from runner.execution import make_scheduler, run, tasks_of
+from runner.ledgers.memory import MemoryLedger
 from runner.storage.rows import BadRow, Row
+from runner.testing import ScriptedGateway, failure, reply, task
+from runner.testing import run as in_a_jumping_loop
 
 ROWS = [
     Row(0, "line 1", {}, "a"),
@@ -74,3 +82,29 @@ def test_rows_that_have_ended_are_not_even_rendered() -> None:
 def test_a_row_that_was_recorded_as_bad_stops_nothing() -> None:
     """It has its outcome."""
     assert [said(one) for one in given(Maker(), {(1, 0), (2, 0)}, stops=lambda _reason: True)] == ["row 0.0", "row 3.0"]
+
+
+@pytest.mark.parametrize(("pool", "code"), [(("a", "b"), 0), (("a",), 9)])
+def test_a_model_without_quota_matters_only_if_it_leaves_something_undone(pool: tuple[str, ...], code: int) -> None:
+    """Where the rest of its pool has answered everything, the run has done what it was to do."""
+    spent = failure(Kind.QUOTA_EXHAUSTED, scope="model")
+    gateway = ScriptedGateway(lambda ask, _number: spent if ask.model == "a" else reply())
+
+    async def drive() -> int:
+        models = {name: Model(id=name, provider="Somebody") for name in "ab"}
+        budgets: dict[str, Any] = dict.fromkeys(models, ())
+        scheduler, charges, _ = make_scheduler(
+            Job(input="rows.jsonl"),
+            models,
+            budgets,
+            MemoryLedger(budgets),
+            Survey(),
+            window=60.0,
+            now=0.0,
+            most_in_flight=10,
+        )
+        tasks = iter([task(row, *pool) for row in range(3)])
+        ending = await run(scheduler, charges, tasks, gateway, lambda _event: None, flush=lambda: None, patience=60.0)
+        return ending.exit_code
+
+    assert in_a_jumping_loop(drive()) == code

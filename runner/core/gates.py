@@ -90,6 +90,13 @@ class Gates:
             if gate.probe is flight or not gate.narrow:
                 gate.narrow, gate.probe, gate.refusals, gate.reason = False, None, 0, None
 
+    def returned(self, model: str, flight: object) -> None:
+        """A request is no longer under way, whatever it says of the scope: where only one may be, another may go."""
+        for scope in (ALL, model):
+            gate = self._gates.get(scope)
+            if gate is not None and gate.probe is flight:
+                gate.probe = None
+
     def failed(
         self, model: str, flight: object, failure: Failure, sent_at: float, now: float, *, paced: bool = False
     ) -> str | None:
@@ -100,10 +107,7 @@ class Gates:
         if failure.kind is not Kind.RATE_LIMITED and failure.kind not in OUTAGES:
             self.answered(model, flight)
             return None
-        for scope in (ALL, model):
-            gate = self._gates.get(scope)
-            if gate is not None and gate.probe is flight:
-                gate.probe = None
+        self.returned(model, flight)
         if failure.kind is Kind.RATE_LIMITED:
             scope = ALL if failure.scope == "all" else model
             closed = self._close(scope, failure, sent_at, now, self._window * FIRST_PAUSE, self._window)

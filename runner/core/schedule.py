@@ -448,9 +448,10 @@ class Scheduler:
         if failure.kind is Kind.RATE_LIMITED:
             known = self._ledger.refused(ask.lease, failure, now)
             self._blocked.clear()
+            self._failing_since, self.last_answer = None, now
             if known is Refused.EXPECTED:
                 self._settle(ask, spent, usage, now)
-                self._failing_since, self.last_answer = None, now
+                self.gates.returned(ask.model, ask)
                 return self._finished_or(Action.REQUEUE, self._enqueue(ask.task), None)
         self._settle(ask, spent, usage, now)
         closed = self.gates.failed(ask.model, ask, failure, ask.at, now, paced=known is Refused.SURPRISING)
@@ -559,6 +560,11 @@ class Scheduler:
     def pending_models(self) -> Mapping[str, Failure]:
         """Models whose quota is used up, with what the gateway said."""
         return self._pending
+
+    @property
+    def left(self) -> bool:
+        """Whether there are tasks that wait, for whatever it may be."""
+        return bool(self._later) or any(queue.length for queue in self._queues.values())
 
     def waiting_for(self, now: float) -> dict[str, tuple[Cause, ...]]:
         """What keeps each model that has work from being sent; "" stands for the run where there is none to send."""

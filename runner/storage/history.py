@@ -30,13 +30,15 @@ class _Recent:
 
     def __init__(self, window: float) -> None:
         self._window = window
-        self._spent: OrderedDict[tuple[int, int, int], Spent] = OrderedDict()  # a dict forgets its first keys slowly
+        self._session = 0  # in each of them the sendings of a task are counted from 1
+        self._spent: OrderedDict[tuple[int, ...], Spent] = OrderedDict()  # a dict forgets its first keys slowly
 
     def add(self, frame: Mapping[str, Any]) -> None:
         kind = frame["t"]
+        self._session += kind == "session"
         if kind not in ("sent", "landed"):
             return
-        key = (frame["row"], frame["slot"], frame["n"])
+        key = (self._session, frame["row"], frame["slot"], frame["n"])
         if kind == "sent":
             self._spent[key] = Spent(frame["at"], frame["model"], Charge(1, frame["est"], frame["cap"]))
             while self._spent and next(iter(self._spent.values())).at < frame["at"] - self._window:

@@ -132,8 +132,9 @@ class Journal:
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._failure: str | None = None
-        self.durable = self._end
-        """Where the last frame ends that would survive a loss of power."""
+        self.durable = 0
+        """Where the last frame ends that would survive a loss of power. What is there already may yet have to be made
+        durable: whoever wrote it may have been killed before."""
 
     def append(self, payload: Mapping[str, Any]) -> int:
         """Add a frame to what the next `write` hands over; the offset at which it will stand."""

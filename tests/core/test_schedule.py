@@ -13,6 +13,7 @@ from runner.core.caps import Caps, Spending
 from runner.core.catalog import Model, Price
 from runner.core.errors import BrokenInvariant
 from runner.core.limits import ALL, Budget, Limit
+from runner.core.ports import Lease, Refused
 from runner.core.retry import BASE_DELAY, Action
 from runner.core.schedule import Ask, Done, Finished, Landing, Scheduler, Task, Wait
 from runner.core.values import Charge, Failure, Kind, Reply, Status
@@ -697,6 +698,30 @@ def test_the_time_of_failing_counts_from_the_first_failure_and_ends_with_an_answ
     assert bench.scheduler.failing_since == 1.0
     bench.at(4.0).land(asks[2])
     assert (bench.scheduler.failing_since, bench.scheduler.last_answer) == (None, 4.0)
+
+
+def test_a_refusal_is_a_sign_of_life() -> None:
+    """A gateway that says 429 to the only request under way is not down, however long nothing else was sent."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"))
+    bench.land(bench.ask(), failure(Kind.UNREACHABLE))
+    bench.at(100.0).land(bench.ask(), refusal(retry_after=1.0))
+    assert (bench.scheduler.failing_since, bench.scheduler.last_answer) == (None, 100.0)
+
+
+def test_a_refusal_that_was_to_be_expected_makes_way_for_another_request() -> None:
+    """Where only one may be under way, one that was sent to find out about a limit must not stay the one for ever."""
+
+    class Expecting(MemoryLedger):
+        def refused(self, lease: Lease, failure: Failure, now: float) -> Refused:
+            return Refused.EXPECTED if now > 10.0 else Refused.UNKNOWN
+
+    bench = Bench({"a": ()}, ledger=Expecting({"a": ()}))
+    bench.offer(task(0, "a"), task(1, "a"))
+    for ask in bench.asks():
+        bench.land(ask, refusal(retry_after=5.0))
+    bench.at(20.0).land(bench.ask(), refusal())
+    assert isinstance(bench.at(21.0).next(), Ask)
 
 
 # What the user allows in all.

@@ -135,6 +135,14 @@ def test_spending_is_remembered_for_a_window(path: Path) -> None:
     assert [(spent.at, spent.charge.input) for spent in read_history(path, 1, 60.0).recent] == [(50.0, 12), (70.0, 10)]
 
 
+def test_spending_of_two_sessions_on_one_task_is_remembered_twice(path: Path) -> None:
+    """G3: what a kill cut off may have been counted all the same, and its task is sent again as its first sending."""
+    session = {"t": "session", "version": VERSION, "at": 1.0}
+    write(path, [session, sent(0) | {"at": 1.0}, session, sent(0) | {"at": 2.0}, failed(0), session])
+    recent = read_history(path, 1, 60.0).recent
+    assert [(spent.at, spent.charge.input) for spent in recent] == [(1.0, 12), (2.0, 0)]
+
+
 def test_a_run_without_a_journal_has_no_history(path: Path) -> None:
     """R1: a run that was killed before its first frame begins anew."""
     history = read_history(path, 1)

@@ -106,6 +106,16 @@ def test_what_is_written_is_in_the_file_before_the_journal_is_closed(path: Path)
     book.close()
 
 
+def test_what_another_session_wrote_is_not_taken_to_be_durable(path: Path) -> None:
+    """G2: it may have been killed between writing and syncing; the first sync covers that too."""
+    written(path, PAYLOADS)
+    book = Journal(DiskFile(path))
+    assert book.durable == 0
+    book.sync()
+    assert book.durable == path.stat().st_size
+    book.close()
+
+
 def test_what_was_written_survives_a_kill(path: Path) -> None:
     """G2: after `write`, no kill takes a frame away."""
     script = (

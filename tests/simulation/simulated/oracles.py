@@ -1,0 +1,390 @@
+"""What must hold at every moment of a run, checked by whoever watches its events and its gateway.
+
+The letters are those of `docs/simulation.md`. A broken one is a `Violation`, and ends the simulation at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+from runner.app import guard
+from runner.core.events import Event, What
+from runner.core.limits import ALL, Limit
+from runner.core.retry import OUTAGES, Action
+from runner.core.schedule import Ask, Finished, Scheduler, Task, Wait
+from runner.core.values import Charge, Failure, Kind, Reply, Status
+from runner.ledgers.memory import MemoryLedger
+from simulated.gateway import Key, SimGateway
+from simulated.scenario import Scenario
+
+WIDTH = 1.25
+"""Tasks stand in lines of about one size, and only the first is looked at: one so much smaller may be overlooked."""
+LATER = 0.2
+"""Of a window: by as much spending may be dated later than its sending."""
+SLACK = 0.01
+OUTAGE_AFTER = 8
+MOST_REFUSALS = 20
+FIRST_PAUSE = 1 / 15
+"""Of a window: after a 429 that names no time, nothing goes for at least this."""
+LONGEST_DELAY = 60.0
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+def check(holds: object, which: str, message: str) -> None:
+    """Raise Violation unless it holds."""
+    if not holds:
+        raise Violation(f"{which}: {message}")
+
+
+@dataclass(slots=True)
+class Held:
+    """What one request holds of the budgets, by a book of our own that is never below the ledger's."""
+
+    at: float
+    model: str
+    full: Charge
+    """What was reserved."""
+    charge: Charge
+    settled: bool = False
+
+
+@dataclass(slots=True)
+class Scope:
+    """What the gateway has said of one scope in this session."""
+
+    closed_at: float = -math.inf
+    until: float = -math.inf
+    narrow: bool = False
+    """Closed by a 429, and not answered since."""
+    outages: int = 0
+    """Outage failures in a row."""
+
+
+@dataclass
+class Book:
+    """What befell one task in this session."""
+
+    task: Task
+    sends: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    waits_until: float = -math.inf
+    passed_at: float = math.inf
+    ended: bool = False
+
+
+class Oracles:
+    """Watches one session; `held` and `ends` go from session to session."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        gateway: SimGateway,
+        seen: Counter[str],
+        held: list[Held],
+        before: set[Key],
+    ) -> None:
+        """`before` are the tasks that ended in earlier sessions, by what the disk has kept."""
+        self.scenario = scenario
+        self.gateway = gateway
+        self.seen = seen
+        self.held = held
+        self.before = before
+        self.scheduler: Scheduler
+        self.ledger: MemoryLedger
+        self.scopes: dict[str, Scope] = {name: Scope() for name in (ALL, *scenario.models)}
+        self.books: dict[Key, Book] = {}
+        self.flights: dict[Ask, Held] = {}
+        self.lost: set[str] = set()
+        self.pending: set[str] = set()
+        self.stopping: set[str] = set()
+        """Kinds of failures for which the run must stop."""
+        self.interrupted = False
+        self.failing_since: float | None = None
+        self.answered = False
+        self.trace: list[tuple[object, ...]] = []
+
+    # What is told.
+
+    def offered(self, task: Task) -> None:
+        """A task was read."""
+        check((task.row, task.slot) not in self.before, "I2", f"{task} has its outcome, and is offered again")
+        self.books[task.row, task.slot] = Book(task)
+
+    def __call__(self, event: Event) -> None:
+        """Take in an event, after the recorder."""
+        if event.what is What.SENT and event.ask is not None:
+            self._sent(event.ask, event.at)
+        elif event.what is What.LANDED and event.ask is not None and event.result is not None:
+            self._landed(event)
+        elif event.what is What.FINISHED and event.finished is not None:
+            self._finished(event.finished)
+
+    def _sent(self, ask: Ask, now: float) -> None:
+        task, book = ask.task, self._book(ask.task)
+        check(not book.ended, "I2", f"{task} is sent after its end")
+        check(ask.model in task.models, "I2", f"{task} is sent to {ask.model}")
+        check(now >= book.waits_until - SLACK, "I4", f"{task} is sent {book.waits_until - now:.3f} s before its retry")
+        check(self.scheduler.stopped is None, "I5", f"{task} is sent after the stop")
+        check(ask.model not in self.lost | self.pending, "I5", f"{task} is sent to {ask.model}, which cannot be used")
+        self._check_gates(ask, now)
+        self._check_order(ask, now)
+        book.sends += 1
+        check(ask.number == book.sends, "I4", f"{task}: sending {book.sends} has the number {ask.number}")
+        self.flights[ask] = held = Held(now, ask.model, ask.lease.charge, ask.lease.charge)
+        self.held.append(held)
+        self.trace.append((round(now, 6), "sent", task.row, task.slot, ask.model, ask.lease.charge))
+
+    def _check_gates(self, ask: Ask, now: float) -> None:
+        """I5: nothing goes to a closed scope, and then one at a time until it is answered. Probes of limits may."""
+        if self.scenario.learns:
+            return
+        for name in (ALL, ask.model):
+            scope = self.scopes[name]
+            check(now >= scope.until - SLACK, "I5", f"{name} is closed until {scope.until:.3f}; sent at {now:.3f}")
+            if scope.narrow:
+                under_way = [
+                    flight for flight in self.flights if flight.at > scope.closed_at and name in (ALL, flight.model)
+                ]
+                check(not under_way, "I5", f"{name} is half open, and two are under way at {now:.3f}")
+
+    def _check_order(self, ask: Ask, now: float) -> None:
+        """I7: of tasks that differ in nothing the first is sent first; and a task that is passed is passed for long."""
+        mine = self._book(ask.task)
+        for book in self.books.values():
+            task = book.task
+            if book is mine or book.ended or task.models != ask.task.models or book.waits_until > now:
+                continue
+            if task.sequence < ask.task.sequence and not self._flies(task):
+                alike = task.size == ask.task.size and task.caps == ask.task.caps and not task.free
+                check(not (alike and book.sends == mine.sends == 0), "I7", f"{ask.task} passes {task}")
+                book.passed_at = min(book.passed_at, now)
+        # Of the last tasks the largest go first, by intent: where there are such, a long wait is no fault.
+        if mine.passed_at < math.inf and self.scenario.is_gentle and not self.scenario.small["LAST"]:
+            waited = now - mine.passed_at
+            self.seen["passed and sent"] += 1
+            check(waited <= self._patience_of(ask), "I7", f"{ask.task} was passed for {waited:.1f} s")
+        mine.passed_at = math.inf
+
+    def _patience_of(self, ask: Ask) -> float:
+        """How long others may pass a task: half a window, then as long as the older ones need."""
+        share = 0.0
+        for book in self.books.values():
+            if book.task.sequence < ask.task.sequence:
+                model = book.task.models[0]
+                charge = self._generously(book.task, model)
+                share += max(limit.of(charge) / limit.amount for limit in self.gateway.budgets[model])
+        return (1.0 + share) * (self.scenario.window + self.scenario.slow) + 0.5 * self.scenario.window
+
+    def _flies(self, task: Task) -> bool:
+        return any(flight.task is task for flight in self.flights)
+
+    def _landed(self, event: Event) -> None:
+        ask, result, landing, now = event.ask, event.result, event.landing, event.at
+        assert ask is not None
+        assert landing is not None
+        held = self.flights.pop(ask, None)
+        check(held is not None, "I9", f"{ask.task} landed without being under way")
+        check(ask.lease.settled, "I9", f"{ask.lease} is not settled after landing")
+        assert held is not None
+        held.settled = True
+        book = self._book(ask.task)
+        if isinstance(result, Reply):
+            if result.usage.reported:
+                held.charge = Charge(1, result.usage.input, result.usage.output)
+        else:
+            assert isinstance(result, Failure)
+            self._failed(ask, result, landing.closed, now)
+            if not result.ambiguous:
+                held.charge = Charge(1, 0, 0)
+            if result.kind is not Kind.RATE_LIMITED:
+                book.failures[result.kind] += 1
+            else:
+                book.failures["429"] += 1
+        if isinstance(result, Reply) or (result.kind is not Kind.RATE_LIMITED and result.kind not in OUTAGES):
+            self._answers(ask)
+            self.answered = self.answered or isinstance(result, Reply)
+        if landing.retry_at is not None:
+            wait = landing.retry_at - now
+            named = result.retry_after if isinstance(result, Failure) else None
+            check(wait <= max(LONGEST_DELAY, named or 0.0), "I4", f"{ask.task} is to wait {wait:.0f} s for its retry")
+            book.waits_until = landing.retry_at
+        if landing.action is Action.MOVE:
+            self.lost.add(ask.model)
+        elif landing.action is Action.PEND:
+            self.pending.add(ask.model)
+        self._mind_patience(result, ask, now)
+        said = result.text if isinstance(result, Reply) else result.kind
+        self.trace.append((round(now, 6), "landed", ask.task.row, ask.task.slot, ask.model, said))
+
+    def _failed(self, ask: Ask, result: Failure, closed: str | None, now: float) -> None:
+        name = ALL if result.scope == "all" else ask.model
+        scope = self.scopes[name]
+        if result.kind is Kind.UNAUTHORIZED or (result.kind is Kind.QUOTA_EXHAUSTED and result.scope == "all"):
+            self.stopping.add(result.kind)
+        if closed is not None:
+            shut = self.scopes[closed]
+            self.seen["half-open probe refused"] += shut.narrow and ask.at > shut.closed_at
+            shut.closed_at, shut.narrow = now, True
+        if result.kind is Kind.RATE_LIMITED:
+            if not self.scenario.learns and ask.at > scope.closed_at and closed != name:
+                check(False, "I5", f"a 429 at {now:.3f} does not close {name}")
+            pause = result.retry_after or (FIRST_PAUSE * self.scenario.window if closed == name else 0.0)
+            scope.until = max(scope.until, now + pause)
+            self.seen["429 without a time"] += result.retry_after is None
+        elif result.kind in OUTAGES:
+            counts = ALL if result.kind is Kind.UNREACHABLE else ask.model
+            self.scopes[counts].outages += 1
+
+    def _answers(self, ask: Ask) -> None:
+        for name in (ALL, ask.model):
+            scope = self.scopes[name]
+            scope.outages = 0
+            if ask.at > scope.closed_at:
+                scope.narrow = False
+
+    def _mind_patience(self, result: Reply | Failure | None, ask: Ask, now: float) -> None:
+        """I4: a gateway that does not answer is given up in time."""
+        if isinstance(result, Failure) and result.kind in OUTAGES:
+            self.failing_since = ask.at if self.failing_since is None else self.failing_since
+        else:
+            self.failing_since = None
+        if self.failing_since is not None:
+            patience = self.scenario.job.patience if self.answered else min(30.0, self.scenario.job.patience)
+            late = now - self.failing_since - patience
+            longest = max(1.5 * self.scenario.window, self.scenario.slow, LONGEST_DELAY, self.scenario.window / 2)
+            check(late <= longest + 5.0, "I4", f"the gateway is down for {late:.0f} s more than patience allows")
+
+    def _finished(self, finished: Finished) -> None:
+        task = finished.task
+        key = (task.row, task.slot)
+        check(key not in self.before, "I2", f"{task} ends again")
+        book = self.books.get(key)
+        if book is None:  # it never was a task
+            self.before.add(key)
+            return
+        check(not book.ended, "I2", f"{task} ends twice")
+        book.ended = True
+        counted = book.failures.total() - book.failures["429"]
+        check(task.attempts <= counted, "I4", f"{task} has counted attempts, and failed {counted} times without 429s")
+        if finished.status is Status.ERRORED:
+            assert isinstance(finished.result, Failure)
+            self._check_reason(book, finished.model, finished.result)
+        self.trace.append(("ended", task.row, task.slot, finished.status))
+
+    def _check_reason(self, book: Book, model: str, result: Failure) -> None:
+        """I4: no task ends for what it is not to blame for, nor before its attempts are used up."""
+        task, kind, allowed = book.task, result.kind, self.scenario.job.attempts
+        if kind is Kind.RATE_LIMITED:
+            check(book.failures["429"] >= MOST_REFUSALS, "I4", f"{task} ends for {book.failures['429']} 429s")
+        elif kind is Kind.MODEL_UNAVAILABLE:
+            check(self.lost >= set(task.models), "I4", f"{task} ends, and not all of its models are gone")
+        elif kind in OUTAGES or kind is Kind.INVALID_RESPONSE:
+            counted = book.failures.total() - book.failures["429"]
+            least = min(allowed, 3) if kind is Kind.INVALID_RESPONSE else allowed
+            gone = self.lost >= set(task.models)
+            check(counted >= least or gone, "I4", f"{task} ends after {counted} failures, with {least} allowed")
+            check(task.attempts <= allowed, "I4", f"{task} has {task.attempts} attempts")
+            down = kind in OUTAGES and self.scopes[model].outages > OUTAGE_AFTER
+            check(not down, "I4", f"{task} ends for {kind} while {model} is down")
+        else:
+            expected = self.scenario.poison.get(task.row)
+            check(book.failures[kind] == 1, "I4", f"{task} was sent again after {kind}")
+            check(kind is expected, "I4", f"{task} ends for {kind}, and is to blame for {expected}")
+
+    def _book(self, task: Task) -> Book:
+        found = self.books.get((task.row, task.slot))
+        if found is None:
+            raise Violation(f"I2: {task} was never offered")
+        return found
+
+    # What is asked whenever the scheduler has nothing to send.
+
+    def at_rest(self, wait: Wait, now: float) -> None:
+        """I6, I9: what is waited for is there; and the ledger holds what is under way and was spent, no more."""
+        check(wait.until > now, "I6", f"the wait at {now} ends at {wait.until}")
+        check(set(self.flights) == set(self.scheduler._in_flight), "I9", "others are under way than were sent")
+        if self.scenario.learns:
+            return
+        most = self._most(now)
+        for limit, spent in self.ledger.spent(now).items():
+            least = self.gateway.book.level(limit, now)
+            check(spent <= most[limit], "I9", f"at {now:.3f} the ledger holds {spent} of {limit}, not {most[limit]}")
+            check(spent >= least, "I9", f"at {now:.3f} the ledger holds {spent} of {limit}, the gateway {least}")
+        self._check_conservation(most, now)
+
+    def _most(self, now: float) -> dict[Limit, int]:
+        most = dict.fromkeys(self.ledger.limits, 0)
+        kept: list[Held] = []
+        for held in self.held:
+            age, gone = now - held.at, True
+            for limit in most:
+                span = limit.window + guard(limit.window) + LATER * self.scenario.window
+                if not held.settled or age < span + SLACK:
+                    gone = False
+                    if limit.scope in (ALL, held.model):
+                        most[limit] += limit.of(held.charge)
+            if not gone:
+                kept.append(held)
+        self.held[:] = kept
+        return most
+
+    def _check_conservation(self, most: dict[Limit, int], now: float) -> None:
+        scheduler, scenario = self.scheduler, self.scenario
+        if scheduler.stopped is not None or scheduler.in_flight >= scheduler.congestion.allowed:
+            return
+        waiting = [
+            book.task
+            for book in self.books.values()
+            if not book.ended and book.waits_until <= now - SLACK and not self._flies(book.task)
+        ]
+        if any(now - task.passed_since >= scenario.window / 2 - SLACK for task in waiting):
+            return  # room may be kept for a large one
+        for task in waiting:
+            for model in () if task.free else task.models:  # lines do not tell free tasks with other ceilings apart
+                if model in self.lost | self.pending or scheduler.gates.wait(model, now) > now:
+                    continue
+                charge = self._generously(task, model)
+                room = all(
+                    most[limit] + limit.of(charge) <= limit.amount for limit in most if limit.scope in (ALL, model)
+                )
+                check(not room, "I6", f"at {now:.3f} there is room for {task} at {model}, and it waits")
+
+    def _generously(self, task: Task, model: str) -> Charge:
+        tokens = task.size.text * self.scenario.models[model].family.multiplier * max(1.0, self.scenario.truth[model])
+        return Charge(1, math.ceil(tokens * 1.1 * WIDTH) + 2, math.ceil(task.caps[model] * WIDTH))
+
+    # At the end of a session.
+
+    def over(self, exit_code: int) -> None:
+        """I9, I13: nothing is held, and the run says how it ended."""
+        self._check_ending(exit_code)
+        if self.flights:
+            return  # it was cut off
+        spending = self.scheduler._spending
+        check(spending._held_tokens == 0, "I9", f"{spending._held_tokens} tokens are held at the end")
+        check(abs(spending._held_cost) < 1e-6, "I9", "dollars are held at the end")
+        check(self.scheduler.in_flight == 0, "I9", "requests are under way at the end")
+        check(sum(self.scheduler._in_flight_of.values()) == 0, "I9", "models count requests at the end")
+
+    def _check_ending(self, exit_code: int) -> None:
+        """The exit code follows from what was said."""
+        still_open = [book.task for book in self.books.values() if not book.ended]
+        expected: set[int] = set()
+        if Kind.UNAUTHORIZED in self.stopping:
+            expected.add(5)
+        if Kind.QUOTA_EXHAUSTED in self.stopping or (self.pending and still_open):
+            expected.add(9)
+        if self.interrupted:
+            expected.add(4)
+        if self.failing_since is not None:
+            expected.add(9)
+        if not still_open and not expected & {5}:
+            expected.add(0)
+        check(
+            exit_code in expected, "I13", f"it ends with {exit_code}, not one of {sorted(expected)}; open: {still_open}"
+        )
