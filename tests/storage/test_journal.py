@@ -128,6 +128,16 @@ def test_close_writes_and_syncs_what_is_left(path: Path, monkeypatch: pytest.Mon
     assert synced[-1] == path.stat().st_size > 0
 
 
+@pytest.mark.fault("P19")
+def test_the_name_of_a_new_journal_is_durable_before_its_frames(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose bytes are synced is lost all the same if its folder does not know it when the power fails."""
+    synced: list[int] = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd).st_ino), sync(fd)))
+    written(path, PAYLOADS)
+    assert synced == [path.parent.stat().st_ino, path.stat().st_ino]
+
+
 def test_a_journal_is_for_its_owner_alone(path: Path) -> None:
     """O8: whatever the umask, nobody else reads it."""
     before = os.umask(0)
@@ -342,8 +352,8 @@ def test_a_failed_sync_stops_the_journal(path: Path, monkeypatch: pytest.MonkeyP
         calls.append(fd)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "fsync", fails)
     book = Journal(DiskFile(path))
+    monkeypatch.setattr(os, "fsync", fails)
     book.append(PAYLOADS[0])
     book.write()
     with pytest.raises(StorageFailed, match="could not be made durable"):
@@ -359,8 +369,8 @@ def test_a_sync_that_fails_in_the_background_stops_the_next_write(path: Path, mo
         failed.set()
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "fsync", fails)
     book = Journal(DiskFile(path))
+    monkeypatch.setattr(os, "fsync", fails)
 
     def goes_on() -> None:
         with Committer(book):
