@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -17,6 +18,8 @@ from runner.core.errors import RunBusy, StorageFailed, UsageError
 
 LEAST_ROOM = 64 * 1024 * 1024
 """Bytes that have to be free on the disk when a run starts."""
+LEFT_BY_A_START = {"lock", ".manifest.json.new"}
+"""Files of a run that was killed before it had a manifest, and so before anything was sent."""
 
 
 class RunDirectory:
@@ -48,7 +51,7 @@ class RunDirectory:
         run = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            occupied = any(path.iterdir())
+            occupied = any(file.name not in LEFT_BY_A_START for file in path.iterdir())
         except OSError as error:
             raise StorageFailed(f"The run directory {path} cannot be made: {error.strerror}.") from None
         if run.manifest_path.exists():
@@ -75,15 +78,18 @@ class RunDirectory:
             fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StorageFailed(f"The lock of {self.path} cannot be opened: {error.strerror}.") from None
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
+        except BlockingIOError:
             holder = os.read(fd, 200).decode("utf-8", "replace").strip()
             os.close(fd)
             raise RunBusy(f"Another runner works in {self.path}: {holder or 'unknown process'}.") from None
-        os.ftruncate(fd, 0)
-        started = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
+        except OSError as error:  # a full disk, or a file system that knows no locks
+            os.close(fd)
+            raise StorageFailed(f"The lock of {self.path} cannot be taken: {error.strerror}.") from None
         self._lock = fd
 
     @property
@@ -138,6 +144,8 @@ def replace_file(path: Path, data: bytes) -> None:
         beside.replace(path)
         sync_directory(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise StorageFailed(f"{path} cannot be written: {error.strerror}.") from None
 
 
