@@ -148,8 +148,9 @@ def test_a_journal_is_for_its_owner_alone(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.fault("P13")
 def test_a_journal_that_cannot_be_opened_is_a_storage_failure(tmp_path: Path) -> None:
-    """P13: the path is named."""
+    """The path is named."""
     with pytest.raises(StorageFailed, match="cannot be opened"):
         DiskFile(tmp_path)
 
@@ -186,8 +187,9 @@ def test_any_payloads_survive_the_journal(path: Path, values: list[dict[str, Any
 # Torn tails.
 
 
+@pytest.mark.fault("P19")
 def test_a_tail_torn_at_any_byte_is_dropped_and_the_rest_is_read(path: Path) -> None:
-    """P19: a crash in the middle of a write costs the last frame only."""
+    """A crash in the middle of a write costs the last frame only."""
     *_, last = frames(path)
     whole = path.read_bytes()
     for size in range(last.offset, last.end):
@@ -195,13 +197,14 @@ def test_a_tail_torn_at_any_byte_is_dropped_and_the_rest_is_read(path: Path) -> 
         assert payloads(path) == PAYLOADS[:-1]
 
 
+@pytest.mark.fault("P19")
 @pytest.mark.parametrize(
     "tail",
     [b"\0" * 5000, b"\n\n\n", os.urandom(64).replace(b"\n", b""), b"00000002 ffffffff {}\n", b"\0\n\0\n"],
     ids=["zeros", "newlines", "garbage", "a wrong checksum", "zeros and newlines"],
 )
 def test_a_tail_that_is_no_frame_is_dropped(path: Path, tail: bytes) -> None:
-    """P19: a file may have grown without its data."""
+    """A file may have grown without its data."""
     written(path, PAYLOADS)
     with path.open("ab") as file:
         file.write(tail)
@@ -229,8 +232,9 @@ def test_a_whole_journal_is_not_cut(path: Path) -> None:
 # Damage with whole frames behind it.
 
 
+@pytest.mark.fault("P20")
 def test_any_flipped_byte_before_the_last_frame_is_noticed(path: Path) -> None:
-    """P20: bit rot is refused, or changes nothing: paid answers are never dropped silently."""
+    """Bit rot is refused, or changes nothing: paid answers are never dropped silently."""
     *_, last = frames(path)
     whole = path.read_bytes()
     lost = []
@@ -248,8 +252,9 @@ def test_any_flipped_byte_before_the_last_frame_is_noticed(path: Path) -> None:
     assert lost == []
 
 
+@pytest.mark.fault("P20")
 def test_damage_is_named_by_its_place(path: Path) -> None:
-    """P20: the message says where the damaged frame begins."""
+    """The message says where the damaged frame begins."""
     _, second, _ = frames(path)
     damaged = bytearray(path.read_bytes())
     damaged[second.offset + 30] ^= 1
@@ -301,8 +306,9 @@ def test_any_bytes_read_as_frames_or_fail_as_storage(path: Path, content: bytes)
 # Full disks.
 
 
+@pytest.mark.fault("P8")
 def test_a_full_disk_stops_the_journal_and_leaves_whole_frames(path: Path, disk_full_at: Any) -> None:
-    """P8: the kernel writes short first and fails then; what is half written is taken back."""
+    """The kernel writes short first and fails then; what is half written is taken back."""
     [_, second, _] = written(path, PAYLOADS)
     whole = path.read_bytes()
     path.unlink()
@@ -320,8 +326,9 @@ def test_a_full_disk_stops_the_journal_and_leaves_whole_frames(path: Path, disk_
     assert payloads(path) == PAYLOADS[:1]
 
 
+@pytest.mark.fault("P8")
 def test_a_failed_write_is_never_tried_again(path: Path, disk_full_at: Any) -> None:
-    """P8: room on the disk later does not make a broken session whole."""
+    """Room on the disk later does not make a broken session whole."""
     book = Journal(DiskFile(path))
     with disk_full_at(10):
         book.append(PAYLOADS[0])
@@ -335,8 +342,9 @@ def test_a_failed_write_is_never_tried_again(path: Path, disk_full_at: Any) -> N
     assert path.read_bytes() == b""
 
 
+@pytest.mark.fault("P9")
 def test_a_disk_that_is_full_at_the_end_fails_the_closing(path: Path, disk_full_at: Any) -> None:
-    """P9: what `close` could not write is an error, not silence."""
+    """What `close` could not write is an error, not silence."""
     book = Journal(DiskFile(path))
     book.append(PAYLOADS[0])
     with disk_full_at(10), pytest.raises(StorageFailed):
@@ -344,8 +352,9 @@ def test_a_disk_that_is_full_at_the_end_fails_the_closing(path: Path, disk_full_
     assert path.read_bytes() == b""
 
 
+@pytest.mark.fault("P11")
 def test_a_failed_sync_stops_the_journal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """P11: the first failure to make frames durable ends the session, and is not tried again."""
+    """The first failure to make frames durable ends the session, and is not tried again."""
     calls: list[int] = []
 
     def fails(fd: int) -> None:
@@ -361,8 +370,9 @@ def test_a_failed_sync_stops_the_journal(path: Path, monkeypatch: pytest.MonkeyP
     assert len(calls) == 1
 
 
+@pytest.mark.fault("P11")
 def test_a_sync_that_fails_in_the_background_stops_the_next_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """P11: no request goes out whose intent stands behind frames that the disk may have lost."""
+    """No request goes out whose intent stands behind frames that the disk may have lost."""
     failed = threading.Event()
 
     def fails(_fd: int) -> None:
@@ -406,8 +416,9 @@ def test_a_closed_journal_leaves_no_thread_behind(path: Path) -> None:
 # The chain.
 
 
+@pytest.mark.fault("P20")
 def test_a_missing_frame_is_noticed(path: Path) -> None:
-    """P20: a frame that is gone without a trace leaves the chain broken."""
+    """A frame that is gone without a trace leaves the chain broken."""
     _, second, third = frames(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: second.offset] + whole[third.offset :])
@@ -415,8 +426,9 @@ def test_a_missing_frame_is_noticed(path: Path) -> None:
         payloads(path)
 
 
+@pytest.mark.fault("P20")
 def test_frames_in_each_others_places_are_noticed(path: Path) -> None:
-    """P20: each frame is whole, and the order is not the one in which they were written."""
+    """Each frame is whole, and the order is not the one in which they were written."""
     first, second, third = frames(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: first.end] + whole[third.offset :] + whole[second.offset : second.end])
@@ -424,8 +436,9 @@ def test_frames_in_each_others_places_are_noticed(path: Path) -> None:
         payloads(path)
 
 
+@pytest.mark.fault("P21")
 def test_a_journal_without_a_chain_is_read_and_continued_with_one(path: Path) -> None:
-    """P21: frames of the first version stand as they were written."""
+    """Frames of the first version stand as they were written."""
     bodies = [orjson.dumps(payload) for payload in PAYLOADS]
     path.write_bytes(b"".join(b"%08x %08x %b\n" % (len(body), zlib.crc32(body), body) for body in bodies))
     old = path.read_bytes()
