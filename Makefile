@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench bench-peers bench-overhead bench-virtual bench-million lock clean
+.PHONY: demo test lint bench bench-peers bench-overhead bench-virtual bench-million kills lock clean
 
 demo: .venv/installed
 	$(BIN)/runner run jobs/sections --gateway local
@@ -36,6 +36,11 @@ bench-virtual: .venv/installed-bench
 
 bench-million: .venv/installed-dev
 	$(BIN)/python benchmarks/million.py
+
+# kill -9 at moments of chance, and resume, so many times: about a second and a half each.
+CYCLES ?= 200
+kills: .venv/installed-dev
+	$(BIN)/python tools/kill_and_resume.py --cycles $(CYCLES) $(ARGS)
 
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "runner needs Python 3.11 or later; set PYTHON=...")'
