@@ -60,6 +60,11 @@ bench-scoring: .venv/installed-dev
 bench-million: .venv/installed-dev
 	$(BIN)/python benchmarks/million.py
 
+# kill -9 at moments of chance, and resume, so many times: about a second and a half each.
+CYCLES ?= 200
+kills: .venv/installed-dev
+	$(BIN)/python tools/kill_and_resume.py --cycles $(CYCLES) $(ARGS)
+
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "runner needs Python 3.11 or later; set PYTHON=...")'
 	$(PYTHON) -m venv .venv

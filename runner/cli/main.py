@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import io
 import os
@@ -13,7 +14,11 @@ from typing import Any
 
 import click
 
+from runner.cli.streams import spoken
 from runner.core.errors import RunnerError
+
+READER_LEFT = (errno.EPIPE, errno.EIO)
+"""How it shows that nobody reads any more: at a pipe, and at a terminal."""
 
 COMMANDS = {
     "run": ("runner.cli.running", "Ask models about every row of a file, within the budgets."),
@@ -107,6 +112,17 @@ def _leave_no_core() -> None:
 def main() -> None:
     """Run the command line, and end with the exit code that docs/exit-codes.md lists."""
     _leave_no_core()
+    with spoken() as output:
+        code = _called()
+        sys.stdout.flush()
+        if output is not None and output.failed is not None and output.failed.errno not in READER_LEFT:
+            click.echo(f"runner: Standard output cannot be written: {output.failed.strerror}.", err=True)
+            code = code or 8
+    sys.exit(code)
+
+
+def _called() -> int:
+    """The exit code of what the command line asks for; whatever goes wrong is said in one sentence."""
     try:
         code = runner.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -119,15 +135,17 @@ def main() -> None:
     except RunnerError as error:
         click.echo(_safe("\n".join([f"runner: {error}", *getattr(error, "__notes__", ())])), err=True)
         code = error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 141
     except KeyboardInterrupt:
         code = 130
-    except Exception as error:  # the last net: a bug of ours is one sentence too, and says what to send us
+    except SystemExit:
+        raise
+    except MemoryError:
+        click.echo("runner: The memory did not suffice. What was answered is kept; the run can be resumed.", err=True)
+        code = 70
+    except BaseException as error:  # the last net, also for what Rust calls a panic: one sentence, and what to send us
         if os.environ.get("RUNNER_DEBUG"):
             click.echo(_safe(traceback.format_exc()), err=True)
         click.echo(_safe(f"runner: internal error: {type(error).__name__}: {error}"), err=True)
         click.echo("This is a bug in runner; RUNNER_DEBUG=1 shows where. The run directory can be resumed.", err=True)
         code = 70
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 import orjson
 
 from runner.core.errors import StorageFailed
+from runner.storage.rundir import sync_directory
 
 VERSION = 2
 COMMIT_SECONDS = 0.05
@@ -97,6 +98,7 @@ class DiskFile:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             self._fd = os.open(path, flags, 0o600)
+            sync_directory(path.parent)  # frames that are durable in a file that has no name would be lost
         except OSError as error:
             raise StorageFailed(f"The journal {path} cannot be opened: {error.strerror}.") from None
 
@@ -211,9 +213,21 @@ class Committer:
             self.journal.sync()
 
 
+@contextlib.contextmanager
+def _at_disk(path: Path, deed: str) -> Iterator[None]:
+    """Say what of a journal the disk would not do, as StorageFailed."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailed(f"The journal {path} cannot be {deed}: {error.strerror}.") from None
+
+
 def scan(path: Path) -> Iterator[Frame | Damage]:
-    """Everything in a journal, in order: whole frames, and what else lies between or behind them."""
-    with path.open("rb") as file:
+    """Everything in a journal, in order: whole frames, and what else lies between or behind them.
+
+    Raises StorageFailed if the disk does not give it.
+    """
+    with _at_disk(path, "read"), path.open("rb") as file:
         offset, chain = 0, 0
         damage: Damage | None = None
         for line in file:
@@ -251,7 +265,7 @@ def read(path: Path) -> Iterator[Frame]:
 def checksum(path: Path) -> dict[str, int]:
     """The length and the CRC-32 of a whole journal."""
     check, length = 0, 0
-    with path.open("rb", buffering=0) as file:
+    with _at_disk(path, "read"), path.open("rb", buffering=0) as file:
         while chunk := file.read(CHUNK):
             check = zlib.crc32(chunk, check)
             length += len(chunk)
@@ -296,13 +310,17 @@ def read_at(file: Any, offset: int) -> dict[str, Any]:
 
 
 def cut_torn_tail(path: Path, end: int) -> int:
-    """Cut the journal to `end`, where its last whole frame ends; the number of bytes that went."""
+    """Cut the journal to `end`, where its last whole frame ends; the number of bytes that went.
+
+    Raises StorageFailed.
+    """
     size = path.stat().st_size
     if size > end:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.ftruncate(fd, end)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        with _at_disk(path, "cut where it is torn"):
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.ftruncate(fd, end)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
     return max(0, size - end)

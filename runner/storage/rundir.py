@@ -23,7 +23,7 @@ LOOSE = stat.S_IWGRP | stat.S_IWOTH
 RUNS = Path("runs")
 """Where runs stand, unless somebody says otherwise."""
 LEFTOVERS = {"lock", "log", ".manifest.json.new"}
-"""What a process leaves that is killed before it has written what its run is."""
+"""What a process leaves that is killed before it has written what its run is, and so before anything was sent."""
 LOCK_TRIES, LOCK_SECONDS = 10, 0.01
 """A look at a lock holds it for a moment, so one that is held is tried again, so many times and so often."""
 LEAST_ROOM = 64 * 1024 * 1024
@@ -87,12 +87,18 @@ class RunDirectory:
             fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StorageFailed(f"The lock of {self.path} cannot be opened: {error.strerror}.") from None
-        if not _taken(fd):
-            os.close(fd)
-            raise RunBusy(f"Another runner works in {self.path}: {self.holder or 'unknown process'}.")
-        os.ftruncate(fd, 0)
         started = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
+        try:
+            if not _taken(fd):
+                raise RunBusy(f"Another runner works in {self.path}: {self.holder or 'unknown process'}.")
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
+        except RunBusy:
+            os.close(fd)
+            raise
+        except OSError as error:  # a full disk, or a file system that knows no locks
+            os.close(fd)
+            raise StorageFailed(f"The lock of {self.path} cannot be taken: {error.strerror}.") from None
         self._lock = fd
 
     @property
@@ -181,7 +187,7 @@ def _taken(lock: int) -> bool:
     for left in reversed(range(LOCK_TRIES)):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             if left:
                 time.sleep(LOCK_SECONDS)
         else:
@@ -204,6 +210,8 @@ def replace_file(path: Path, data: bytes) -> None:
         beside.replace(path)
         sync_directory(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise StorageFailed(f"{path} cannot be written: {error.strerror}.") from None
 
 

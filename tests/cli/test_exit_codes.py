@@ -70,6 +70,7 @@ def test_a_run_in_which_all_succeeds_ends_with_0(command, gateway, rows, tmp_pat
     assert "Go on with" not in done.err
 
 
+@pytest.mark.fault("R9")
 def test_resume_of_a_finished_run_ends_with_0_and_sends_nothing(command, gateway, rows, tmp_path) -> None:
     """What has an outcome is not asked again."""
     command("run", rows(3), "-m", MODEL, "--out", tmp_path / "run", env=gateway.env)
@@ -79,6 +80,7 @@ def test_resume_of_a_finished_run_ends_with_0_and_sends_nothing(command, gateway
     assert gateway.meter()["statuses"] == {}
 
 
+@pytest.mark.fault("R9")
 def test_a_finished_run_is_left_as_it_is(command, gateway, rows, tmp_path) -> None:
     """With nothing left to do, neither input nor journal is gone through, and no table is written again."""
     run = tmp_path / "run"
@@ -233,6 +235,7 @@ def test_a_run_is_not_begun_among_other_files(command, gateway, rows, tmp_path) 
     assert "is not empty, and holds no run" in sentence(done)
 
 
+@pytest.mark.fault("R11")
 def test_a_run_is_not_resumed_against_another_gateway(command, gateway, rows, tmp_path) -> None:
     """Half of the answers from one gateway and half from another would be nobody's."""
     command("run", rows(1), "-m", MODEL, "--out", tmp_path / "run", env=gateway.env)
@@ -289,6 +292,7 @@ def test_a_row_is_saved_by_its_later_attempts(command, gateways, rows, tmp_path)
     assert table["attempts"].max() > 1
 
 
+@pytest.mark.fault("R9")
 def test_resume_after_3_asks_nothing_again(command, gateways, rows, tmp_path) -> None:
     """An errored row has had its last word: the run is finished, and says 3 again."""
     broken = gateways("--no-limits", "--fault", "invalid_json=1")
@@ -418,6 +422,7 @@ def test_a_resume_with_the_right_token_finishes(unauthorized, command, gateways,
 # 6
 
 
+@pytest.mark.fault("P14")
 def test_a_second_runner_in_one_directory_ends_with_6(command, going) -> None:
     """The sentence names the process that is at work there."""
     done = command("resume", going.directory, env={**ELSEWHERE})
@@ -425,6 +430,7 @@ def test_a_second_runner_in_one_directory_ends_with_6(command, going) -> None:
     assert f"Another runner works in {going.directory}: process {going.process.popen.pid} on" in sentence(done)
 
 
+@pytest.mark.fault("P14")
 def test_a_second_runner_does_not_disturb_the_first(command, going, frames) -> None:
     """The first one's journal is as it was, and it still runs."""
     before = (going.directory / "journal.jsonl").read_bytes()
@@ -554,6 +560,7 @@ def test_an_input_that_changes_while_the_run_goes_ends_with_7(
 # 8
 
 
+@pytest.mark.fault("P20")
 def test_a_journal_damaged_in_the_middle_ends_with_8(command, gateway, rows, tmp_path) -> None:
     """What stands behind the damage is not trusted, and not thrown away either."""
     command("run", rows(5), "-m", MODEL, "--out", tmp_path / "run", env=gateway.env)
@@ -568,6 +575,7 @@ def test_a_journal_damaged_in_the_middle_ends_with_8(command, gateway, rows, tmp
     assert journal.read_bytes() == bytes(data)
 
 
+@pytest.mark.fault("P13")
 def test_a_run_directory_that_cannot_be_made_ends_with_8(command, gateway, rows, tmp_path) -> None:
     """Under a regular file there is no folder, whoever one is."""
     (tmp_path / "file").write_text("")
@@ -588,6 +596,7 @@ def full(processes, gateway, rows, tmp_path) -> Any:
     return processes(*words, env=gateway.env, preexec_fn=_no_file_above(8_000)).done()
 
 
+@pytest.mark.fault("P12")
 def test_a_journal_that_cannot_be_written_ends_with_8_and_the_command_to_go_on(full, tmp_path) -> None:
     """A full disk stops a run at once; once there is room it can go on."""
     assert full.code == 8
@@ -635,7 +644,13 @@ def test_an_outage_longer_than_the_patience_ends_with_9(command, gateways, rows,
 # 130 and 143
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.fault("P1"), id="SIGINT"),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.fault("P3"), id="SIGTERM"),
+    ],
+)
 def test_a_signal_lets_what_is_in_flight_land_and_a_resume_finishes(
     command, processes, gateways, rows, limits, tmp_path, wait_for, frames, number, code
 ) -> None:
@@ -658,6 +673,7 @@ def test_a_signal_lets_what_is_in_flight_land_and_a_resume_finishes(
     assert meter["answered"] == 12
 
 
+@pytest.mark.fault("P2")
 def test_a_second_sigint_ends_at_once(processes, gateways, rows, tmp_path, wait_for, frames) -> None:
     """Whoever presses Ctrl-C twice does not want to wait for answers that take minutes."""
     slow = gateways("--no-limits", "--time-scale", "1", "--latency", "600")
@@ -680,6 +696,8 @@ def test_a_second_sigint_ends_at_once(processes, gateways, rows, tmp_path, wait_
     assert resumable(done, tmp_path / "run")
 
 
+@pytest.mark.fault("P15")
+@pytest.mark.fault("R3")
 def test_a_run_that_was_killed_can_be_resumed(
     command, processes, gateways, rows, limits, tmp_path, wait_for, frames
 ) -> None:

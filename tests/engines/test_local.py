@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import Any
@@ -17,6 +18,7 @@ from runner.core.events import Event, What
 from runner.core.limits import Budget, Limit
 from runner.core.schedule import Ask, Finished, Scheduler, Task
 from runner.core.values import Kind, Status
+from runner.engines.interruptions import Interruptions
 from runner.engines.local import AT_ONCE, Engine
 from runner.ledgers.memory import MemoryLedger
 from runner.testing import ScriptedGateway, as_reserved, charge_of, failure, refusal, reply, run, task
@@ -262,6 +264,33 @@ def test_abandoning_ends_at_once() -> None:
     interrupted = Interrupted(latency=3600.0)
     run(drive())
     assert (rig.ended_at, interrupted.in_flight, rig.ends) == (0.0, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("received", "seconds"),
+    [
+        pytest.param([signal.SIGINT], 60.0, marks=pytest.mark.fault("P1")),
+        pytest.param([signal.SIGTERM], 20.0, marks=pytest.mark.fault("P3")),
+        pytest.param([signal.SIGHUP], 20.0, marks=pytest.mark.fault("P4")),
+        pytest.param([signal.SIGINT, signal.SIGINT], 0.0, marks=pytest.mark.fault("P2")),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGHUP", "SIGINT twice"],
+)
+def test_whoever_asks_a_run_to_stop_does_not_wait_for_ever(received: list[signal.Signals], seconds: float) -> None:
+    """What is in flight gets so long, and less from one that will soon kill; asked again, it is cut off at once."""
+    interruptions = Interruptions()
+
+    class Interrupted(ScriptedGateway):
+        async def __call__(self, ask: Ask) -> Any:
+            if ask.task.row == 2:
+                interruptions.engine = rig.engine
+                for number in received:
+                    interruptions(number)
+            return await super().__call__(ask)
+
+    rig = Rig(rows(3), Interrupted(latency=3600.0))
+    rig.run()
+    assert (rig.ended_at, rig.ends) == (seconds, {})
 
 
 def test_a_deadline_ends_a_run_that_waits_for_room() -> None:

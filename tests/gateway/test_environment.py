@@ -172,9 +172,10 @@ def test_a_run_goes_on_with_the_gateway_that_it_began_with(env: Any) -> None:
     assert (gateway.url, gateway.token.reveal()) == (URL, "n3w")
 
 
+@pytest.mark.fault("R11")
 @pytest.mark.parametrize("url", ["https://other.example", "https://gateway.example:8443", "http://localhost"])
 def test_a_run_does_not_go_on_with_another_gateway(env: Any, url: str) -> None:
-    """R11: the answers would be another model's, and both addresses are named."""
+    """The answers would be another model's, and both addresses are named."""
     env()
     manifest = resolve(None).manifest()
     env(url=url)
@@ -182,8 +183,9 @@ def test_a_run_does_not_go_on_with_another_gateway(env: Any, url: str) -> None:
         resolve_again(manifest, None)
 
 
+@pytest.mark.fault("R11")
 def test_a_stored_address_never_gets_the_token(env: Any) -> None:
-    """R11: a manifest that somebody prepared names no gateway; the environment does."""
+    """A manifest that somebody prepared names no gateway; the environment does."""
     env(url=None)
     with pytest.raises(UsageError, match=f"Set {BASE_URL}"):
         resolve_again({"local": False, "origin": "https://evil.example", "credential": "x"}, None)

@@ -185,8 +185,9 @@ def test_an_encoding_without_ranks_is_estimated_with_a_warning() -> None:
     assert [count(text) for text in ("", "a", "abcd", "abcde", "é" * 4, "a\ud800")] == [0, 1, 1, 2, 2, 1]
 
 
+@pytest.mark.fault("P18")
 def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
-    """P18: a home that is read-only costs accuracy, not the run."""
+    """A home that is read-only costs accuracy, not the run."""
     blocked = tmp_path / "file"
     blocked.touch()
     run = offline(XDG_CACHE_HOME=str(blocked))

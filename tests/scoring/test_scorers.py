@@ -156,6 +156,7 @@ def test_an_answer_scores(
 OPTIONS: dict[str, Mapping[str, Any]] = {"schema": {"schema": SCHEMA}}
 
 
+@pytest.mark.fault("R13")
 @pytest.mark.parametrize("name", SCORERS)
 def test_missing_and_invalid_answers_score_0_and_are_named(name: str) -> None:
     """None, NaN and what could not be read; an `Answer` is scored by its value."""
@@ -267,6 +268,7 @@ def own() -> Iterator[None]:
         (ZeroDivisionError("of one's own"), None, "failed: ZeroDivisionError: of one's own"),
     ],
 )
+@pytest.mark.fault("R13")
 def test_a_function_of_ones_own_scores(given: Any, value: float | None, reason: str) -> None:
     """NaN never becomes 0, and what it raises ends no evaluation."""
 

@@ -276,9 +276,10 @@ def test_exports_are_for_their_owner_alone(run: Run, out: Path, form: str) -> No
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
+@pytest.mark.fault("P10")
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "openai-batch"])
 def test_a_full_disk_leaves_no_half_of_an_export(run: Run, out: Path, form: str, disk_full_at: Any) -> None:
-    """P10: a file that is there is whole, and the next try is not refused because of the last."""
+    """A file that is there is whole, and the next try is not refused because of the last."""
     run.hold(*[line(n, text=f"{n * 7919:x}" * 20) for n in range(2000)])
     with disk_full_at(4096), pytest.raises(StorageFailed, match=r"out\.jsonl cannot be written"):
         export(run.path, form, out)
@@ -298,8 +299,9 @@ def test_a_folder_that_holds_no_run_is_refused(tmp_path: Path, out: Path) -> Non
         export(tmp_path, "csv", out)
 
 
+@pytest.mark.fault("P20")
 def test_results_that_do_not_read_back_are_a_storage_failure(run: Run, out: Path) -> None:
-    """P20: a damaged table is told, and no export is left of it."""
+    """A damaged table is told, and no export is left of it."""
     run.directory.results_path.write_bytes(b"PAR1 damaged")
     with pytest.raises(StorageFailed):
         export(run.path, "jsonl", out)

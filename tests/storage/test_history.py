@@ -69,8 +69,9 @@ def test_a_task_has_ended_when_a_frame_with_its_outcome_was_read(path: Path) -> 
     assert over == {(0, 0), (3, 1), (1, 0)}
 
 
+@pytest.mark.fault("R3")
 def test_a_task_that_was_only_sent_or_failed_for_now_is_open(path: Path) -> None:
-    """R3: what a kill left under way is asked again."""
+    """What a kill left under way is asked again."""
     write(path, [sent(0), sent(1), failed(1)])
     history = read_history(path, 1)
     assert not history.has_ended(0, 0)
@@ -87,8 +88,9 @@ def test_history_that_is_read_is_the_history_that_was_written(path: Path) -> Non
     assert read.end == path.stat().st_size
 
 
+@pytest.mark.fault("R4")
 def test_the_sums_are_those_of_the_frames(path: Path) -> None:
-    """R4: tokens, cost, attempts and sessions over everything that was written."""
+    """Tokens, cost, attempts and sessions over everything that was written."""
     tally = write(path, FRAMES).tally
     assert (tally.sent, tally.sessions, tally.elapsed, tally.ambiguous, tally.ended) == (2, 1, 9.0, 1, 3)
     assert tally.statuses == {"succeeded": 2, "errored": 1}
@@ -143,14 +145,16 @@ def test_spending_of_two_sessions_on_one_task_is_remembered_twice(path: Path) ->
     assert [(spent.at, spent.charge.input) for spent in recent] == [(1.0, 12), (2.0, 0)]
 
 
+@pytest.mark.fault("R1")
 def test_a_run_without_a_journal_has_no_history(path: Path) -> None:
-    """R1: a run that was killed before its first frame begins anew."""
+    """A run that was killed before its first frame begins anew."""
     history = read_history(path, 1)
     assert (history.end, history.tally.ended, history.offset(0, 0)) == (0, 0, -1)
 
 
+@pytest.mark.fault("P19")
 def test_a_torn_tail_ends_the_history_where_it_begins(path: Path) -> None:
-    """P19: the end that is given is where the tail is to be cut."""
+    """The end that is given is where the tail is to be cut."""
     history = write(path, FRAMES)
     whole = path.stat().st_size
     with path.open("ab") as file:
@@ -159,15 +163,17 @@ def test_a_torn_tail_ends_the_history_where_it_begins(path: Path) -> None:
     assert read_history(path, 2).tally == history.tally
 
 
+@pytest.mark.fault("P21")
 def test_a_journal_of_a_newer_runner_is_refused(path: Path) -> None:
-    """P21: what a later version means by its frames nobody here knows."""
+    """What a later version means by its frames nobody here knows."""
     write(path, [{"t": "header", "version": VERSION + 1, "run": "r"}, replied(0)])
     with pytest.raises(StorageFailed, match=f"newer runner .journal version {VERSION + 1}"):
         read_history(path, 1)
 
 
+@pytest.mark.fault("P20")
 def test_a_damaged_journal_is_no_history(path: Path) -> None:
-    """P20: no half of a run is taken for all of it."""
+    """No half of a run is taken for all of it."""
     write(path, FRAMES)
     content = bytearray(path.read_bytes())
     content[40] ^= 1

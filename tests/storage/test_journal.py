@@ -138,6 +138,16 @@ def test_close_writes_and_syncs_what_is_left(path: Path, monkeypatch: pytest.Mon
     assert synced[-1] == path.stat().st_size > 0
 
 
+@pytest.mark.fault("P19")
+def test_the_name_of_a_new_journal_is_durable_before_its_frames(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose bytes are synced is lost all the same if its folder does not know it when the power fails."""
+    synced: list[int] = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd).st_ino), sync(fd)))
+    written(path, PAYLOADS)
+    assert synced == [path.parent.stat().st_ino, path.stat().st_ino]
+
+
 @pytest.mark.fault("O8")
 def test_a_journal_is_for_its_owner_alone(path: Path) -> None:
     """O8: whatever the umask, nobody else reads it."""
@@ -149,8 +159,9 @@ def test_a_journal_is_for_its_owner_alone(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.fault("P13")
 def test_a_journal_that_cannot_be_opened_is_a_storage_failure(tmp_path: Path) -> None:
-    """P13: the path is named."""
+    """The path is named."""
     with pytest.raises(StorageFailed, match="cannot be opened"):
         DiskFile(tmp_path)
 
@@ -187,8 +198,9 @@ def test_any_payloads_survive_the_journal(path: Path, values: list[dict[str, Any
 # Torn tails.
 
 
+@pytest.mark.fault("P19")
 def test_a_tail_torn_at_any_byte_is_dropped_and_the_rest_is_read(path: Path) -> None:
-    """P19: a crash in the middle of a write costs the last frame only."""
+    """A crash in the middle of a write costs the last frame only."""
     *_, last = frames(path)
     whole = path.read_bytes()
     for size in range(last.offset, last.end):
@@ -196,13 +208,14 @@ def test_a_tail_torn_at_any_byte_is_dropped_and_the_rest_is_read(path: Path) -> 
         assert payloads(path) == PAYLOADS[:-1]
 
 
+@pytest.mark.fault("P19")
 @pytest.mark.parametrize(
     "tail",
     [b"\0" * 5000, b"\n\n\n", os.urandom(64).replace(b"\n", b""), b"00000002 ffffffff {}\n", b"\0\n\0\n"],
     ids=["zeros", "newlines", "garbage", "a wrong checksum", "zeros and newlines"],
 )
 def test_a_tail_that_is_no_frame_is_dropped(path: Path, tail: bytes) -> None:
-    """P19: a file may have grown without its data."""
+    """A file may have grown without its data."""
     written(path, PAYLOADS)
     with path.open("ab") as file:
         file.write(tail)
@@ -230,8 +243,9 @@ def test_a_whole_journal_is_not_cut(path: Path) -> None:
 # Damage with whole frames behind it.
 
 
+@pytest.mark.fault("P20")
 def test_any_flipped_byte_before_the_last_frame_is_noticed(path: Path) -> None:
-    """P20: bit rot is refused, or changes nothing: paid answers are never dropped silently."""
+    """Bit rot is refused, or changes nothing: paid answers are never dropped silently."""
     *_, last = frames(path)
     whole = path.read_bytes()
     lost = []
@@ -249,8 +263,9 @@ def test_any_flipped_byte_before_the_last_frame_is_noticed(path: Path) -> None:
     assert lost == []
 
 
+@pytest.mark.fault("P20")
 def test_damage_is_named_by_its_place(path: Path) -> None:
-    """P20: the message says where the damaged frame begins."""
+    """The message says where the damaged frame begins."""
     _, second, _ = frames(path)
     damaged = bytearray(path.read_bytes())
     damaged[second.offset + 30] ^= 1
@@ -302,8 +317,9 @@ def test_any_bytes_read_as_frames_or_fail_as_storage(path: Path, content: bytes)
 # Full disks.
 
 
+@pytest.mark.fault("P8")
 def test_a_full_disk_stops_the_journal_and_leaves_whole_frames(path: Path, disk_full_at: Any) -> None:
-    """P8: the kernel writes short first and fails then; what is half written is taken back."""
+    """The kernel writes short first and fails then; what is half written is taken back."""
     [_, second, _] = written(path, PAYLOADS)
     whole = path.read_bytes()
     path.unlink()
@@ -321,8 +337,9 @@ def test_a_full_disk_stops_the_journal_and_leaves_whole_frames(path: Path, disk_
     assert payloads(path) == PAYLOADS[:1]
 
 
+@pytest.mark.fault("P8")
 def test_a_failed_write_is_never_tried_again(path: Path, disk_full_at: Any) -> None:
-    """P8: room on the disk later does not make a broken session whole."""
+    """Room on the disk later does not make a broken session whole."""
     book = Journal(DiskFile(path))
     with disk_full_at(10):
         book.append(PAYLOADS[0])
@@ -336,8 +353,9 @@ def test_a_failed_write_is_never_tried_again(path: Path, disk_full_at: Any) -> N
     assert path.read_bytes() == b""
 
 
+@pytest.mark.fault("P9")
 def test_a_disk_that_is_full_at_the_end_fails_the_closing(path: Path, disk_full_at: Any) -> None:
-    """P9: what `close` could not write is an error, not silence."""
+    """What `close` could not write is an error, not silence."""
     book = Journal(DiskFile(path))
     book.append(PAYLOADS[0])
     with disk_full_at(10), pytest.raises(StorageFailed):
@@ -345,16 +363,17 @@ def test_a_disk_that_is_full_at_the_end_fails_the_closing(path: Path, disk_full_
     assert path.read_bytes() == b""
 
 
+@pytest.mark.fault("P11")
 def test_a_failed_sync_stops_the_journal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """P11: the first failure to make frames durable ends the session, and is not tried again."""
+    """The first failure to make frames durable ends the session, and is not tried again."""
     calls: list[int] = []
 
     def fails(fd: int) -> None:
         calls.append(fd)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "fsync", fails)
     book = Journal(DiskFile(path))
+    monkeypatch.setattr(os, "fsync", fails)
     book.append(PAYLOADS[0])
     book.write()
     with pytest.raises(StorageFailed, match="could not be made durable"):
@@ -362,16 +381,17 @@ def test_a_failed_sync_stops_the_journal(path: Path, monkeypatch: pytest.MonkeyP
     assert len(calls) == 1
 
 
+@pytest.mark.fault("P11")
 def test_a_sync_that_fails_in_the_background_stops_the_next_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """P11: no request goes out whose intent stands behind frames that the disk may have lost."""
+    """No request goes out whose intent stands behind frames that the disk may have lost."""
     failed = threading.Event()
 
     def fails(_fd: int) -> None:
         failed.set()
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "fsync", fails)
     book = Journal(DiskFile(path))
+    monkeypatch.setattr(os, "fsync", fails)
 
     def goes_on() -> None:
         with Committer(book):
@@ -407,8 +427,9 @@ def test_a_closed_journal_leaves_no_thread_behind(path: Path) -> None:
 # The chain.
 
 
+@pytest.mark.fault("P20")
 def test_a_missing_frame_is_noticed(path: Path) -> None:
-    """P20: a frame that is gone without a trace leaves the chain broken."""
+    """A frame that is gone without a trace leaves the chain broken."""
     _, second, third = frames(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: second.offset] + whole[third.offset :])
@@ -416,8 +437,9 @@ def test_a_missing_frame_is_noticed(path: Path) -> None:
         payloads(path)
 
 
+@pytest.mark.fault("P20")
 def test_frames_in_each_others_places_are_noticed(path: Path) -> None:
-    """P20: each frame is whole, and the order is not the one in which they were written."""
+    """Each frame is whole, and the order is not the one in which they were written."""
     first, second, third = frames(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: first.end] + whole[third.offset :] + whole[second.offset : second.end])
@@ -425,8 +447,9 @@ def test_frames_in_each_others_places_are_noticed(path: Path) -> None:
         payloads(path)
 
 
+@pytest.mark.fault("P21")
 def test_a_journal_without_a_chain_is_read_and_continued_with_one(path: Path) -> None:
-    """P21: frames of the first version stand as they were written."""
+    """Frames of the first version stand as they were written."""
     bodies = [orjson.dumps(payload) for payload in PAYLOADS]
     path.write_bytes(b"".join(b"%08x %08x %b\n" % (len(body), zlib.crc32(body), body) for body in bodies))
     old = path.read_bytes()

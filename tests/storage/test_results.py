@@ -403,8 +403,9 @@ def test_the_attempts_table_has_every_landing_in_its_order(run: Run) -> None:
 # Failure.
 
 
+@pytest.mark.fault("P10")
 def test_a_full_disk_leaves_the_table_that_was_there(run: Run, disk_full_at: Any) -> None:
-    """P10: a table is replaced whole or not at all, and no half of one stays beside it."""
+    """A table is replaced whole or not at all, and no half of one stays beside it."""
     run.fold([row(0)], [replied(0)])
     before = run.results.read_bytes()
     more = run.tables([row(n, text=f"{n * 7919:x}" * 20) for n in range(2000)], [], {"text": pl.String})
@@ -414,8 +415,9 @@ def test_a_full_disk_leaves_the_table_that_was_there(run: Run, disk_full_at: Any
     assert sorted(path.name for path in run.folder.iterdir()) == ["journal.jsonl", "results.parquet"]
 
 
+@pytest.mark.fault("P20")
 def test_a_journal_that_no_longer_reads_leaves_the_table_that_was_there(run: Run) -> None:
-    """P20: damage that is found while folding is told, and nothing is replaced."""
+    """Damage that is found while folding is told, and nothing is replaced."""
     run.fold([row(0)], [replied(0)])
     before = run.results.read_bytes()
     again = run.tables([row(0)], [])
@@ -427,8 +429,9 @@ def test_a_journal_that_no_longer_reads_leaves_the_table_that_was_there(run: Run
     assert run.results.read_bytes() == before
 
 
+@pytest.mark.fault("P13")
 def test_a_folder_that_is_gone_is_a_storage_failure(run: Run) -> None:
-    """P13: the path is named."""
+    """The path is named."""
     with pytest.raises(StorageFailed, match=r"gone/results\.parquet cannot be written"):
         run.tables([row(0)], []).write_results(run.folder / "gone" / "results.parquet")
 

@@ -107,16 +107,18 @@ def test_a_folder_of_a_run_that_never_came_to_be_is_taken(tmp_path: Path) -> Non
     assert RunDirectory.create(path, "r").path == path
 
 
+@pytest.mark.fault("P13")
 def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    """P13: before anything is sent, with the path named."""
+    """Before anything is sent, with the path named."""
     path = tmp_path / "file"
     path.touch()
     with pytest.raises((UsageError, StorageFailed), match=f"{path}"):
         RunDirectory.create(path, "r")
 
 
+@pytest.mark.fault("P17")
 def test_runs_without_a_path_get_names_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """P17: also two of one name within a second."""
+    """Also two of one name within a second."""
     monkeypatch.chdir(tmp_path)
     paths = [RunDirectory.create(None, "My job") for _ in range(4)]
     assert len({run.path for run in paths}) == 4
@@ -141,24 +143,27 @@ def test_opening_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 # The lock.
 
 
+@pytest.mark.fault("P14")
 def test_a_second_process_is_refused_and_the_first_is_named(run: RunDirectory, hold: Hold) -> None:
-    """P14: the message says which process works there, and where."""
+    """The message says which process works there, and where."""
     process = hold(run.path)
     with pytest.raises(RunBusy, match=rf"process {process.pid} on .+ since \d{{4}}-"):
         run.lock()
     assert run.is_locked
 
 
+@pytest.mark.fault("P14")
 def test_a_refused_lock_leaves_the_holder_s_name(run: RunDirectory, hold: Hold) -> None:
-    """P14: asking twice gives the same answer."""
+    """Asking twice gives the same answer."""
     process = hold(run.path)
     for _ in range(2):
         with pytest.raises(RunBusy, match=f"process {process.pid} "):
             run.lock()
 
 
+@pytest.mark.fault("P15")
 def test_a_killed_process_holds_nothing(run: RunDirectory, hold: Hold) -> None:
-    """P15: the lock goes with the process, and the file that stays is no lock."""
+    """The lock goes with the process, and the file that stays is no lock."""
     process = hold(run.path)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -201,8 +206,9 @@ def test_a_look_at_a_lock_is_in_nobody_s_way(run: RunDirectory) -> None:
     run.unlock()
 
 
+@pytest.mark.fault("P13")
 def test_a_lock_that_cannot_be_made_is_a_storage_failure(tmp_path: Path) -> None:
-    """P13: the path is named."""
+    """The path is named."""
     with pytest.raises(StorageFailed, match="cannot be opened"):
         RunDirectory(tmp_path / "gone").lock()
 
@@ -221,8 +227,9 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
+@pytest.mark.fault("P6")
 def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path, disk_full_at: Any) -> None:
-    """P6: a file is never half new."""
+    """A file is never half new."""
     path = tmp_path / "a.json"
     replace_file(path, b"old")
     with disk_full_at(1000), pytest.raises(StorageFailed, match=r"a\.json cannot be written"):
@@ -230,8 +237,9 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path, disk_full_at
     assert path.read_bytes() == b"old"
 
 
+@pytest.mark.fault("P6")
 def test_what_a_killed_process_left_is_in_nobody_s_way(tmp_path: Path) -> None:
-    """P6: half a file from before is written over."""
+    """Half a file from before is written over."""
     (tmp_path / ".a.json.new").write_bytes(b"half of something longer")
     replace_file(tmp_path / "a.json", b"new")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.json": b"new"}
@@ -244,9 +252,10 @@ def test_json_is_read_back_as_it_was_written(run: RunDirectory) -> None:
     assert run.read_json(run.manifest_path) == value
 
 
+@pytest.mark.fault("P20")
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", None], ids=["empty", "torn", "list", "bytes", "gone"])
 def test_json_that_does_not_read_back_is_a_storage_failure(run: RunDirectory, content: bytes | None) -> None:
-    """P20: the file is named."""
+    """The file is named."""
     if content is not None:
         run.manifest_path.write_bytes(content)
     with pytest.raises(StorageFailed, match=r"manifest\.json"):
