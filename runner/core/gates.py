@@ -139,7 +139,7 @@ class Gates:
             if failure.retry_after is not None:
                 gate.until = max(gate.until, until)
             return None
-        gate.closed_at, gate.until, gate.reason = now, until, failure.kind
+        gate.closed_at, gate.until, gate.reason = now, max(gate.until, until), failure.kind
         gate.refusals += 1
         gate.narrow, gate.probe = True, None
         return scope

@@ -236,3 +236,10 @@ def test_an_overloaded_model_that_says_nothing_is_tried_again(gates: Gates) -> N
 def test_a_gateway_that_cannot_be_reached_closes_all_at_once(gates: Gates) -> None:
     """Where no connection is made, no model will do better."""
     assert gates.failed("a", object(), failure(Kind.UNREACHABLE), 0.0, 1.0) == ALL
+
+
+def test_a_refusal_does_not_shorten_the_time_that_an_overloaded_model_asked_for(gates: Gates) -> None:
+    """What was said for longer holds: a shorter pause after it is within it."""
+    gates.failed("m", object(), failure(Kind.OVERLOADED, retry_after=5.0), 0.0, 1.0)
+    gates.failed("m", object(), refusal("model"), 1.1, 1.2)
+    assert gates.wait("m", 1.3) >= 6.0

@@ -15,6 +15,7 @@ from runner.core.limits import ALL, Limit
 from runner.core.retry import OUTAGES, Action
 from runner.core.schedule import Ask, Finished, Scheduler, Task, Wait
 from runner.core.values import Charge, Failure, Kind, Reply, Status
+from runner.execution import CANARY_SECONDS
 from runner.ledgers.memory import MemoryLedger
 from simulated.gateway import Key, SimGateway
 from simulated.scenario import Scenario
@@ -106,6 +107,10 @@ class Oracles:
         self.interrupted = False
         self.failing_since: float | None = None
         self.answered = False
+        self.first_sent = math.inf
+        self.canary = min(CANARY_SECONDS, scenario.window / 60)
+        """Seconds for which the first request is alone on its way."""
+        self.returned = False
         self.trace: list[tuple[object, ...]] = []
 
     # What is told.
@@ -133,6 +138,9 @@ class Oracles:
         check(ask.model not in self.lost | self.pending, "I5", f"{task} is sent to {ask.model}, which cannot be used")
         self._check_gates(ask, now)
         self._check_order(ask, now)
+        alone = now >= self.first_sent + self.canary - SLACK or self.returned or not self.flights
+        check(alone, "I5", f"{task} is sent beside the first request")
+        self.first_sent = min(self.first_sent, now)
         book.sends += 1
         check(ask.number == book.sends, "I4", f"{task}: sending {book.sends} has the number {ask.number}")
         self.flights[ask] = held = Held(now, ask.model, ask.lease.charge, ask.lease.charge)
@@ -187,6 +195,7 @@ class Oracles:
         ask, result, landing, now = event.ask, event.result, event.landing, event.at
         assert ask is not None
         assert landing is not None
+        self.returned = True
         held = self.flights.pop(ask, None)
         check(held is not None, "I9", f"{ask.task} landed without being under way")
         check(ask.lease.settled, "I9", f"{ask.lease} is not settled after landing")
@@ -226,7 +235,10 @@ class Oracles:
         scope = self.scopes[name]
         if result.kind is Kind.UNAUTHORIZED or (result.kind is Kind.QUOTA_EXHAUSTED and result.scope == "all"):
             self.stopping.add(result.kind)
-        if closed is not None:
+        busy = self.scopes[ask.model]
+        if self._is_left_alone(result, busy):
+            busy.until = max(busy.until, now + (result.retry_after or 0.0))
+        elif closed is not None:
             shut = self.scopes[closed]
             self.seen["half-open probe refused"] += shut.narrow and ask.at > shut.closed_at
             shut.closed_at, shut.narrow = now, True
@@ -239,6 +251,12 @@ class Oracles:
         elif result.kind in OUTAGES:
             counts = ALL if result.kind is Kind.UNREACHABLE else ask.model
             self.scopes[counts].outages += 1
+
+    @staticmethod
+    def _is_left_alone(result: Failure, scope: Scope) -> bool:
+        """An overloaded model that says until when is asked nothing until then, and by as many as before afterwards."""
+        said = result.kind is Kind.OVERLOADED and result.retry_after is not None
+        return said and not scope.narrow and scope.outages + 1 < OUTAGE_AFTER
 
     def _answers(self, ask: Ask) -> None:
         for name in (ALL, ask.model):
@@ -336,6 +354,8 @@ class Oracles:
     def _check_conservation(self, most: dict[Limit, int], now: float) -> None:
         scheduler, scenario = self.scheduler, self.scenario
         if scheduler.stopped is not None or scheduler.in_flight >= scheduler.congestion.allowed:
+            return
+        if now < scheduler._alone_until <= self.first_sent + self.canary:
             return
         waiting = [
             book.task

@@ -225,6 +225,7 @@ class World:
                 self._watching(recorder, oracles, journal),
                 flush=self._flushing(journal),
                 patience=scenario.job.patience,
+                keep_going=True,  # what is held back as a fault of the job would look as if it were still under way
                 waiting=waiting,
                 begun=lambda engine: self._begun(engine, session, misfortune),
             )
