@@ -136,14 +136,14 @@ def complete() -> Callable[[Path, int], None]:
 
 @pytest.fixture(scope="session")
 def together() -> Callable[[Iterable[Callable[[], Any]]], Iterator[Any]]:
-    """Start processes, a few at once, and give each when it has ended."""
+    """Start processes, a few at once, and give them when all of these have ended."""
 
     def run(starts: Iterable[Callable[[], Any]]) -> Iterator[Any]:
         waiting = iter(starts)
         while batch := [start() for start in itertools.islice(waiting, AT_ONCE)]:
             for process in batch:
                 process.popen.wait(60)
-                yield process
+            yield from batch
 
     return run
 

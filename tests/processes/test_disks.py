@@ -46,7 +46,7 @@ def test_a_failure_at_any_call_on_the_journal_stops_the_run_and_loses_nothing(
     """The call is not tried again; what the journal took before stands, and a resume asks the rest."""
     slow = gateways(*SLOW)
     runs = in_flight = 0
-    for hit in at_each(call, f"error={error}", 3, slow.env):
+    for hit in at_each(call, f"error={error}", 2, slow.env):
         assert storage_failure(hit.code, hit.err)
         assert f"Go on with: runner resume {hit.directory}" in hit.err
         failed = next(number for number, line in enumerate(hit.trace) if "INJECTED" in line)
@@ -54,7 +54,7 @@ def test_a_failure_at_any_call_on_the_journal_stops_the_run_and_loses_nothing(
         before = finals(hit.directory)
         in_flight += ambiguous(hit.directory)
         assert command("resume", hit.directory, env=slow.env).code == 0
-        complete(hit.directory, 3)
+        complete(hit.directory, 2)
         assert finals(hit.directory).items() >= before.items()
         runs += 1
     assert runs
@@ -104,8 +104,8 @@ def test_a_disk_that_says_it_has_written_what_it_has_not_is_found_out(
 def test_a_slow_disk_holds_up_no_answer(tamper, processes, gateways, prompts, complete, tmp_path) -> None:
     """While a sync takes longer than a request may, answers come in and none is taken for late."""
     run, slow = tmp_path / "run", gateways(*SLOW)
-    under = tamper("fsync", "delay_enter=1500000", run / "journal.jsonl")
-    done = processes("run", prompts(4), *JOB, "--timeout", "1", "--out", run, env=slow.env, under=under).done()
+    under = tamper("fsync", "delay_enter=2500000", run / "journal.jsonl")
+    done = processes("run", prompts(4), *JOB, "--timeout", "2", "--out", run, env=slow.env, under=under).done()
     assert done.code == 0, done.err
     complete(run, 4)
     summary = json.loads((run / "summary.json").read_text())

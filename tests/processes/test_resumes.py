@@ -65,7 +65,7 @@ def test_a_summary_is_of_all_sessions(killed, command, gateway, frames) -> None:
 def test_a_row_that_is_never_answered_ends_after_its_attempts(command, gateways, prompts, frames, tmp_path) -> None:
     """Each attempt has its time, and there are only so many: the row is errored, and the run comes to its end."""
     mute = gateways("--no-limits", "--fault", "hang=0.5", "--seed", "1")
-    words = ["run", prompts(8), *JOB, "--timeout", "0.3", "--attempts", "2", "--out", tmp_path / "run"]
+    words = ["run", prompts(8), *JOB, "--timeout", "0.8", "--attempts", "2", "--out", tmp_path / "run"]
     assert command(*words, env=mute.env).code == 3
     table = pl.read_parquet(tmp_path / "run" / "results.parquet")
     hung = table.filter(pl.col("status") == "errored")

