@@ -272,6 +272,7 @@ def test_errored_rows_are_summed_up_by_reason(command, gateway, tmp_path) -> Non
     assert "2 x bad_row: line 3: not JSON at byte" in done.out
 
 
+@pytest.mark.promise("bounded")
 def test_a_row_whose_attempts_are_used_up_is_errored(command, gateways, rows, tmp_path) -> None:
     """A gateway that answers every attempt with nonsense costs the row its attempts, and the run goes on to its end."""
     broken = gateways("--no-limits", "--fault", "invalid_json=1")
@@ -293,6 +294,7 @@ def test_a_row_is_saved_by_its_later_attempts(command, gateways, rows, tmp_path)
 
 
 @pytest.mark.fault("R9")
+@pytest.mark.promise("paid")
 def test_resume_after_3_asks_nothing_again(command, gateways, rows, tmp_path) -> None:
     """An errored row has had its last word: the run is finished, and says 3 again."""
     broken = gateways("--no-limits", "--fault", "invalid_json=1")

@@ -457,6 +457,7 @@ def test_a_task_fails_for_good_after_as_many_attempts_as_are_allowed() -> None:
     assert bench.next() == Done()
 
 
+@pytest.mark.promise("bounded")
 def test_a_refused_task_spends_no_attempt() -> None:
     """The row has all its attempts left, until nobody but the gateway's 429 has answered for twenty windows."""
     bench = Bench({"a": ()}, attempts=1)

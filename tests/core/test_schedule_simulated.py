@@ -197,6 +197,7 @@ def simulated(seed: int) -> SimulatedRun:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.promise("outcome", "budget")
 def test_a_run_ends_every_task_once_and_exceeds_no_limit(seed: int) -> None:
     """The judge refuses nothing, no wait is idle or endless, nothing that fits is held back, and no task is lost."""
     run = simulated(seed)

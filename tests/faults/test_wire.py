@@ -321,6 +321,7 @@ PLACES = {
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.promise("token")
 async def test_a_redirect_stops_the_run_and_is_followed_nowhere(
     ask: Any, serve: Any, said: Any, trusted: Any, status: int, place: str, secure: bool
 ) -> None:

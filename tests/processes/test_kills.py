@@ -33,6 +33,7 @@ def ended(command: Any, complete: Any) -> Callable[..., None]:
 
 @pytest.mark.fault("P5")
 @pytest.mark.parametrize("call", ["openat", "write", "fsync"])
+@pytest.mark.promise("outcome", "durable", "paid")
 def test_a_kill_at_any_call_on_the_journal_loses_nothing(
     at_each, ended, gateways, finals, ambiguous, call: str
 ) -> None:
@@ -68,6 +69,7 @@ def stopped(command: Any, gateway: Any, prompts: Any, tmp_path: Path) -> Path:
 
 @pytest.mark.fault("P6")
 @pytest.mark.parametrize("call", ["write", "rename"])
+@pytest.mark.promise("durable")
 def test_a_kill_while_a_file_is_replaced_leaves_the_old_or_the_new_one(
     stopped, tamper, processes, together, gateway, ended, tmp_path, call: str
 ) -> None:

@@ -190,6 +190,7 @@ def test_the_search_finds_what_it_searches_for(form: Callable[[str], str]) -> No
 
 @pytest.mark.fault("O5")
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["plain", "json"])
+@pytest.mark.promise("token")
 def test_a_run_that_succeeds_writes_the_token_nowhere(runs: Runs, options: list[str]) -> None:
     """Nor does a resume, a status, an export, a plan, the memory or the doctor."""
     local = ["--gateway", "local?no-limits"]
@@ -205,6 +206,7 @@ def test_a_run_that_succeeds_writes_the_token_nowhere(runs: Runs, options: list[
 @pytest.mark.fault("O5")
 @pytest.mark.fault("O6")
 @pytest.mark.parametrize("status", [400, 401, 429, 500])
+@pytest.mark.promise("token")
 def test_a_token_that_errors_echo_is_written_nowhere(runs: Runs, echo: Echo, status: int) -> None:
     """In every form, in messages and codes, with all that is said and shown."""
     echo.say = error(status)
@@ -219,6 +221,7 @@ def test_a_token_that_errors_echo_is_written_nowhere(runs: Runs, echo: Echo, sta
 
 
 @pytest.mark.fault("O6")
+@pytest.mark.promise("token")
 def test_a_token_that_answers_echo_is_written_nowhere(runs: Runs, echo: Echo) -> None:
     """An answer is data like any other, and is redacted before it is read."""
     echo.say = answer
@@ -239,6 +242,7 @@ def test_a_token_that_is_cut_in_two_is_written_nowhere(runs: Runs, echo: Echo) -
 
 
 @pytest.mark.fault("O5")
+@pytest.mark.promise("token")
 def test_a_crash_shows_its_place_without_the_token(runs: Runs, echo: Echo) -> None:
     """An internal error with RUNNER_DEBUG prints a traceback: of places, never of values."""
     echo.say = answer
@@ -258,6 +262,7 @@ def test_a_crash_shows_its_place_without_the_token(runs: Runs, echo: Echo) -> No
 
 
 @pytest.mark.fault("O5")
+@pytest.mark.promise("token")
 def test_a_killed_run_leaves_the_token_nowhere(runs: Runs, echo: Echo) -> None:
     """Not in what it had written, not in a core, and not on the command line of anything that it had started."""
     held = threading.Event()

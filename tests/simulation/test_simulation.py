@@ -64,6 +64,7 @@ def test_what_was_once_broken_holds(seed: int, told: Tell) -> None:
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
+@pytest.mark.promise("outcome", "durable", "budget", "bounded", "paid", "tables")
 def test_promises_hold(first: int, told: Tell) -> None:
     """I1 to I13: whatever goes wrong, no promise is broken at any moment, and every run is done in time."""
     for seed in range(first, min(first + BATCH, SEEDS)):

@@ -116,6 +116,7 @@ def test_what_another_session_wrote_is_not_taken_to_be_durable(path: Path) -> No
     book.close()
 
 
+@pytest.mark.promise("durable")
 def test_what_was_written_survives_a_kill(path: Path) -> None:
     """G2: after `write`, no kill takes a frame away."""
     script = (

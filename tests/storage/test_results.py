@@ -311,6 +311,7 @@ def folded(run: Run, write: Callable[[Tables, Path], None]) -> set[bytes]:
 
 @pytest.mark.parametrize("batch", [7, 5000])
 @pytest.mark.parametrize("table", ["results", "errors", "attempts"])
+@pytest.mark.promise("tables")
 def test_folding_again_gives_the_same_bytes(run: Run, table: str, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """G7: tables can be thrown away and made again."""
     monkeypatch.setattr(results, "BATCH", batch)
