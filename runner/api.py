@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from runner import app
 from runner.app import Finish
+from runner.core.sharing import Priority
 from runner.planning import Plan
 from runner.preparing import Prepared, Setup, prepare
 from runner.report.progress import attendant
@@ -57,6 +58,8 @@ class Words(TypedDict, total=False):
     max_cost: float
     max_total_tokens: int
     deadline: float | str
+    priority: Priority
+    """How large a part of the budget it gets beside other runs of the account."""
 
 
 def run(
@@ -68,16 +71,18 @@ def run(
     no_limits: bool = False,
     catalogs: Sequence[str | Path] = (),
     memory: bool = True,
+    share: bool = True,
     progress: bool = False,
     **words: Unpack[Words],
 ) -> Finish:
     """Run a job folder, a job file or an input file, and return how it ended.
 
     `Finish.directory` holds the tables, `Finish.summary` the sums, `Finish.ending.exit_code` what the command would
-    have exited with. Without `memory` nothing that earlier runs have learned of the gateway is used, and nothing kept.
+    have exited with. Without `memory` nothing that earlier runs have learned of the gateway is used, and nothing kept;
+    without `share` other runs of the account on this host are not heeded.
     Raises a `runner.RunnerError` if the run could not begin or could not go on.
     """
-    prepared = _prepare(source, gateway, limits, no_limits, catalogs, words, memory)
+    prepared = _prepare(source, gateway, limits, no_limits, catalogs, words, memory, share)
     attend = attendant(quiet=not progress, stream=sys.stderr)
     return _outside_loops(lambda: app.start(prepared, None if out is None else Path(out), attend))
 
@@ -95,6 +100,8 @@ def resume(
     *,
     gateway: str | None = None,
     memory: bool = True,
+    share: bool = True,
+    priority: Priority | None = None,
     bad_rows: Literal["stop", "record"] | None = None,
     keep_going: bool | None = None,
     progress: bool = False,
@@ -102,8 +109,9 @@ def resume(
 ) -> Finish:
     """Go on with a run; what has an outcome is not asked again."""
     attend = attendant(quiet=not progress, stream=sys.stderr)
-    changes = {"bad_rows": bad_rows, "keep_going": keep_going}
-    return _outside_loops(lambda: app.resume(Path(directory), attend, gateway, caps_from(caps), changes, memory=memory))
+    changes = {"bad_rows": bad_rows, "keep_going": keep_going, "priority": priority}
+    given = Path(directory), attend, gateway, caps_from(caps), changes
+    return _outside_loops(lambda: app.resume(*given, memory=memory, share=share))
 
 
 def plan(
@@ -134,6 +142,7 @@ def _prepare(
     catalogs: Sequence[str | Path],
     words: Mapping[str, Any],
     memory: bool = True,
+    share: bool = True,
     whole: bool = False,
 ) -> Prepared:
     said = {**read_words(Path(source)), **words}
@@ -143,6 +152,7 @@ def _prepare(
         no_limits=no_limits,
         catalogs=tuple(Path(name) for name in catalogs),
         memory=memory,
+        share=share,
     )
     said["input"] = str(Path(said["input"]).absolute())
     return prepare(declare(said, str(source)), setup, whole=whole)

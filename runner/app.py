@@ -48,6 +48,7 @@ from runner.ledgers.memory import MemoryLedger
 from runner.preparing import Prepared, Setup, prepare_with
 from runner.remembering import known_of, remembering
 from runner.report import summary as summaries
+from runner.sharing import ledger_of, sharing
 from runner.storage import history as histories
 from runner.storage import journal as journals
 from runner.storage.history import History
@@ -173,6 +174,7 @@ def resume(
     changes: Mapping[str, Any] | None = None,
     *,
     memory: bool = True,
+    share: bool = True,
     redrive: Iterable[Kind] | None = None,
 ) -> Finish:
     """Go on with a run; what has an outcome is not asked again.
@@ -189,7 +191,7 @@ def resume(
         if (summary := finished(directory)) is not None:
             return Finish(directory.path, Ending(summary["exit_code"]), summary, idle=True, said=tuple(said))
         prepared = reopen(directory, manifest, caps or {}, changes or {})
-        prepared = replace(prepared, setup=replace(prepared.setup, memory=memory))
+        prepared = replace(prepared, setup=replace(prepared.setup, memory=memory, share=share))
         prepared.notices += said
         window = prepared.limits.window_seconds
         history = histories.read_history(directory.journal_path, prepared.maker.slots, window)
@@ -297,7 +299,7 @@ async def _session(
             recorder = Recorder(journal, history, prepared.models, token.redact)
             resumed = history.end > 0
             recorder.begin(directory.path.name)
-            ledger = MemoryLedger(prepared.budgets, guard, learns=True, above=prepared.job.probe_above)
+            ledger = ledger_of(prepared, gateway, directory.path, guard)
             scheduler, charges, spending = make_scheduler(
                 prepared.job,
                 prepared.models,
@@ -322,25 +324,21 @@ async def _session(
                 ):
                     for spent in history.recent:
                         ledger.restore(spent.model, spent.charge, started - max(0.0, time.time() - spent.at))
-                    ending = await _run_to_end(
-                        partial(
-                            run,
-                            scheduler,
-                            charges,
-                            tasks,
-                            Asking(
-                                client, prepared.models, longest_wait=max(LONGEST_WAIT, prepared.limits.window_seconds)
-                            ),
-                            _both(recorder, observer),
-                            flush=journal.write,
-                            patience=prepared.job.patience,
-                            keep_going=prepared.job.keep_going,
-                            answered=history.tally.statuses[Status.SUCCEEDED] > 0,
-                            waiting=waiting,
-                        ),
-                        interruptions,
-                        look,
+                    verb = partial(
+                        run,
+                        scheduler,
+                        charges,
+                        tasks,
+                        Asking(client, prepared.models, longest_wait=max(LONGEST_WAIT, prepared.limits.window_seconds)),
+                        _both(recorder, observer),
+                        flush=journal.write,
+                        patience=prepared.job.patience,
+                        keep_going=prepared.job.keep_going,
+                        answered=history.tally.statuses[Status.SUCCEEDED] > 0,
+                        waiting=waiting,
                     )
+                    async with sharing(prepared, ledger):
+                        ending = await _run_to_end(verb, interruptions, look)
             recorder.end(waiting.split(loop.time()), history.tally.least_time(prepared.budgets), ending.reason)
     return _finish(session, ending, charges)
 

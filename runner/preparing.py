@@ -45,6 +45,8 @@ class Setup:
     """Catalogue files of the user's own."""
     memory: bool = True
     """Whether to use what earlier runs have learned of the gateway, and to keep what this one learns."""
+    share: bool = True
+    """Whether to share the budget with the other runs of the account on this host."""
     spooled: bool = False
     """Whether the input is a copy of standard input, to be moved into the run directory."""
 

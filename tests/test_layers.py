@@ -19,6 +19,7 @@ WIRING = {
     "app": "it puts a run together",
     "remembering": "it brings what was learned from where it is kept",
     "earlier": "it reads what earlier runs have left",
+    "sharing": "it brings the runs of one account together",
     "preparing": "it reads what a job names, with the parts that read it",
     "surveying": "it reads rows as a run will, with the parts that read and ask",
     "surveyor": "the same in a process of its own",

@@ -41,6 +41,7 @@ COMMANDS = {
         "runner.cli.limits",
         "Show a gateway's limits as configured and as learned, or forget that.",
     ),
+    "budget": ("runner.cli.budget", "Show which runs share a gateway's budget now, and what each has used."),
     "doctor": (
         "runner.cli.doctor",
         "Check token, gateway, clock, directories and models, with one tiny request a model.",

@@ -126,6 +126,27 @@ memory_option = click.option(
 )
 
 
+def share_options(function: F) -> F:
+    """How to share the budget with other runs."""
+    return apply(
+        function,
+        [
+            click.option(
+                "--priority",
+                type=click.Choice(["batch", "normal", "urgent"]),
+                help="Part of the budget beside other runs of the account: 1 to 2 to 8 (normal).",
+            ),
+            click.option(
+                "--no-share",
+                "share",
+                flag_value=False,
+                default=None,
+                help="Spend as if no other run of the account were there.",
+            ),
+        ],
+    )
+
+
 def run_options(function: F) -> F:
     """How to run."""
     return apply(
@@ -176,7 +197,7 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     from runner.storage.jobs import declare, read_words
     from runner.storage.rows import STDIN, spool
 
-    memory = words.pop("memory", None) is not False
+    memory, share = (words.pop(name, None) is not False for name in ("memory", "share"))
     given = {name: value for name, value in words.items() if value not in (None, (), [])}
     said = {**({"input": STDIN, "name": "stdin"} if source == STDIN else read_words(Path(source))), **given}
     setup = Setup(
@@ -185,6 +206,7 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
         no_limits=said.pop("no_limits", False),
         catalogs=tuple(Path(name) for name in said.pop("catalogs", ())),
         memory=memory,
+        share=share,
         spooled=said.get("input") == STDIN,
     )
     if setup.spooled:

@@ -15,9 +15,11 @@ from runner.cli.options import (
     keep_going_option,
     memory_option,
     run_options,
+    share_options,
     show_options,
 )
 from runner.cli.unattended import RUN, base_option, manner, note, unattended_options
+from runner.core.sharing import Priority
 
 if TYPE_CHECKING:
     from runner.cli.unattended import Manner
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 @job_options
 @cap_options
 @run_options
+@share_options
 @click.option(
     "-o", "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Run directory (runs/...)."
 )
@@ -114,6 +117,7 @@ def _turn(job: Job, setup: Setup, slot_of: str, other: Path | None, base: Path, 
 )
 @keep_going_option
 @memory_option
+@share_options
 @cap_options
 @unattended_options
 @click.option("--background", is_flag=True, hidden=True, help="Leave the run if it has been marked meanwhile.")
@@ -125,6 +129,8 @@ def resume(
     keep_going: bool | None,
     memory: bool | None,
     background: bool,
+    share: bool | None,
+    priority: Priority | None,
     quiet: bool,
     as_json: bool,
     **words: Any,
@@ -143,11 +149,12 @@ def resume(
     given = manner(words)
     with given.in_force():
         attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
-        caps, changes = caps_from(words), {"bad_rows": bad_rows, "keep_going": keep_going}
+        caps, changes = caps_from(words), {"bad_rows": bad_rows, "keep_going": keep_going, "priority": priority}
 
         def call() -> app.Finish:
             marks.mind(directory, lifts=not background)
-            return app.resume(directory, attend, gateway, caps, changes, memory=memory is not False)
+            words = directory, attend, gateway, caps, changes
+            return app.resume(*words, memory=memory is not False, share=share is not False)
 
         finish = given.told(directory.name, None, lambda: by_policy(call, given.policy, note))
         if finish is None:

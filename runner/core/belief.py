@@ -12,6 +12,7 @@ and then without end.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 LEAST = 0.02
 """Of the limit: what is always believed to be there."""
@@ -84,6 +85,18 @@ class Belief:
         if amount < self._most and amount != self.configured:
             self._base = self._before = self.proven = max(LEAST * self.configured, amount)
             self._grows_from = now + PAUSE * self.window
+
+    def tell(self) -> dict[str, float | str]:
+        """The state, for others who spend of the same limit; infinity is left out."""
+        grows = {"grows_from": self._grows_from} if self._grows_from < math.inf else {}
+        return {"base": self._base, "before": self._before, **grows}
+
+    def hear(self, told: Mapping[str, float | str]) -> None:
+        """Believe what another one does; never more than may be. Raises KeyError or ValueError."""
+        base, before = (min(self._most, float(told[name])) for name in ("base", "before"))
+        self._base = self.proven = max(LEAST * self.configured, base)
+        self._before = max(self._base, before)
+        self._grows_from = float(told.get("grows_from", math.inf))
 
     def __repr__(self) -> str:
         return f"<Belief {self._base:,.0f} of {self.configured:,}>"

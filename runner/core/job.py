@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from runner.core.caps import Caps
+from runner.core.sharing import Priority
 from runner.core.values import Settings
 
 BadRows = Literal["stop", "record"]
@@ -66,6 +67,8 @@ class Job:
     patience: float = 600.0
     """Seconds that the gateway may fail without one answer."""
     caps: Caps = field(default_factory=Caps)
+    priority: Priority = "normal"
+    """How large a part of the budget it gets beside other runs of the account."""
 
     @property
     def key(self) -> str:

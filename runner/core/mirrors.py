@@ -123,14 +123,21 @@ class Calendar:
         return self.border + math.floor((now - self.border) / self.window) * self.window
 
     def take(self, take: Take, now: float) -> None:
-        """Count an amount in the window that `now` is in."""
+        """Count an amount in the window that `now` is in; it may be one that is over."""
         self._turn(now)
+        if now < self.border + self._index * self.window - self.early - self.guard:
+            self._take_late(take, now)
+            return
         self._used += take.amount
         take.index = self._index
         edge = self._edge
         edge.append(take)
         while edge[0].sent < now - self.early - self.guard:
             edge.popleft()
+
+    def _take_late(self, take: Take, now: float) -> None:
+        """What was taken in a window that is over weighs nothing any more."""
+        take.index = math.floor((now - self.border) / self.window)
 
     def settle(self, take: Take, amount: int, now: float) -> None:
         """Replace a guess by the truth, if its window is still the current one."""
@@ -175,6 +182,12 @@ class Counter(Calendar):
     def __init__(self, window: float, border: float, early: float, guard: float, takes: Iterable[Take] = ()) -> None:
         self._previous = 0
         super().__init__(window, border, early, guard, takes)
+
+    def _take_late(self, take: Take, now: float) -> None:
+        """What was taken in the window before weighs in part."""
+        super()._take_late(take, now)
+        if take.index == self._index - 1:
+            self._previous += take.amount
 
     def settle(self, take: Take, amount: int, now: float) -> None:
         """Replace a guess by the truth, in the window that it counts in."""

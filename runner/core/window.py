@@ -110,7 +110,9 @@ class Window:
         self.mirror: Mirror = SlidingLog(limit.window + guard)
         self._above = above
         self._guard = guard
-        self._probes = probes
+        self.probes = probes
+        self.share = 1.0
+        """Of the amount: what may be in use here, where others spend unseen."""
         self._log: deque[Take] = deque()
         self._pending = 0
         """What is in flight and may turn out different."""
@@ -142,7 +144,7 @@ class Window:
         if opens > now:
             return max(opens, now + self.limit.window * LEAST_STEP), True
         until = self._fits_at(amount, now)
-        if until > now and self._probes:
+        if until > now and self.probes:
             until = min(until, self._probe_at(amount, until, now))
         return (now if until <= now else max(until, now + self.limit.window * LEAST_STEP)), False
 
@@ -150,16 +152,21 @@ class Window:
         """The largest amount that may be sent now; what fits nowhere else goes alone."""
         if max(self._not_before, self._next_at - self.limit.window * SLACK) > now:
             return 0.0
-        mirror, believed = self.mirror, self.belief.amount(now)
+        free, mirror = self.free(now), self.mirror
+        if isinstance(mirror, Bucket):
+            return math.inf if mirror.level(now) >= 0.99 * mirror.burst else free
+        return math.inf if mirror.used(now) <= 0 else free
+
+    def free(self, now: float) -> float:
+        """What is left of the amount."""
+        mirror, believed = self.mirror, self.share * self.belief.amount(now)
         if isinstance(mirror, Bucket):
             mirror.rate = max(1.0, believed) / self.limit.window
-            level = mirror.level(now)
-            return math.inf if level >= 0.99 * mirror.burst else level - mirror.reserve
-        used = mirror.used(now)
-        return math.inf if used <= 0 else believed - used - (0.0 if self._gives_back else MARGIN * believed)
+            return mirror.level(now) - mirror.reserve
+        return believed - mirror.used(now) - (0.0 if self._gives_back else MARGIN * believed)
 
     def _fits_at(self, amount: int, now: float) -> float:
-        mirror, believed = self.mirror, self.belief.amount(now)
+        mirror, believed = self.mirror, self.share * self.belief.amount(now)
         if isinstance(mirror, Bucket):
             mirror.rate = max(1.0, believed) / self.limit.window
         margin = 0.0 if self._gives_back else MARGIN * believed
@@ -211,7 +218,7 @@ class Window:
             self.belief.grow_from(now + self.limit.window)
             self._above = False
         take = Take(now, amount, mirror.used(now))
-        if self._probes and amount and self._fits_at(amount, now) > now:
+        if self.is_probe(amount, now):
             take.probe = True
             self._probing += 1
             self._probed_at = now
@@ -222,6 +229,14 @@ class Window:
         self._next_at = max(self._next_at, now) + pause
         self._forget(now)
         return take
+
+    def is_probe(self, amount: int, now: float) -> bool:
+        """Whether an amount that may be sent has no room, and goes out only to find out how the gateway counts."""
+        return self.probes and amount > 0 and self._fits_at(amount, now) > now
+
+    def pace(self, now: float) -> float:
+        """How fast it may be spent now, of the measure a second."""
+        return self._pace(self.mirror.used(now), now)
 
     def _pace(self, used: float, now: float) -> float:
         """Of the measure, a second."""
@@ -263,6 +278,66 @@ class Window:
     def used(self, now: float) -> float:
         """What is in use, reservations in flight included."""
         return self.mirror.used(now)
+
+    def since(self, now: float) -> float:
+        """From when on spending counts."""
+        return self.mirror.start(now) if isinstance(self.mirror, Calendar) else now - self.limit.window
+
+    # What others spend of the same limit.
+
+    def elsewhere(self, amount: int, at: float, now: float) -> Take:
+        """Count what somebody else spent at a moment not long before now."""
+        take = Take(min(at, now), amount, self.mirror.used(now))
+        take.settled = True
+        self.mirror.take(take, take.sent)
+        self._log.append(take)
+        self._forget(now)
+        return take
+
+    def correct(self, take: Take, amount: int, now: float) -> None:
+        """Somebody else spent another amount than was told; nothing if that has left its window."""
+        if amount != take.amount and now < take.at + self.limit.window:
+            self.mirror.settle(take, amount, now)
+            take.amount = amount
+
+    def tell(self, now: float) -> dict[str, float | str] | None:
+        """What is known here, for others with the same clock; None while that is nothing."""
+        if self._changed_at == -math.inf and self.kind is Kind.UNKNOWN:
+            return None
+        mirror = self.mirror
+        told: dict[str, float | str] = {"at": max(0.0, self._changed_at), "now": now, "kind": self.kind.value}
+        told |= {"sure": float(self.sure), "knocks": self._knocks, **self.belief.tell()}
+        if isinstance(mirror, SlidingLog):
+            told["span"] = mirror.span
+        if isinstance(mirror, Calendar):
+            told |= {"border": mirror.border, "early": mirror.early}
+        if isinstance(mirror, Bucket):
+            told |= {"burst": mirror.burst, "level": mirror.level(now)}
+        return told
+
+    def hear(self, told: Mapping[str, float | str], now: float) -> None:
+        """Take over what somebody else found out since anything was found out here. Raises KeyError or ValueError."""
+        found_at, kind = min(float(told["at"]), now), Kind(str(told["kind"]))
+        if found_at <= self._changed_at:
+            return
+        span = min(float(told.get("span", 0.0)), self.limit.window * (1 + MOST_LATE) + self._guard)
+        mirror: Mirror = SlidingLog(max(span, self.limit.window + self._guard), self._recent(now))
+        if kind in (Kind.CALENDAR, Kind.COUNTER):
+            made = Calendar if kind is Kind.CALENDAR else Counter
+            early = min(self.limit.window, max(0.0, float(told["early"])))
+            mirror = made(self.limit.window, float(told["border"]), early, self._guard, self._log)
+        elif kind is Kind.BUCKET:
+            burst = max(LEAST * self.limit.amount, float(told["burst"]))
+            mirror = bucket = Bucket(max(1.0, self.belief.amount(now)) / self.limit.window, burst)
+            bucket.reserve = min(RESERVE * self.limit.amount, burst / 4)
+            bucket.correct(min(0.0, float(told["level"]) - burst), float(told["now"]))
+            for take in self._log:
+                if take.sent > float(told["now"]):
+                    bucket.take(take, take.sent)
+        self.belief.hear(told)
+        self._knocks, self._probed_at = int(told["knocks"]), max(self._probed_at, found_at)
+        self._become(kind, mirror, now, sure=bool(told["sure"]))
+        self._changed_at = found_at
 
     def accepted(self, take: Take, now: float) -> bool:
         """The gateway let it in; before it is settled. Whether that told how the gateway counts."""

@@ -22,21 +22,54 @@ from runner.core.window import Window
 class Log:
     """A limit of which nothing is to be learned: a sliding log of the configured amount."""
 
-    __slots__ = ("_counts", "_log", "limit")
+    __slots__ = ("_counts", "_log", "limit", "share")
 
     def __init__(self, limit: Limit, guard: float) -> None:
         self.limit = limit
+        self.share = 1.0
+        """Of the amount: what may be in use here, where others spend unseen."""
         self._log = SlidingLog(limit.window + guard)
         self._counts = limit.measure == "requests"
         """Nothing about a number of requests is a guess."""
 
     def when(self, amount: int, now: float) -> tuple[float, bool]:
         """The moment at which `amount` fits; `now` if it fits already."""
-        return self._log.when(amount, self.limit.amount, now), False
+        return self._log.when(amount, self._capacity, now), False
+
+    @property
+    def _capacity(self) -> float:
+        return self.limit.amount if self.share == 1.0 else max(1.0, self.share * self.limit.amount)
 
     def room(self, now: float) -> float:
         """The largest amount that fits now."""
-        return self.limit.amount - self._log.used(now)
+        return self._capacity - self._log.used(now)
+
+    free = room
+
+    def pace(self, _now: float) -> float:
+        """It may all be spent at once."""
+        return math.inf
+
+    def since(self, now: float) -> float:
+        """From when on spending counts."""
+        return now - self.limit.window
+
+    def is_probe(self, _amount: int, _now: float) -> bool:
+        """Nothing is sent to learn."""
+        return False
+
+    def elsewhere(self, amount: int, at: float, now: float) -> Take:
+        """Count what somebody else spent at a moment not long before now."""
+        take = Take(min(at, now), amount)
+        take.settled = True
+        self._log.take(take, take.sent)
+        return take
+
+    def correct(self, take: Take, amount: int, now: float) -> None:
+        """Somebody else spent another amount than was told; nothing if that has left its window."""
+        if amount != take.amount and now < take.at + self.limit.window:
+            self._log.settle(take, amount, now)
+            take.amount = amount
 
     def take(self, amount: int, now: float) -> Take:
         """Hold an amount from now on."""

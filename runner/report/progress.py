@@ -40,18 +40,21 @@ def attendant(*, quiet: bool, stream: TextIO) -> Attend:
             return
         console = Console(file=stream, highlight=False)
         view = View(session)
-        for notice in session.prepared.notices:
-            console.print(f"note: {safe(notice)}", markup=False, soft_wrap=True)
+        _say(session.prepared.notices, console)
+        said = len(session.prepared.notices)
         if session.local:
             console.print(LOCAL, markup=False, soft_wrap=True)
-        if console.is_terminal and not console.is_dumb_terminal:
-            with _live(view, console):
-                yield view.watch
-        else:
-            with _lines(view, console):
-                yield view.watch
+        shown = _live if console.is_terminal and not console.is_dumb_terminal else _lines
+        with shown(view, console):
+            yield view.watch
+        _say(session.prepared.notices[said:], console)
 
     return attend
+
+
+def _say(notices: list[str], console: Console) -> None:
+    for notice in notices:
+        console.print(f"note: {safe(notice)}", markup=False, soft_wrap=True)
 
 
 class View:

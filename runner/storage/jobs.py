@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from runner.core.caps import Caps
 from runner.core.errors import UsageError
 from runner.core.job import Job
+from runner.core.sharing import Priority
 from runner.core.values import Settings
 from runner.storage.specs import read_toml
 from runner.storage.templates import text_or_file
@@ -86,6 +87,7 @@ class Words(BaseModel):
     max_cost: Annotated[float, Field(gt=0)] | None = None
     max_total_tokens: Count | None = None
     deadline: Seconds | None = None
+    priority: Priority = "normal"
 
 
 def read_words(path: Path) -> dict[str, Any]:
@@ -150,6 +152,7 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
         timeout=said.timeout,
         patience=said.patience,
         caps=Caps(max_cost=said.max_cost, max_total_tokens=said.max_total_tokens, deadline=said.deadline),
+        priority=said.priority,
     )
 
 

@@ -6,29 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.core.errors import BrokenInvariant
 from runner.core.limits import ALL, Budget, Limit
 from runner.core.ports import Lease, Ledger, Refusal
 from runner.core.values import Charge
-from runner.ledgers.memory import MemoryLedger
-
-LEDGERS: dict[str, Callable[..., Ledger]] = {"memory": MemoryLedger}
 
 INPUT = Limit(scope="a", measure="input", amount=100, window=10.0)
 OUTPUT = Limit(scope="a", measure="output", amount=50, window=10.0)
 INPUT_B = Limit(scope="b", measure="input", amount=100, window=10.0)
 COMBINED = Limit(scope=ALL, measure="input", amount=150, window=10.0)
 BUDGETS: Mapping[str, Budget] = {"a": (INPUT, OUTPUT, COMBINED), "b": (INPUT_B, COMBINED)}
-
-
-@pytest.fixture(scope="session", params=LEDGERS.values(), ids=LEDGERS)
-def ledgers(request: pytest.FixtureRequest) -> Callable[..., Ledger]:
-    """Makes a ledger from budgets and a guard."""
-    make: Callable[..., Ledger] = request.param
-    return make
 
 
 @pytest.fixture
@@ -249,6 +239,9 @@ def test_a_refusal_never_says_to_come_back_at_once(ledgers: Callable[..., Ledger
 
 # Any sequence of takes and settlements.
 
+MANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+"""The fixture makes a new ledger for each example."""
+
 
 @dataclass
 class Held:
@@ -291,6 +284,7 @@ def settle(ledger: Ledger, held: Held, truth: Charge, now: float) -> None:
 
 
 @pytest.mark.fault("B10")
+@MANY
 @given(steps=STEPS)
 def test_no_window_ever_holds_more_than_its_limit(ledgers: Callable[..., Ledger], steps: list[tuple]) -> None:
     """While truths stay within guesses, a window and what is in flight never exceed a limit, and are what is spent."""
@@ -311,6 +305,7 @@ def test_no_window_ever_holds_more_than_its_limit(ledgers: Callable[..., Ledger]
         assert all(amount <= limit.amount for limit, amount in after.items())
 
 
+@MANY
 @given(steps=STEPS)
 def test_when_all_is_settled_and_expired_nothing_is_left(ledgers: Callable[..., Ledger], steps: list[tuple]) -> None:
     """What was held is settled or expired, to the last token: nothing leaks in either direction."""
@@ -328,6 +323,7 @@ def test_when_all_is_settled_and_expired_nothing_is_left(ledgers: Callable[..., 
     assert set(ledger.spent(now + 10.0).values()) == {0}
 
 
+@MANY
 @given(steps=STEPS, late=st.booleans())
 def test_a_refused_charge_fits_when_the_refusal_says_and_not_before(
     ledgers: Callable[..., Ledger], steps: list[tuple], late: bool
@@ -348,6 +344,7 @@ def test_a_refused_charge_fits_when_the_refusal_says_and_not_before(
         ledger.settle(lease, charge, now, counted_at)
 
 
+@MANY
 @given(steps=STEPS, delays=st.lists(st.sampled_from([0.0, 0.25, 0.5]), min_size=40, max_size=40))
 def test_a_guard_covers_whatever_the_way_to_the_gateway_takes(
     ledgers: Callable[..., Ledger], steps: list[tuple], delays: list[float]
