@@ -210,7 +210,6 @@ class Oracles:
                 book.failures["429"] += 1
         if isinstance(result, Reply) or (result.kind is not Kind.RATE_LIMITED and result.kind not in OUTAGES):
             self._answers(ask)
-            self.answered = self.answered or isinstance(result, Reply)
         if landing.retry_at is not None:
             wait = landing.retry_at - now
             named = result.retry_after if isinstance(result, Failure) else None
@@ -257,7 +256,7 @@ class Oracles:
         if isinstance(result, Failure) and result.kind in OUTAGES:
             self.failing_since = ask.at if self.failing_since is None else self.failing_since
         else:
-            self.failing_since = None
+            self.failing_since, self.answered = None, True  # a 429 is a sign of life too
         if self.failing_since is not None:
             patience = self.scenario.job.patience if self.answered else min(30.0, self.scenario.job.patience)
             late = now - self.failing_since - patience

@@ -414,7 +414,7 @@ class World:
             if any(held.at == counted.sent and held.model == counted.model for held in lost):
                 counted.known = False
                 self.seen["intent lost with the power"] += 1
-        self.intents = []
+        self.intents = [intent for intent in self.intents if intent[0] <= end]
 
     def _rot(self) -> None:
         """Damage in the middle must be refused, whatever it is; then it is mended, for the simulation to go on."""
