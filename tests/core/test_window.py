@@ -227,6 +227,21 @@ def test_another_run_begins_with_what_was_found(shape: Shape) -> None:
     assert again.share(5) >= 0.9
 
 
+def test_an_episode_of_refusals_counts_from_the_last_cut() -> None:
+    """What was sent after a cut and is refused is another episode, though refusals of the first one still come in."""
+    window = learning(probes=False)
+    large = window.take(LIMIT // 2, 0.0)
+    first, second = window.take(100, 10.0), window.take(100, 10.1)
+    window.refused(first, None, 10.2)
+    window.settle(large, LIMIT // 4, 0.0, 10.25)
+    third = window.take(100, 10.3)
+    window.refused(second, None, 10.4)
+    window.refused(third, None, 10.5)
+    grows_from = 10.5 + WINDOW
+    assert window.belief.amount(grows_from - 0.01) == window.belief.amount(10.5)
+    assert window.belief.amount(grows_from + 1.0) > window.belief.amount(10.5)
+
+
 @every_shape
 def test_without_probes_nothing_is_sent_without_room(shape: Shape) -> None:
     """No request is sent to find out; what is found out is found by chance, and a log is safe under most kinds."""

@@ -10,7 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from simulated import Scenario, simulate
+
+from runner.storage.history import read_history
+from runner.storage.results import Tables
 
 HERE = Path(__file__).parent
 SEEDS = int(os.environ.get("SIMULATED_SEEDS", "2000"))
@@ -90,3 +95,24 @@ def test_two_runs_of_one_seed_are_the_same(told: Tell) -> None:
         environment = os.environ | {"PYTHONHASHSEED": hashing, "PYTHONPATH": paths}
         said = subprocess.run(script, env=environment, capture_output=True, text=True, check=True).stdout
         assert said.splitlines() == [f"{seed} {told(seed).trace}" for seed in seeds]
+
+
+def test_a_journal_is_folded_into_the_same_bytes_each_time(tmp_path: Path) -> None:
+    """I11: tables depend on the journal and the input alone, however often the run was interrupted."""
+    journal, first, second = (tmp_path / name for name in ("journal.jsonl", "first.parquet", "second.parquet"))
+    for seed in range(10):
+        scenario = Scenario.of(seed)
+        assert simulate(seed, journal).violation is None
+        for path in (first, second):
+            tables = Tables(
+                lambda scenario=scenario: scenario.rows,  # type: ignore[misc]
+                lambda row: [(0, str(row.index), "a")],
+                read_history(journal, scenario.maker().slots),
+                journal,
+                {"id": pl.String},
+            )
+            tables.write_results(path)
+        assert first.read_bytes() == second.read_bytes()
+        statuses = pl.read_parquet(first)["status"].to_list()
+        assert len(statuses) == len(scenario.rows)
+        assert set(statuses) <= {"succeeded", "errored"}

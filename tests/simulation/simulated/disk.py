@@ -10,6 +10,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from random import Random
+from typing import Any
+
+from runner.storage.journal import Journal
 
 
 class Crash(BaseException):
@@ -130,3 +133,24 @@ class SimFile:
     def _settle(self) -> None:
         self._lost.clear()
         self.synced = len(self.content)
+
+
+class WatchedJournal(Journal):
+    """A journal that says where its last frame ends."""
+
+    timer = False
+    """Whether a sync is due."""
+    dead = False
+    """Whether its process is no more."""
+    last_end = 0
+
+    def append(self, payload: Any) -> int:
+        """Add a frame."""
+        offset = super().append(payload)
+        self.last_end = self._end + self._buffered
+        return offset
+
+    @property
+    def written(self) -> int:
+        """Bytes that the kernel has."""
+        return self._end

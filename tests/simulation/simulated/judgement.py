@@ -16,6 +16,9 @@ from simulated.gateway import Key, SimGateway, answer
 from simulated.oracles import check
 from simulated.scenario import Scenario
 
+MOST_REFUSALS = 8
+"""By one limit in one session, where limits are as configured."""
+
 
 def judge(
     scenario: Scenario,
@@ -32,6 +35,7 @@ def judge(
     finals = _finals(frames)
     _check_outcomes(scenario, maker, gateway, finals)
     _check_sums(frames, finals, path, maker, budgets)
+    _check_refusals(scenario, gateway)
     _note(frames, finals, seen)
 
 
@@ -75,6 +79,13 @@ def _check_answer(scenario: Scenario, gateway: SimGateway, row: int, slot: int, 
     if whole and asked <= min(outputs):
         right = answer(row, cut=scenario.wanted[row] > asked)
         check(text == right, "I11", f"row {row} has {text!r}, not {right!r}")
+
+
+def _check_refusals(scenario: Scenario, gateway: SimGateway) -> None:
+    """I1: a ledger that learns sends more than there is room for only to find something out, and that is little."""
+    lied_to = scenario.amounts or scenario.spent or any("refused" in fault for fault in scenario.faults)
+    few = MOST_REFUSALS * len(gateway.keepers) * (gateway.session + 1)
+    check(lied_to or gateway.refused <= few, "I1", f"{gateway.refused} requests were over a limit, with {few} allowed")
 
 
 def _check_sums(

@@ -75,6 +75,8 @@ class Book:
     failures: Counter[str] = field(default_factory=Counter)
     waits_until: float = -math.inf
     passed_at: float = math.inf
+    patience: float = 0.0
+    """How long others may go on passing it."""
     ended: bool = False
 
 
@@ -161,7 +163,7 @@ class Oracles:
                 check(not under_way, "I5", f"{name} is half open, and two are under way at {now:.3f}")
 
     def _check_order(self, ask: Ask, now: float) -> None:
-        """I7: of tasks that differ in nothing the first is sent first; and a task that is passed is passed for long."""
+        """I7: of tasks that differ in nothing the first is sent first; and no task is passed for long."""
         mine = self._book(ask.task)
         for book in self.books.values():
             task = book.task
@@ -170,19 +172,20 @@ class Oracles:
             if task.sequence < ask.task.sequence and not self._flies(task):
                 alike = task.size == ask.task.size and task.caps == ask.task.caps and not task.free
                 check(not (alike and book.sends == mine.sends == 0), "I7", f"{ask.task} passes {task}")
-                book.passed_at = min(book.passed_at, now)
+                if book.passed_at == math.inf:
+                    book.passed_at, book.patience = now, self._patience_of(task)
         # Of the last tasks the largest go first, by intent: where there are such, a long wait is no fault.
         if mine.passed_at < math.inf and self.scenario.is_gentle and not self.scenario.small["LAST"]:
             waited = now - mine.passed_at
             self.seen["passed and sent"] += 1
-            check(waited <= self._patience_of(ask), "I7", f"{ask.task} was passed for {waited:.1f} s")
+            check(waited <= mine.patience, "I7", f"{ask.task} was passed for {waited:.1f} s")
         mine.passed_at = math.inf
 
-    def _patience_of(self, ask: Ask) -> float:
-        """How long others may pass a task: half a window, then as long as the older ones need."""
+    def _patience_of(self, task: Task) -> float:
+        """How long others may pass a task: half a window, then as long as it and the older ones that wait need."""
         share = 0.0
         for book in self.books.values():
-            if book.task.sequence < ask.task.sequence:
+            if book.task.sequence <= task.sequence and not book.ended and not self._flies(book.task):
                 model = book.task.models[0]
                 charge = self._generously(book.task, model)
                 share += max(limit.of(charge) / limit.amount for limit in self.gateway.budgets[model])
@@ -216,12 +219,13 @@ class Oracles:
                 book.failures["429"] += 1
         if isinstance(result, Reply) or (result.kind is not Kind.RATE_LIMITED and result.kind not in OUTAGES):
             self._answers(ask)
-            self.answered = self.answered or isinstance(result, Reply)
         if landing.retry_at is not None:
             wait = landing.retry_at - now
             named = result.retry_after if isinstance(result, Failure) else None
             check(wait <= max(LONGEST_DELAY, named or 0.0), "I4", f"{ask.task} is to wait {wait:.0f} s for its retry")
             book.waits_until = landing.retry_at
+            allowed = self.scenario.job.attempts
+            check(ask.task.attempts < allowed, "I4", f"{ask.task} is tried again, with {allowed} attempts allowed")
         if landing.action is Action.MOVE:
             self.lost.add(ask.model)
         elif landing.action is Action.PEND:
@@ -270,7 +274,7 @@ class Oracles:
         if isinstance(result, Failure) and result.kind in OUTAGES:
             self.failing_since = ask.at if self.failing_since is None else self.failing_since
         else:
-            self.failing_since = None
+            self.failing_since, self.answered = None, True  # a 429 is a sign of life too
         if self.failing_since is not None:
             patience = self.scenario.job.patience if self.answered else min(30.0, self.scenario.job.patience)
             late = now - self.failing_since - patience
@@ -287,7 +291,8 @@ class Oracles:
             return
         check(not book.ended, "I2", f"{task} ends twice")
         book.ended = True
-        counted = book.failures.total() - book.failures["429"]
+        given_up = isinstance(finished.result, Failure) and finished.result.kind is Kind.RATE_LIMITED
+        counted = book.failures.total() - book.failures["429"] + given_up
         check(task.attempts <= counted, "I4", f"{task} has counted attempts, and failed {counted} times without 429s")
         if finished.status is Status.ERRORED:
             assert isinstance(finished.result, Failure)

@@ -6,7 +6,7 @@ faults are off in most runs and a few are strong ("swarm testing", Groce et al. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from runner.core.catalog import Catalogue, Family, Model, Price
@@ -35,6 +35,8 @@ CRASHES = ("power at a time", "power at a write", "power at a sync", "kill at a 
 MISFORTUNES = (*CRASHES, "interrupt", "interrupt twice", "disk full", "sync fails", "token expires")
 """What may end a session early."""
 POISONS = (Kind.INVALID_REQUEST, Kind.CONTENT_FILTER, Kind.CONTEXT_LENGTH)
+STARVING = Limits(per_model=Allowance(input_tokens=560, requests_per_second=3))
+"""Limits under which small requests could keep a large one waiting for ever: what they free, they free bit by bit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,20 +129,22 @@ class Scenario:
         names = ("a", "b", "c")[: rng.choice([1, 2, 2, 3])]
         truth = {name: rng.choice([0.7, 1.0, 1.08]) for name in names}
         learns = rng.random() < 0.4
-        limits = _limits(rng, window)
         each = len(names) > 1 and rng.random() < 0.1
-        starving = rng.random() < 0.1
+        starving = rng.random() < 0.05
+        limits = STARVING if starving else _limits(rng, window)
+        limits = replace(limits, window_seconds=window)
         count = rng.randint(25, 45) if starving else rng.choice([5, 8, 12, 20, 30]) // (2 if each else 1)
         words, caps, wanted, pinned = _rows(rng, names, count, starving=starving)
         calm_from = rng.uniform(0.0, 6.0) * window
-        faults = {fault: rng.choice([0.03, 0.1, 0.3]) for fault in FAULTS if rng.random() < 0.16}
+        often = 0.0 if starving else 0.16
+        faults = {fault: rng.choice([0.03, 0.1, 0.3]) for fault in FAULTS if rng.random() < often}
         enforced = rng.choice(["log", "log", "calendar", "bucket"]) if learns else rng.choice(["none"] * 4 + ["log"])
         models = {
             name: Model(
                 id=name,
                 provider="Somebody",
                 price=Price(input=1.0, output=5.0),
-                family=Family(name=name, multiplier=rng.choice([1.0, 1.0, 1.3])),
+                family=Family(name=name, multiplier=1.0 if starving else rng.choice([1.0, 1.0, 1.3])),
             )
             for name in names
         }
@@ -190,7 +194,7 @@ class Scenario:
             bit_rot=rng.random() < 0.1,
             most_in_flight=rng.choice([1000, 1000, 6]),
             calm_from=calm_from,
-            small={"LAST": rng.choice([0, 3, 100]), "AT_ONCE": rng.choice([4, 64])},
+            small={"LAST": 0 if starving else rng.choice([0, 3, 100]), "AT_ONCE": rng.choice([4, 64])},
         )
 
 
@@ -217,11 +221,11 @@ def _limits(rng: Random, window: float) -> Limits:
 def _rows(
     rng: Random, names: tuple[str, ...], count: int, *, starving: bool
 ) -> tuple[dict[int, int], dict[int, int], dict[int, int], dict[int, str]]:
-    """Questions and caps in a few sizes; starving: one large row in front of many small ones."""
+    """Questions and caps in a few sizes; starving: one large row among many small ones."""
     words, caps, wanted, pinned = {}, {}, {}, {}
     for row in range(count):
         if starving:
-            words[row], caps[row] = (400 if row == 1 else 50), 10
+            words[row], caps[row] = (400 if row == 10 else 50), 10
         else:
             words[row] = 2000 if rng.random() < 0.01 else rng.choice([8, 40, 40, 60, 330])
             caps[row] = rng.choice([10, 10, 90])
@@ -255,4 +259,4 @@ def _misfortunes(rng: Random) -> list[tuple[str, float]]:
     if rng.random() < 0.35:
         return []
     kinds = rng.sample(MISFORTUNES, rng.choice([1, 1, 2, 3]))
-    return [(rng.choice(kinds), rng.random()) for _ in range(rng.choice([1, 1, 2, 3, 4]))]
+    return [(rng.choice(kinds), rng.random() * rng.choice([1.0, 1.0, 0.1])) for _ in range(rng.choice([1, 1, 2, 3, 4]))]

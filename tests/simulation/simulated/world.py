@@ -33,7 +33,7 @@ from runner.storage.journal import COMMIT_SECONDS, Journal
 from runner.storage.recorder import Recorder
 from runner.storage.rows import Row
 from runner.testing import JumpingLoop
-from simulated.disk import Crash, SimFile
+from simulated.disk import Crash, SimFile, WatchedJournal
 from simulated.gateway import Key, SimGateway
 from simulated.judgement import judge
 from simulated.oracles import Held, Oracles, Violation, check
@@ -135,6 +135,8 @@ class World:
         await asyncio.wait({task, self.crash}, timeout=bound, return_when=asyncio.FIRST_COMPLETED)
         for timer in self.timers:
             timer.cancel()
+        if not sessions:
+            task.result()  # what is on the disk could not be read
         sessions[0].journal.dead = True
         if sessions[0].engine is not None and self.crash.done():
             sessions[0].engine.abandon()
@@ -413,7 +415,7 @@ class World:
             if any(held.at == counted.sent and held.model == counted.model for held in lost):
                 counted.known = False
                 self.seen["intent lost with the power"] += 1
-        self.intents = []
+        self.intents = [intent for intent in self.intents if intent[0] <= end]
 
     def _rot(self) -> None:
         """Damage in the middle must be refused, whatever it is; then it is mended, for the simulation to go on."""
@@ -449,27 +451,6 @@ class World:
         else:
             self.seen["sync failed"] += 1
             self.why[8] = "a failed sync"
-
-
-class WatchedJournal(Journal):
-    """A journal that says where its last frame ends."""
-
-    timer = False
-    """Whether a sync is due."""
-    dead = False
-    """Whether its process is no more."""
-    last_end = 0
-
-    def append(self, payload: Any) -> int:
-        """Add a frame."""
-        offset = super().append(payload)
-        self.last_end = self._end + self._buffered
-        return offset
-
-    @property
-    def written(self) -> int:
-        """Bytes that the kernel has."""
-        return self._end
 
 
 @contextlib.contextmanager
