@@ -1,6 +1,8 @@
 """What scoring and comparing cost: 100,000 rows of four models, scored, summed up with intervals, and compared.
 
-python benchmarks/scoring.py [--rows N] [--models N]
+python benchmarks/scoring.py [--rows N] [--models N] [--only runs]
+
+With `--only runs` it is what a run's end does: from results tables on disk to scores, metrics, history and comparison.
 """
 
 from __future__ import annotations
@@ -9,19 +11,29 @@ import argparse
 import random
 import resource
 import sys
+import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from itertools import combinations
+from pathlib import Path
 
+import polars as pl
 from harness import note
 
 from runner.core.answers import Reader
+from runner.core.evaluating import Evaluation, Scoring, Slice
+from runner.core.job import Job
 from runner.core.votes import majority
+from runner.evaluation import comparison
+from runner.evaluation.ending import conclude
 from runner.scoring import SCORERS
 from runner.statistics.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha, per_label
 from runner.statistics.confusion import confusion
 from runner.statistics.intervals import mean_interval, wilson
 from runner.statistics.paired import compare
 from runner.statistics.ratings import ratings
+from runner.storage.results import RESULT_SCHEMA
+from runner.storage.rundir import RunDirectory
 
 LABELS = tuple(f"section {number}" for number in range(12))
 WORDS = [f"word{number}" for number in range(2000)]
@@ -125,12 +137,91 @@ def evaluate(rows: int, models: int) -> float:
     return time.perf_counter() - clock.began
 
 
+def results(path: Path, rows: int, models: int, seed: int) -> None:
+    """A results table as a run of a labelling job leaves it."""
+    chance = random.Random(1)
+    truth, sizes = chance.choices(LABELS, k=rows), [chance.randrange(200, 1200) for _ in range(rows)]
+    texts = [sentence(chance, 40) for _ in range(rows)]
+    chance = random.Random(seed)
+    number = [row for row in range(rows) for _ in range(models)]
+    answers = [
+        truth[row] if chance.random() < 0.6 + 0.02 * (at % models) else chance.choice(LABELS)
+        for at, row in enumerate(number)
+    ]
+    frame = pl.DataFrame(
+        {
+            "row": number,
+            "id": [f"row {row}" for row in number],
+            "model": [f"model {at % models}" for at in range(len(number))],
+            "status": ["succeeded"] * len(number),
+            "outcome": ["ok"] * len(number),
+            "answer": answers,
+            "cost_usd": [0.001] * len(number),
+            "input_tokens": [200] * len(number),
+            "output_tokens": [4] * len(number),
+            "latency_s": [chance.random() for _ in number],
+            "description": [texts[row] for row in number],
+            "section": [truth[row] for row in number],
+            "size": [sizes[row] for row in number],
+        },
+        schema_overrides=RESULT_SCHEMA,
+    )
+    frame.write_parquet(path)
+
+
+def ended(folder: Path, name: str, rows: int, models: int, evaluation: Evaluation, seed: int) -> Path:
+    """A run directory in which a run has ended, but for its evaluation."""
+    directory = RunDirectory.create(folder / name, name)
+    job = Job(input="rows", name="bench", models=tuple(map(str, range(models))), each=True, evaluate=evaluation)
+    gateway = {"local": True, "origin": None}
+    manifest = {"run": name, "created": "now", "job": job.to_json(), "gateway": gateway}
+    directory.write_json(directory.manifest_path, manifest)
+    results(directory.results_path, rows, models, seed)
+    return directory.path
+
+
+def evaluate_runs(rows: int, models: int) -> float:
+    """Two runs from their results tables to scores, metrics and history, and compared; the seconds that it took."""
+    evaluation = Evaluation(
+        expected="section",
+        scorers=(Scoring(name="exact", scorer="exact"), Scoring(name="f1", scorer="f1")),
+        main="exact",
+        slices=(Slice(column="section"), Slice(column="size"), Slice(column="description", by="length")),
+    )
+    columns = dict.fromkeys(("description", "section", "size"))
+    with tempfile.TemporaryDirectory() as folder:
+        # Made by processes of their own, so that the memory shown is that of the evaluation.
+        with ProcessPoolExecutor(1) as pool:
+            made = [
+                pool.submit(ended, Path(folder), name, rows, models, evaluation, seed) for seed, name in enumerate("ab")
+            ]
+            runs = [future.result() for future in made]
+        clock = Clock()
+        for path in runs:
+            directory = RunDirectory.open(path)
+            job = Job.from_json(directory.read_json(directory.manifest_path)["job"])
+            summary = {"exit_code": 0, "cost_usd": 0.0}
+            directory.write_json(directory.summary_path, {**summary, **conclude(directory, job, columns, {}, summary)})
+            clock.says(f"score, sum up and write down {rows * models:,} answers of run {path.name}")
+        found = comparison.compare(comparison.side(str(runs[0])), comparison.side(str(runs[1])))
+        clock.says(f"compare the runs: {len(found.parts)} models, {len(found.parts[0].rows):,} rows gained and lost")
+        note(found.parts[0].verdict.sentence)
+        return time.perf_counter() - clock.began
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--models", type=int, default=4)
+    parser.add_argument("--only", choices=["runs"])
     options = parser.parse_args()
+    if options.only == "runs":
+        taken = evaluate_runs(options.rows, options.models)
+        note(
+            f"{options.rows:,} rows x {options.models} models, two runs, in {taken:.1f} s, {megabytes():.0f} MB at most"
+        )
+        return
     taken = evaluate(options.rows, options.models)
     note(f"{options.rows:,} rows x {options.models} models in {taken:.1f} s, {megabytes():.0f} MB at most\n")
     few = min(options.rows, 20_000)

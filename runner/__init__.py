@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runner.app import Finish
     from runner.core.errors import RunnerError
     from runner.planning import Plan
+    from runner.scoring.scores import Score
 
 _HOMES = {
     "run": "runner.api",
@@ -24,10 +25,11 @@ _HOMES = {
     "Finish": "runner.app",
     "Plan": "runner.planning",
     "RunnerError": "runner.core.errors",
+    "Score": "runner.scoring.scores",
 }
 """Where the public names live. They are imported when they are used, so that the command line starts quickly."""
 
-__all__ = ["Finish", "Plan", "RunnerError", "plan", "resume", "run"]
+__all__ = ["Finish", "Plan", "RunnerError", "Score", "plan", "resume", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,11 +11,14 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from runner import app
 from runner.app import Finish
+from runner.core.errors import UsageError
 from runner.core.sharing import Priority
 from runner.planning import Plan
 from runner.preparing import Prepared, Setup, prepare
 from runner.report.progress import attendant
-from runner.storage.jobs import caps_from, declare, read_words
+from runner.scoring import SCORERS, Scorer
+from runner.scoring.table import Own, own_scorer
+from runner.storage.jobs import caps_from, declare, read_words, replaced
 
 T = TypeVar("T")
 
@@ -38,6 +41,16 @@ class Words(TypedDict, total=False):
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
     schema: str | Mapping[str, Any]
     """A JSON schema, or the path of a file that holds one."""
+    labels: Sequence[str] | str
+    """Read each answer as one of these labels: short for an `answer` with them."""
+    answer: Mapping[str, Any]
+    """The section [answer] of a job file; the same for those that follow."""
+    annotators: Mapping[str, Any]
+    vote: Mapping[str, Any]
+    gold: Mapping[str, Any]
+    escalate: Mapping[str, Any]
+    evaluate: Mapping[str, Any]
+    gates: Mapping[str, Any]
     tools: Sequence[Mapping[str, Any]]
     tool_choice: str | Mapping[str, Any]
     probe_above: bool
@@ -73,6 +86,7 @@ def run(
     memory: bool = True,
     share: bool = True,
     progress: bool = False,
+    scorers: Mapping[str, Own] | None = None,
     **words: Unpack[Words],
 ) -> Finish:
     """Run a job folder, a job file or an input file, and return how it ended.
@@ -81,8 +95,12 @@ def run(
     have exited with. Without `memory` nothing that earlier runs have learned of the gateway is used, and nothing kept;
     without `share` other runs of the account on this host are not heeded.
     Raises a `runner.RunnerError` if the run could not begin or could not go on.
+
+    `scorers` are functions of your own for the job's `evaluate`: each is given an answer, what is expected and the
+    scorer's options, and returns 0 to 1, True or False, or a `runner.Score` with a reason. Those that the job does not
+    name itself score beside the ones that it names.
     """
-    prepared = _prepare(source, gateway, limits, no_limits, catalogs, words, memory, share)
+    prepared = _prepare(source, gateway, limits, no_limits, catalogs, words, memory, share, scorers=scorers or {})
     attend = attendant(quiet=not progress, stream=sys.stderr)
     return _outside_loops(lambda: app.start(prepared, None if out is None else Path(out), attend))
 
@@ -105,13 +123,14 @@ def resume(
     bad_rows: Literal["stop", "record"] | None = None,
     keep_going: bool | None = None,
     progress: bool = False,
+    scorers: Mapping[str, Own] | None = None,
     **caps: Unpack[CapWords],
 ) -> Finish:
-    """Go on with a run; what has an outcome is not asked again."""
+    """Go on with a run; what has an outcome is not asked again. `scorers` are those that it was begun with."""
     attend = attendant(quiet=not progress, stream=sys.stderr)
     changes = {"bad_rows": bad_rows, "keep_going": keep_going, "priority": priority}
-    given = Path(directory), attend, gateway, caps_from(caps), changes
-    return _outside_loops(lambda: app.resume(*given, memory=memory, share=share))
+    given, made = (Path(directory), attend, gateway, caps_from(caps), changes), _own(scorers or {})
+    return _outside_loops(lambda: app.resume(*given, memory=memory, share=share, scorers=made))
 
 
 def plan(
@@ -144,8 +163,10 @@ def _prepare(
     memory: bool = True,
     share: bool = True,
     whole: bool = False,
+    scorers: Mapping[str, Own] | None = None,
 ) -> Prepared:
     said = {**read_words(Path(source)), **words}
+    said = replaced(said, (), said.pop("labels", None))
     setup = Setup(
         gateway=said.pop("gateway", None) if gateway is None else gateway,
         limits=_path(said.pop("limits", None) if limits is None else limits),
@@ -153,9 +174,28 @@ def _prepare(
         catalogs=tuple(Path(name) for name in catalogs),
         memory=memory,
         share=share,
+        scorers=_own(scorers or {}),
     )
+    if scorers:
+        said["evaluate"] = _with_scorers(said.get("evaluate"), scorers)
     said["input"] = str(Path(said["input"]).absolute())
     return prepare(declare(said, str(source)), setup, whole=whole)
+
+
+def _own(scorers: Mapping[str, Own]) -> dict[str, Scorer]:
+    """Functions of the caller's as scorers; raises UsageError for a name that is taken."""
+    if taken := [name for name in scorers if name in SCORERS]:
+        raise UsageError(f"There is a scorer {taken[0]!r} already: give yours another name.")
+    return {name: own_scorer(function) for name, function in scorers.items()}
+
+
+def _with_scorers(evaluate: Mapping[str, Any] | None, scorers: Mapping[str, Own]) -> Mapping[str, Any]:
+    """The section [evaluate] with scorers of the caller's, where it does not name them itself."""
+    if evaluate is None:
+        raise UsageError("Scorers need something to score against: evaluate={'expected': COLUMN}.")
+    named = list(evaluate.get("scorers", []))
+    known = {one["name"] if isinstance(one, Mapping) else one for one in named}
+    return {**evaluate, "scorers": [*named, *(name for name in scorers if name not in known)]}
 
 
 def _path(value: str | Path | None) -> Path | None:

@@ -38,14 +38,18 @@ from runner.core.waiting import Waiting
 from runner.engines.interruptions import Interruptions, interruptible
 from runner.engines.local import Engine
 from runner.engines.loops import loop_factory
+from runner.evaluation.ending import conclude, table_names
+from runner.evaluation.judging import grade
 from runner.execution import Ending, make_scheduler, run, tasks_of
 from runner.gateway import environment
 from runner.gateway.asking import Asking
 from runner.gateway.client import Client
 from runner.gateway.secret import Secret
 from runner.gateway.tokens import counter
+from runner.labelling import escalation, label
 from runner.ledgers.memory import MemoryLedger
-from runner.preparing import Prepared, Setup, prepare_with
+from runner.preparing import Prepared, Setup, mind_the_evaluation, prepare_with
+from runner.reading import Replies
 from runner.remembering import known_of, remembering
 from runner.report import summary as summaries
 from runner.sharing import ledger_of, sharing
@@ -137,7 +141,8 @@ def start(prepared: Prepared, out: Path | None, attend: Attend = unattended, for
         history = History(prepared.maker.slots)
         if fork is not None:
             history = earlier.forked(prepared, directory, fork)
-        return _in_loop(_session(prepared, directory, gateway, history, attend))
+        finish = _in_loop(_session(prepared, directory, gateway, history, attend))
+        return _evaluated(finish, prepared, directory, gateway, attend)
 
 
 def found(prepared: Prepared, out: Path | None) -> Path:
@@ -176,6 +181,7 @@ def resume(
     memory: bool = True,
     share: bool = True,
     redrive: Iterable[Kind] | None = None,
+    scorers: Mapping[str, Any] | None = None,
 ) -> Finish:
     """Go on with a run; what has an outcome is not asked again.
 
@@ -191,14 +197,49 @@ def resume(
         if (summary := finished(directory)) is not None:
             return Finish(directory.path, Ending(summary["exit_code"]), summary, idle=True, said=tuple(said))
         prepared = reopen(directory, manifest, caps or {}, changes or {})
-        prepared = replace(prepared, setup=replace(prepared.setup, memory=memory, share=share))
+        setup = replace(prepared.setup, memory=memory, share=share, scorers=scorers or {})
+        prepared = replace(prepared, setup=setup)
+        mind_the_evaluation(prepared)
         prepared.notices += said
         window = prepared.limits.window_seconds
         history = histories.read_history(directory.journal_path, prepared.maker.slots, window)
         cut = journals.cut_torn_tail(directory.journal_path, history.end) if directory.journal_path.exists() else 0
         if cut:
             prepared.notices.append(f"The journal ended in the middle of a frame: {cut} bytes were cut off.")
-        return _in_loop(_session(prepared, directory, chosen, history, attend))
+        finish = _in_loop(_session(prepared, directory, chosen, history, attend))
+        return _evaluated(finish, prepared, directory, chosen, attend)
+
+
+def _evaluated(
+    finish: Finish, prepared: Prepared, directory: RunDirectory, gateway: environment.Gateway, attend: Attend
+) -> Finish:
+    """Score what a run has answered, if its job wants that and all its tasks have ended."""
+    job, columns = prepared.job, prepared.columns
+    if (job.evaluate is None and job.gates is None) or finish.summary["tasks"]["open"]:
+        return finish
+    ending, summary, graded = finish.ending, dict(finish.summary), None
+    if job.evaluate is not None and job.evaluate.judge is not None:
+        by = partial(_grade, prepared, gateway, attend)
+        graded = grade(directory.path, job.evaluate, job.evaluate.judge, table_names(job, columns), by)
+    if graded is not None and not graded.is_over:
+        ending = Ending(graded.exit_code, f"The judge's run has not ended: {graded.reason}")
+        summary |= {"exit_code": ending.exit_code, "reason": ending.reason}
+    else:
+        summary |= conclude(directory, job, columns, prepared.setup.scorers, summary, graded)
+        ending = replace(ending, exit_code=summary["exit_code"])
+    summary["files"] = seal(directory)
+    directory.write_json(directory.summary_path, summary)
+    return replace(finish, summary=summary, ending=ending)
+
+
+def _grade(
+    prepared: Prepared, gateway: environment.Gateway, attend: Attend, job: Job, path: Path, before: Path | None
+) -> Finish:
+    """Run, or go on with, the judge's job, as the run itself was."""
+    setup = replace(prepared.setup, gateway=gateway.choice, scorers={}, spooled=False)
+    if (path / "manifest.json").is_file():
+        return resume(path, attend, gateway.choice, memory=setup.memory)
+    return start(prepare_with(job, setup, prepared.catalogue, prepared.limits, whole=True), path, attend, before)
 
 
 def reopen(
@@ -235,6 +276,7 @@ def _manifest(prepared: Prepared, directory: RunDirectory, gateway: environment.
         "runner": version(),
         "python": platform.python_version(),
         "job": prepared.job.to_json(),
+        "fingerprint": prepared.job.fingerprint,
         "input": _input(prepared),
         "models": {name: model.id for name, model in prepared.models.items()},
         "limits": prepared.limits.to_table(),
@@ -309,13 +351,17 @@ async def _session(
                 window=prepared.limits.window_seconds,
                 now=started,
                 most_in_flight=_connections(),
+                again=Replies(prepared.job).again(prepared.maker, counter("o200k_base")),
             )
             spending.add(
                 history.tally.total("input_tokens") + history.tally.total("output_tokens"), history.tally.total("cost")
             )
             session = Session(prepared, directory, scheduler, ledger, history, url, gateway.local, started)
             look = LookBeside(prepared, scheduler, directory.path, partial(_write_down, prepared, directory))
-            tasks = tasks_of(look.records(), prepared.maker, counter("o200k_base"), history.has_ended, look.reject)
+            escalator = escalation(prepared.job, directory.journal_path, history)
+            tasks = tasks_of(
+                look.records(), prepared.maker, counter("o200k_base"), history.has_ended, look.reject, escalator
+            )
             async with _client(url, token, prepared) as client, look:
                 with (
                     remembering(prepared, gateway, charges, ledger, resumed=resumed),
@@ -336,6 +382,7 @@ async def _session(
                         keep_going=prepared.job.keep_going,
                         answered=history.tally.statuses[Status.SUCCEEDED] > 0,
                         waiting=waiting,
+                        escalator=escalator,
                     )
                     async with sharing(prepared, ledger):
                         ending = await _run_to_end(verb, interruptions, look)
@@ -398,7 +445,7 @@ def _finish(session: Session, ending: Ending, charges: Charges) -> Finish:
         ending = Ending(3)
     summary = summaries.summarise(
         tally=history.tally,
-        tasks=prepared.survey.total,
+        tasks=prepared.survey.total + history.tally.escalated,
         limits=[limit for budget in prepared.budgets.values() for limit in budget],
         ratios=charges.estimator.ratios(),
         caps=charges.lengths.advice(),
@@ -409,6 +456,8 @@ def _finish(session: Session, ending: Ending, charges: Charges) -> Finish:
         gateway=session.gateway,
         local=session.local,
     )
+    if (labels := label(prepared.job, prepared.maker.annotators, prepared.maker.stronger, directory)) is not None:
+        summary["labels"] = labels
     summary["files"] = seal(directory)
     directory.write_json(directory.summary_path, summary)
     return Finish(directory.path, ending, summary)
@@ -429,12 +478,13 @@ def _open_status(ending: Ending) -> Status:
 def write_tables(prepared: Prepared, directory: RunDirectory, history: History, open_status: Status) -> None:
     """Fold the journal and the input into the run's tables."""
 
-    def tasks(row: Row) -> list[tuple[int, str, str]]:
+    def tasks(row: Row) -> list[tuple[int, str, str, str]]:
         try:
             made = prepared.maker.tasks(row.index, row.columns, row.digest, _nothing)
         except RowError:
-            return [(0, prepared.maker.id_of(row.index, row.columns), "")]
-        return [(task.slot, task.id, task.models[0] if len(task.models) == 1 else "") for task in made]
+            return [(0, prepared.maker.id_of(row.index, row.columns), "", "")]
+        made += [task for task in prepared.maker.escalations(made) if history.has_ended(row.index, task.slot)]
+        return [(task.slot, task.id, task.models[0] if len(task.models) == 1 else "", task.annotator) for task in made]
 
     tables = Tables(
         prepared.records,
@@ -444,6 +494,7 @@ def write_tables(prepared: Prepared, directory: RunDirectory, history: History, 
         prepared.columns,
         open_status,
         id_column=prepared.job.id_column,
+        cells=Replies(prepared.job).cells,
     )
     tables.write_results(directory.results_path)
     tables.write_errors(directory.results_path, directory.errors_path)

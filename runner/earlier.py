@@ -16,6 +16,7 @@ from runner.storage import journal
 from runner.storage.history import History, read_history
 from runner.storage.rows import Row, Source
 from runner.storage.rundir import RunDirectory
+from runner.storage.sources import Files, open_source
 from runner.storage.takeover import Answers, reopen_errored, take_over
 
 
@@ -27,7 +28,7 @@ def forked(prepared: Prepared, directory: RunDirectory, earlier: Path) -> Histor
     if changed:
         count, why = 0, f", because it asked otherwise: {'; '.join(changed)}"
     else:
-        answers = Answers(other.journal_path, slots_of(old))
+        answers = Answers(other.journal_path, old.slots)
         count, why = take_over(directory.journal_path, directory.path.name, answers, _tasks(prepared), earlier.name), ""
     prepared.notices.append(f"{count:,} answers were taken over from {earlier}{why}.")
     return read_history(directory.journal_path, prepared.maker.slots)
@@ -44,17 +45,12 @@ def _tasks(prepared: Prepared) -> Iterator[Task]:
 
 def reopened(directory: RunDirectory, manifest: Mapping[str, Any], kinds: Iterable[Kind]) -> list[str]:
     """Open a run's errored rows again, those with these kinds of failure if any are named; what there is to say."""
-    slots = slots_of(Job.from_json(manifest["job"]))
+    slots = Job.from_json(manifest["job"]).slots
     count, left = reopen_errored(directory.journal_path, slots, frozenset(kinds) or None)
     said = [f"{count:,} errored {'rows are' if count != 1 else 'row is'} asked again."]
     if left:
         said.append("Left as errored: " + ", ".join(f"{kind} {number:,}" for kind, number in left.most_common()) + ".")
     return said
-
-
-def slots_of(job: Job) -> int:
-    """The most tasks that one of its rows can make."""
-    return max(1, len(job.models)) if job.each else 1
 
 
 def mind_what_is_there(job: Job, out: Path) -> None:
@@ -81,7 +77,7 @@ def mind_the_input(directory: RunDirectory, manifest: Mapping[str, Any]) -> None
 
     A file that nobody touched, by its size and time, is taken to be the same.
     """
-    said, source = manifest["input"], Source(Path(manifest["job"]["input"]))
+    said, source = manifest["input"], open_source(Path(manifest["job"]["input"]))
     if source.stamp == {name: said.get(name) for name in source.stamp}:
         return
     if said["digest"] is None or source.digest() != said["digest"]:
@@ -92,7 +88,7 @@ def mind_the_input(directory: RunDirectory, manifest: Mapping[str, Any]) -> None
         )
 
 
-def _changes(directory: RunDirectory, manifest: Mapping[str, Any], source: Source) -> str:
+def _changes(directory: RunDirectory, manifest: Mapping[str, Any], source: Source | Files) -> str:
     """In which rows an input differs from what a run has answered."""
     known = _digests(directory)
     rows, changed, first = 0, 0, ""
@@ -114,4 +110,5 @@ def _digests(directory: RunDirectory) -> dict[int, str]:
     if not directory.journal_path.exists():
         return {}
     payloads = (frame.payload for frame in journal.read(directory.journal_path))
-    return {payload["row"]: payload["key"] for payload in payloads if payload.get("final") and payload.get("key")}
+    ended = (payload for payload in payloads if payload.get("final") and payload.get("key"))
+    return {payload["row"]: payload["key"].partition(":")[0] for payload in ended}

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from runner.core.again import AskingAgain
 from runner.core.alike import Alike
 from runner.core.caps import Spending
 from runner.core.catalog import Model
 from runner.core.charges import Charges
+from runner.core.escalation import Escalator
 from runner.core.estimate import Size
-from runner.core.events import Event
+from runner.core.events import Event, What
 from runner.core.job import Job
 from runner.core.limits import Budget
 from runner.core.ports import Ledger, TokenCounter
@@ -58,6 +60,7 @@ def make_scheduler(
     window: float,
     now: float,
     most_in_flight: int,
+    again: AskingAgain | None = None,
 ) -> tuple[Scheduler, Charges, Spending]:
     """A scheduler for a job, and the two that it shares its knowledge with."""
     charges = Charges(models.values(), budgets, window)
@@ -73,6 +76,7 @@ def make_scheduler(
         most_in_flight=most_in_flight,
         lengths=charges.lengths,
         canary=min(CANARY_SECONDS, window / 60),
+        again=again,
     )
     for name, work in survey.pinned.items():
         scheduler.expect(name, work)
@@ -85,10 +89,12 @@ def tasks_of(
     count: TokenCounter,
     has_ended: Callable[[int, int], bool],
     stops: Callable[[str], bool] = lambda _reason: False,
+    escalator: Escalator | None = None,
 ) -> Iterator[Task | Finished]:
     """The tasks that are left to do, in input order; rows that cannot be asked come as finished.
 
-    `stops` is asked, with the reason, whether such a row stops the run: then there are no more tasks.
+    `stops` is asked, with the reason, whether such a row stops the run: then there are no more tasks. The `escalator`
+    holds tasks for stronger models back; only those come that are due already.
     """
     slots = range(maker.slots)
     for record in records:
@@ -98,9 +104,12 @@ def tasks_of(
         try:
             if unreadable := getattr(record, "reason", None):
                 raise RowError(unreadable)
-            for task in maker.tasks(record.index, columns, record.digest, count):
+            made = maker.tasks(record.index, columns, record.digest, count)
+            due = () if escalator is None else escalator.hold(made, maker.escalations(made), has_ended)
+            for task in made:
                 if not has_ended(task.row, task.slot):
                     yield task
+            yield from due
         except RowError as error:
             if has_ended(record.index, 0):
                 continue
@@ -117,6 +126,20 @@ def _unaskable(row: int, name: str, message: str, error: RowError) -> Finished:
     return Finished(task, "", Status.ERRORED, Failure(kind=kind, message=message))
 
 
+def escalating(escalator: Escalator, scheduler: Scheduler, watch: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Watch events, and offer the tasks for stronger models as soon as they are due."""
+
+    def seen(event: Event) -> None:
+        watch(event)
+        if event.what is What.FINISHED and event.finished is not None:
+            for task in escalator.finished(event.finished):
+                lost = scheduler.offer(task)
+                if lost is not None:
+                    watch(Event(event.at, What.FINISHED, finished=lost))
+
+    return seen
+
+
 async def run(
     scheduler: Scheduler,
     charges: Charges,
@@ -130,6 +153,7 @@ async def run(
     answered: bool = False,
     waiting: Waiting | None = None,
     begun: Callable[[Engine], None] = lambda _engine: None,
+    escalator: Escalator | None = None,
 ) -> Ending:
     """Drive the scheduler over the tasks until nothing is left or something ends it.
 
@@ -144,6 +168,8 @@ async def run(
 
     alike = Alike(watch, scheduler.stop, answered=answered)
     seen = watch if keep_going else alike
+    if escalator is not None:
+        seen = escalating(escalator, scheduler, seen)
     engine = Engine(scheduler, tasks, send, seen, learn=learn, flush=flush, patience=patience, waiting=waiting)
     begun(engine)
     try:

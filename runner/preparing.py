@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -12,16 +13,18 @@ from typing import Any
 import polars as pl
 
 from runner.core.catalog import Catalogue, Model
-from runner.core.errors import InputRejected
+from runner.core.errors import InputRejected, UsageError
 from runner.core.job import Job
 from runner.core.limits import Budget, Limits
 from runner.core.prompt import Prompt
 from runner.core.survey import Survey
 from runner.core.tasks import TaskMaker, selected
+from runner.evaluation.checking import check
 from runner.gateway.dialects import by_url, choose
 from runner.gateway.images import pixels
 from runner.storage.results import COLUMN_TYPES
 from runner.storage.rows import Record, Source
+from runner.storage.sources import Files, open_source
 from runner.storage.specs import load_catalogue, load_limits
 from runner.storage.templates import Template
 from runner.surveying import Look, refusal
@@ -47,6 +50,8 @@ class Setup:
     """Whether to use what earlier runs have learned of the gateway, and to keep what this one learns."""
     share: bool = True
     """Whether to share the budget with the other runs of the account on this host."""
+    scorers: Mapping[str, Any] = field(default_factory=dict)
+    """Scorers of the caller's own: name -> `runner.scoring.Scorer`."""
     spooled: bool = False
     """Whether the input is a copy of standard input, to be moved into the run directory."""
 
@@ -59,7 +64,7 @@ class Prepared:
     setup: Setup
     catalogue: Catalogue
     limits: Limits
-    source: Source
+    source: Source | Files
     maker: TaskMaker
     survey: Survey
     chosen: frozenset[int] | None
@@ -93,15 +98,22 @@ class Prepared:
         return self.survey.complete and self.digest is not None
 
     def check(self, run: Path | None = None) -> None:
-        """Raise InputRejected if rows that cannot be asked stop the run; `run` is its directory if it has begun."""
+        """Raise InputRejected if rows that cannot be asked stop the run; `run` is its directory if it has begun.
+
+        UsageError if no row has the column with the known labels.
+        """
         survey = self.survey
+        gold = self.job.gold
+        if gold is not None and survey.complete and gold.column not in self.columns:
+            names = ", ".join(list(self.columns)[:8]) or "none"
+            raise UsageError(f"[gold] names the column {gold.column!r}, and the columns are {names}.")
         if survey.bad and (self.job.bad_rows == "stop" or survey.bad == survey.selected):
             raise InputRejected(refusal(self.source.path, survey, run))
 
     @property
     def models(self) -> dict[str, Model]:
         """Every model that some row may go to."""
-        names = self.survey.models
+        names = {**self.survey.models, **dict.fromkeys(self.maker.stronger)}
         if not self.survey.complete:
             names = {**names, **dict.fromkeys(self.maker.nameable)}
         return {name: self.catalogue.find(name) for name in names}
@@ -152,7 +164,24 @@ def prepare(job: Job, setup: Setup, *, whole: bool = False) -> Prepared:
     limits = Limits() if setup.no_limits else load_limits(catalogue, setup.limits)
     prepared = prepare_with(job, setup, catalogue, limits, whole=whole)
     prepared.check()
+    mind_the_evaluation(prepared)
     return prepared
+
+
+def mind_the_evaluation(prepared: Prepared) -> None:
+    """Raise UsageError for an evaluation that could not be made when the run has ended."""
+    evaluation = prepared.job.evaluate
+    if evaluation is None:
+        return
+    check(evaluation, prepared.columns, prepared.setup.scorers)
+    if evaluation.judge is not None:
+        prepared.catalogue.find(evaluation.judge.model)
+        rubric = Template(evaluation.judge.rubric, "evaluate.judge.rubric")
+        known = {*prepared.columns, "answer", "expected"}
+        if unknown := sorted(rubric.columns - known):
+            raise UsageError(
+                f"{rubric.origin} uses {unknown[0]!r}, which is none of the input's columns, `answer` or `expected`."
+            )
 
 
 def prepare_with(
@@ -168,13 +197,8 @@ def prepare_with(
 
     `known` is what an earlier look at the same input found.
     """
-    prompt = Prompt(
-        template=None if job.prompt is None else Template(job.prompt, "--prompt"),
-        system=None if job.system is None else Template(job.system, "--system"),
-        settings=job.settings,
-        row_settings=job.row_settings,
-        by_url=by_url,
-    )
+    prompt = _prompt(job, job.prompt, "--prompt")
+    variants = {name: _prompt(job, text, f"annotators.prompts.{name}") for name, text in job.annotators.prompts.items()}
     budgets: dict[str, Budget] = {}
 
     def budget(model: Model) -> Budget:
@@ -182,8 +206,9 @@ def prepare_with(
             budgets.update(limits.budgets([model]))
         return budgets[model.short]
 
-    maker = TaskMaker(job, catalogue, prompt, budget, choose, pixels)
-    source = Source(Path(job.input))
+    maker = TaskMaker(job, catalogue, prompt, budget, choose, pixels, variants)
+    _mind_the_annotators(job, maker)
+    source = open_source(Path(job.input))
     prepared = Prepared(job, setup, catalogue, limits, source, maker, known or Survey(), _draw(job, source))
     if known is None:
         # Some things are known only at the end: which rows were drawn, and that none has a parameter to refuse.
@@ -192,7 +217,41 @@ def prepare_with(
     return prepared
 
 
-def _draw(job: Job, source: Source) -> frozenset[int] | None:
+def _prompt(job: Job, text: str | None, origin: str) -> Prompt:
+    """What to ask with one template; raises UsageError if that gives a known label away."""
+    labels = job.answer.reader.labels if job.answer else ()
+    given = {"labels": ", ".join(labels)} if labels else {}
+    template = None if text is None else Template(text, origin, given)
+    system = None if job.system is None else Template(job.system, "--system", given)
+    for column, what in job.hidden.items():
+        for used in (template, system):
+            if used is not None and column in used.columns:
+                raise UsageError(
+                    f"{used.origin} shows the column {column!r}, which {what}: "
+                    "a model that is told them proves nothing. Take it out of the prompt."
+                )
+    return Prompt(
+        template=template, system=system, settings=job.settings, row_settings=job.row_settings,
+        hidden=frozenset(job.hidden), by_url=by_url,
+    )  # fmt: skip
+
+
+def _mind_the_annotators(job: Job, maker: TaskMaker) -> None:
+    """Raise UsageError for the weight of an annotator that there is not, or a stronger model that is none."""
+    if twice := set(maker.stronger) & {name.partition("/")[0].partition("#")[0] for name in maker.annotators}:
+        raise UsageError(f"escalate.models names {min(twice)!r}, which is asked about every row already.")
+    if job.escalate is not None and job.answer is None:
+        raise UsageError("[escalate] needs an [answer]: without one nobody knows what annotators agree on.")
+    for name in job.vote.weights:
+        if name not in maker.annotators:
+            near = difflib.get_close_matches(name, maker.annotators, n=1)
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            raise UsageError(
+                f"vote.weights names {name!r}, and the annotators are {', '.join(maker.annotators) or 'none'}.{guess}"
+            )
+
+
+def _draw(job: Job, source: Source | Files) -> frozenset[int] | None:
     """Which rows --sample chose: the same for the same seed and number of rows."""
     if job.sample is None:
         return None

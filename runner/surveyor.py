@@ -21,7 +21,7 @@ from runner.core.errors import InputRejected, RunnerError, UsageError
 from runner.core.job import Job
 from runner.core.limits import from_table
 from runner.preparing import Setup, prepare_with
-from runner.storage.rows import Source
+from runner.storage.sources import open_source
 from runner.storage.specs import load_catalogue
 
 ERRORS = {error.exit_code: error for error in (UsageError, InputRejected)}
@@ -104,7 +104,7 @@ def _end_with_the_run() -> None:
 def find(question: Mapping[str, Any]) -> dict[str, Any]:
     """Look at the input, as far as the question asks, and take its digest."""
     job = Job.from_json(question["job"])
-    source = Source(Path(job.input))
+    source = open_source(Path(job.input))
     found: dict[str, Any] = {"survey": None, "notices": []}
     if question["look"]:
         setup = Setup(catalogs=tuple(Path(name) for name in question["catalogs"]))
@@ -112,7 +112,7 @@ def find(question: Mapping[str, Any]) -> dict[str, Any]:
         prepared = prepare_with(job, setup, catalogue, limits, whole=True)
         found = {"survey": prepared.survey.to_json(), "notices": prepared.notices}
     found["digest"] = source.digest()
-    if Source(source.path).stamp != source.stamp:
+    if open_source(source.path).stamp != source.stamp:
         raise InputRejected(f"{source.path} was changed while it was looked over.")
     return {**found, "stamp": source.stamp}
 

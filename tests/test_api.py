@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,16 @@ def test_run_answers_every_row_and_gives_the_table(rows: Path, tmp_path: Path) -
     table = finish.results()
     assert table["row"].to_list() == [0, 1, 2]
     assert table["word"].to_list() == ["a", "b", "c"]
+
+
+def test_labels_make_a_labelling_run(rows: Path, tmp_path: Path) -> None:
+    """Short for an `answer` with these labels; the sections of a job file are words, too."""
+    finish = runner.run(
+        rows, models="claude-opus-4-8", prompt="Labels: {{ labels }}\nSay {{ word }}.", labels=["yes", "no"],
+        answer={"kind": "label", "asks": 0}, gateway=LOCAL, out=tmp_path / "run",
+    )  # fmt: skip
+    assert finish.summary["labels"]["labelled"] == 3
+    assert set(finish.results()["answer"]) <= {"yes", "no"}
 
 
 async def test_run_works_where_a_loop_is_running(rows: Path, tmp_path: Path) -> None:
@@ -57,3 +68,31 @@ def test_resume_of_a_finished_run_sends_nothing(rows: Path, tmp_path: Path) -> N
     again = runner.resume(tmp_path / "run")
     assert again.summary["requests"]["sent"] == first.summary["requests"]["sent"]
     assert (tmp_path / "run" / "results.parquet").read_bytes() == table
+
+
+def test_a_scorer_of_ones_own_scores_beside_those_of_the_table(rows: Path, tmp_path: Path) -> None:
+    """It is a function in the program that runs the job, for this run only."""
+
+    def longest(answer: str, _expected: str, _options: object) -> float:
+        return min(1.0, len(answer) / 1000)
+
+    finish = runner.run(
+        rows, models="gpt-5-4", max_tokens=32, gateway=LOCAL, out=tmp_path / "run", prompt="Say something.",
+        evaluate={"expected": "word", "scorers": ["contains"]}, scorers={"longest": longest},
+    )  # fmt: skip
+    metrics = finish.summary["evaluation"]["models"]["gpt-5-4"]["metrics"]
+    assert set(metrics) == {"contains", "longest"}
+    assert 0 < metrics["longest"]["mean"] < 1
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ({"scorers": {"exact": lambda *_: 1}, "evaluate": {"expected": "word"}}, "a scorer 'exact' already"),
+        ({"scorers": {"mine": lambda *_: 1}}, "something to score against"),
+    ],
+)
+def test_scorers_that_cannot_be_used_are_refused(rows: Path, words: dict[str, Any], reason: str) -> None:
+    """Before anything is sent."""
+    with pytest.raises(runner.RunnerError, match=reason):
+        runner.run(rows, models="gpt-5-4", gateway=LOCAL, **words)

@@ -21,6 +21,9 @@ WIRING = {
     "earlier": "it reads what earlier runs have left",
     "sharing": "it brings the runs of one account together",
     "preparing": "it reads what a job names, with the parts that read it",
+    "reading": "it reads replies as a job declares, with the parts that check them",
+    "checking": "it says of a job what its parts say",
+    "labelling": "it makes labels of a run's results, with the parts that count and that keep tables",
     "surveying": "it reads rows as a run will, with the parts that read and ask",
     "surveyor": "the same in a process of its own",
     "beside": "it stops the engine for what the look finds",
@@ -28,6 +31,7 @@ WIRING = {
     "folding": "it writes the tables of a run that nobody goes on with",
     "scheduled": "it runs what is due, by what it finds of the slots before",
     "background": "it begins and stops processes, by what their directories say",
+    "evaluation": "it scores what a run has answered, and knows tables, scorers and statistics",
     "examine": "`runner doctor` tries each concrete part by itself",
 }
 """Modules at the top that know concrete parts, beside the command line -> what for."""

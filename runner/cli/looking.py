@@ -114,14 +114,21 @@ def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
 @click.option(
     "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to; standard output if not given."
 )
+@click.option(
+    "--table",
+    type=click.Choice(["results", "labels", "errors", "attempts"]),
+    default="results",
+    show_default=True,
+    help="labels: the input with its labels, where the job has an [answer].",
+)
 @click.option("--raw-cells", is_flag=True, help="CSV: do not defuse cells that a spreadsheet would take for formulas.")
-def results(directory: Path, form: str, out: Path | None, raw_cells: bool) -> int:
+def results(directory: Path, form: str, out: Path | None, table: str, raw_cells: bool) -> int:
     """Write the results of RUN, a directory or an id; of a run that was stopped, what it has."""
     from runner.report.safe import safe, safe_whole
     from runner.storage.exports import export
 
     shown = safe_whole if out is None and sys.stdout.isatty() else None
-    written = export(directory, form, out, raw_cells=raw_cells, shown=shown)
+    written = export(directory, form, out, table=table, raw_cells=raw_cells, shown=shown)
     if out is not None:
         for path, lines in written:
             click.echo(f"{safe(path, 1000)}: {lines:,} lines", err=True)

@@ -36,6 +36,13 @@ COMMANDS = {
     "results": ("runner.cli.looking", "Write a run's results as CSV, JSONL, Parquet or OpenAI's batch output."),
     "cron": ("runner.cli.scheduling", "Run a job by the clock: crontab lines and systemd timers."),
     "prune": ("runner.cli.pruning", "Remove old finished runs."),
+    "compare": ("runner.cli.evaluating", "Say whether one run, or one model, is better than another."),
+    "history": ("runner.cli.evaluating", "Show how a job's metrics went over its runs."),
+    "accept": ("runner.cli.evaluating", "Make a run the one that later runs are compared with."),
+    "adopt": ("runner.cli.adopting", "Take over what people have decided about a labelling run's open rows."),
+    "init": ("runner.cli.jobs", "Begin a job of a kind: a folder that runs as it is."),
+    "check": ("runner.cli.jobs", "Say everything about a job that can be said without sending."),
+    "schema": ("runner.cli.jobs", "Print the JSON Schema of job files, for editors."),
     "models": ("runner.cli.models", "Show the models that can be asked, and what is known of them."),
     "limits": (
         "runner.cli.limits",

@@ -71,6 +71,12 @@ def job_options(function: F) -> F:
             ),
             click.option("--schema", metavar="FILE", help="JSON schema that the answers must satisfy."),
             click.option(
+                "--labels", metavar="A,B,...", help="Read the answer as one of these labels, and nothing else."
+            ),
+            click.option(
+                "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any word of a job file: answer.asks=1."
+            ),
+            click.option(
                 "--endpoint", metavar="NAME", help="chat, messages, responses, gemini, or native: the provider's own."
             ),
             click.option("--strict-params", is_flag=True, default=None, help="Refuse parameters that a model rejects."),
@@ -194,12 +200,14 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     import tempfile
 
     from runner.preparing import Setup
-    from runner.storage.jobs import declare, read_words
+    from runner.storage.jobs import declare, read_words, replaced
     from runner.storage.rows import STDIN, spool
 
     memory, share = (words.pop(name, None) is not False for name in ("memory", "share"))
+    settings, labels = words.pop("settings", ()), words.pop("labels", None)
     given = {name: value for name, value in words.items() if value not in (None, (), [])}
     said = {**({"input": STDIN, "name": "stdin"} if source == STDIN else read_words(Path(source))), **given}
+    said = replaced(said, settings, labels)
     setup = Setup(
         gateway=said.pop("gateway", None),
         limits=Path(said.pop("limits")) if "limits" in said else None,
@@ -214,4 +222,10 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
         said["input"] = str(spool(sys.stdin.buffer, Path(folder) / "stdin.jsonl"))
     if "input" in said:
         said["input"] = str(Path(said["input"]).absolute())
-    return declare(said, source if Path(source).suffix == ".toml" or Path(source).is_dir() else ""), setup
+    return declare(said, job_file(source)), setup
+
+
+def job_file(source: str) -> str:
+    """The job file that a source names; empty if it is an input by itself."""
+    path = Path(source)
+    return str(path / "job.toml") if (path / "job.toml").is_file() else source if path.suffix == ".toml" else ""

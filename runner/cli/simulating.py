@@ -52,7 +52,11 @@ if TYPE_CHECKING:
 )
 @click.option("--lengths", metavar="MEAN,SIGMA", help="Lognormal lengths of answers in tokens, instead of their own.")
 @click.option(
-    "--fault", "faults", multiple=True, metavar="KIND=P", help="A fault and its probability, e.g. error_500=0.01."
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND=P,...",
+    help="Faults and their probabilities, e.g. error_500=0.01,prose=0.03.",
 )
 @click.option("--no-retry-after", is_flag=True, help="Send 429s without Retry-After.")
 @click.option(
@@ -146,7 +150,7 @@ def _config(options: dict[str, Any], catalogue: Catalogue) -> Simulator:
         latency=options["latency"],
         tokens_per_second=options["tokens_per_second"],
         time_scale=options["time_scale"],
-        faults=dict(_fault(text) for text in options["faults"]),
+        faults=dict(_fault(text) for given in options["faults"] for text in given.split(",")),
         seed=options["seed"],
         token=options["token"],
         counter=counter("o200k_base"),

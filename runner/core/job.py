@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from runner.core.caps import Caps
+from runner.core.evaluating import Evaluation, Gates
+from runner.core.labelling import Annotators, Escalation, Gold, Reading, Voting
 from runner.core.sharing import Priority
 from runner.core.values import Settings
 
 BadRows = Literal["stop", "record"]
 
 
-ASKED = ("prompt", "system", "settings", "row_settings", "cap_is", "endpoint", "strict_params", "models", "each")
+ASKED = (
+    "prompt", "system", "annotators", "settings", "row_settings", "cap_is", "endpoint", "strict_params",
+    "models", "each",
+)  # fmt: skip
 """The fields of a job that decide what an answer can be."""
+SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "answer": Reading.from_json,
+    "annotators": lambda values: Annotators(**values),
+    "vote": lambda values: Voting(**values),
+    "gold": lambda values: Gold(**values),
+    "escalate": Escalation.from_json,
+    "evaluate": Evaluation.from_json,
+    "gates": lambda values: Gates(**values),
+}
+"""Sections of a job file -> how one is read back from a manifest."""
 
 
 def _short(value: Any) -> str:
@@ -69,11 +85,40 @@ class Job:
     caps: Caps = field(default_factory=Caps)
     priority: Priority = "normal"
     """How large a part of the budget it gets beside other runs of the account."""
+    answer: Reading | None = None
+    """How replies are read; None takes them as they are."""
+    annotators: Annotators = field(default_factory=Annotators)
+    vote: Voting = field(default_factory=Voting)
+    gold: Gold | None = None
+    escalate: Escalation | None = None
+    evaluate: Evaluation | None = None
+    gates: Gates | None = None
+
+    @property
+    def hidden(self) -> dict[str, str]:
+        """The columns that no model may see, because they hold the truth; and what says so."""
+        gold = {self.gold.column: "[gold] says holds the known labels"} if self.gold else {}
+        expected = {self.evaluate.expected: "[evaluate] says holds the right answers"} if self.evaluate else {}
+        return expected | gold
+
+    @property
+    def slots(self) -> int:
+        """The most tasks that one of its rows can make."""
+        own = (max(1, len(self.models)) if self.each else 1) * self.annotators.variants
+        return own + (len(self.escalate.models) if self.escalate else 0)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what is asked and how it is read, whatever it is asked about."""
+        parts = {name: getattr(self, name) for name in (*ASKED, "answer")}
+        text = json.dumps(parts, sort_keys=True, default=dataclasses.asdict)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def key(self) -> str:
         """Names what is asked, whatever it is asked about: runs with the same key have answers of the same lengths."""
-        asked = (self.prompt, self.system, self.settings.schema, self.settings.effort, self.settings.stop)
+        prompt = dict(self.annotators.prompts) or self.prompt
+        asked = (prompt, self.system, self.settings.schema, self.settings.effort, self.settings.stop)
         return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
     def differences(self, other: Job) -> list[str]:
@@ -104,4 +149,7 @@ class Job:
             settings[name] = tuple(settings[name])
         caps = Caps(**values.pop("caps"))
         values["models"] = tuple(values["models"])
+        for name, read in SECTIONS.items():  # a manifest of an earlier version has none of them
+            if values.get(name) is not None:
+                values[name] = read(values[name])
         return cls(settings=Settings(**settings), caps=caps, **values)

@@ -32,6 +32,8 @@ class Prompt:
     settings: Settings = Settings()
     row_settings: bool = True
     """Whether rows may carry their own model, system, max_tokens and temperature."""
+    hidden: frozenset[str] = frozenset()
+    """Columns that hold the truth: no template sees them, and neither does a model."""
     by_url: Callable[[str], str] = str
     """Finds the dialect for a batch line's `url`; raises UsageError for one that there is none for."""
 
@@ -39,6 +41,8 @@ class Prompt:
         """The request that a row makes; raises RowError with the reason if it makes none."""
         if self.template is None and is_batch_line(columns):
             return self._batch_line(columns)
+        if self.hidden:
+            columns = {name: value for name, value in columns.items() if name not in self.hidden}
         settings = _row_settings(columns, self.settings) if self.row_settings else self.settings
         system = self._system(columns)
         messages = (*system, *self._messages(columns, bool(system)))

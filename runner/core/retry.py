@@ -24,7 +24,7 @@ class Action(enum.Enum):
 
     FINISH = "it ends as errored, with this reason"
     RETRY = "it is tried again later, and the attempt counts"
-    REASK = "its answer was cut short by a cap of ours: it is asked again with more room, and nothing is counted"
+    REASK = "its answer was cut short by a cap of ours, or cannot be read: it is asked again, and nothing is counted"
     REQUEUE = "it goes back to the queue, and nothing is counted"
     MOVE = "this model cannot be used: the task goes to the rest of its pool"
     PEND = "this model is spent for now: the task goes to the rest of its pool, or stays for a later resume"

@@ -66,6 +66,14 @@ class Task:
     dialects: Mapping[str, str] = field(default_factory=dict)
     """The dialect for each of the models."""
     digest: str = ""
+    annotator: str = ""
+    """Who answers, where several are asked about a row: the model, the prompt's name, the sample's number."""
+    source: str = ""
+    """The text that spans are of, where they are asked for."""
+    escalated: bool = False
+    """Whether a stronger model is asked, because annotators agreed too little."""
+    asked_again: int = 0
+    """How often it was asked again because its answer could not be read."""
     attempts: int = 0
     """Attempts that counted."""
     sends: int = 0
@@ -154,11 +162,13 @@ class Scheduler:
         most_in_flight: int = 1000,
         lengths: Lengths | None = None,
         canary: float = 0.0,
+        again: Callable[[Ask, Reply], tuple[Request, Size] | None] | None = None,
     ) -> None:
         """`charge` says what to reserve for a task at a model, and with it the output cap to send; it may take them
         from `lengths`, which is told here what became of them.
 
         For the first `canary` seconds a single request is under way: a gateway that takes none refuses it at once.
+        `again` says what to ask instead, and its size, where a reply's answer cannot be used as it is.
         """
         self._budgets = budgets
         self._ledger = ledger
@@ -169,6 +179,7 @@ class Scheduler:
         self._attempts = attempts
         self._lengths = lengths
         self._canary = canary
+        self._again = again
         self._alone_until = math.inf if canary else -math.inf
         self.congestion = Congestion(most_in_flight)
         self.gates = Gates(window, rng)
@@ -429,6 +440,10 @@ class Scheduler:
         self.gates.answered(ask.model, ask)
         self._failing_since, self.last_answer = None, now
         if self._was_cut_short(ask, reply):
+            return self._finished_or(Action.REASK, self._enqueue(ask.task), None)
+        if self._again is not None and (instead := self._again(ask, reply)) is not None:
+            ask.task.request, ask.task.size = instead
+            ask.task.asked_again += 1
             return self._finished_or(Action.REASK, self._enqueue(ask.task), None)
         return Landing(None, (Finished(ask.task, ask.model, Status.SUCCEEDED, reply),))
 

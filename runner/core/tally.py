@@ -52,6 +52,8 @@ class ModelTally:
     outcomes: Counter[str] = field(default_factory=Counter)
     cut_short: int = 0
     """Answers that had too little room, and were asked for again."""
+    asked_again: int = 0
+    """Answers that could not be read, and were asked for again."""
     input_tokens: int = 0
     estimated_input_tokens: int = 0
     """Of the same replies, as they were reserved."""
@@ -71,6 +73,8 @@ class Tally:
     models: dict[str, ModelTally] = field(default_factory=dict)
     adopted: int = 0
     """Tasks whose answers were taken over from an earlier run."""
+    escalated: int = 0
+    """Tasks of stronger models that have ended, about rows on which annotators agreed too little."""
     sent: int = 0
     """Requests that went out."""
     ambiguous: int = 0
@@ -90,6 +94,8 @@ class Tally:
     def add(self, frame: Mapping[str, Any]) -> None:
         """Take in one frame."""
         kind = frame["t"]
+        if frame.get("escalated") and (frame.get("final") or kind == "reopened"):
+            self.escalated += -1 if kind == "reopened" else 1
         if kind == "sent":
             self.sent += 1
         elif kind == "landed":
@@ -144,6 +150,7 @@ class Tally:
             model.outcomes[frame["outcome"]] += 1
         else:
             model.cut_short += frame["outcome"] == Outcome.TRUNCATED
+            model.asked_again += frame["outcome"] == Outcome.OK
         model.input_tokens += usage["input"]
         model.output_tokens += usage["output"]
         model.reasoning_tokens += usage["reasoning"]

@@ -40,16 +40,21 @@ class TaskMaker:
         budgets: Callable[[Model], Budget],
         choose: Choose,
         pixels: Callable[[str], tuple[int, int]],
+        variants: Mapping[str, Prompt] | None = None,
     ) -> None:
+        """`variants` are the prompts that each model is asked with, by name, instead of the one `prompt`."""
         self.job = job
         self._catalogue = catalogue
         self._prompt = prompt
+        self._variants = variants or {"": prompt}
         self._budgets = budgets
         self._choose = choose
         self._pixels = pixels
         # A model named twice, or in both its forms, is still one model with one budget.
         self._pool = tuple({model.short: model for model in map(catalogue.find, job.models)}.values())
-        for model in self._pool:
+        stronger = job.escalate.models if job.escalate else ()
+        self._stronger = tuple({model.short: model for model in map(catalogue.find, stronger)}.values())
+        for model in (*self._pool, *self._stronger):
             choose(Request(), model, job.endpoint)
         self._pinned: dict[str, Model] = {}
         self._routes: dict[tuple[Any, ...], _Route] = {}
@@ -57,23 +62,81 @@ class TaskMaker:
     @property
     def slots(self) -> int:
         """The most tasks that one row can make."""
-        return max(1, len(self._pool)) if self.job.each else 1
+        return self.job.slots
+
+    @property
+    def annotators(self) -> tuple[str, ...]:
+        """Who is asked about a row that names no model itself, in the order of its tasks."""
+        return tuple(self._annotator(group, name, sample) for group, name, sample in self._parts(self._pool))
+
+    @property
+    def stronger(self) -> tuple[str, ...]:
+        """The models that are asked about rows on which annotators agree too little."""
+        return tuple(model.short for model in self._stronger)
 
     @property
     def nameable(self) -> Iterable[str]:
         """The models that some row may go to, as far as that can be said without having seen it."""
         own = [model.short for model in self._pool]
-        anyone = self._prompt.row_settings or self._prompt.template is None
-        return [*own, *self._catalogue.models] if anyone else own
+        anyone = self._prompt.row_settings or (self._prompt.template is None and not self.job.annotators.prompts)
+        return [*own, *self.stronger, *(self._catalogue.models if anyone else ())]
 
     def tasks(self, row: int, columns: Mapping[str, Any], digest: str, count: TokenCounter) -> list[Task]:
         """The tasks of a row, measured with `count`; raises RowError with the reason if it cannot be asked."""
-        request = self._prompt.request(columns)
-        models = self._models(columns)
-        size = measure(request, count, self._pixels)
         name = self._id(row, columns)
-        groups = [(model,) for model in models] if self.job.each else [models]
-        return [self._task(row, slot, name, group, request, size, digest) for slot, group in enumerate(groups)]
+        models = self._models(columns)
+        source = self._source(columns)
+        if self.job.gold is not None:  # whatever a prompt does with the row, it cannot give the known label away
+            columns = {column: value for column, value in columns.items() if column != self.job.gold.column}
+        requests = {variant: prompt.request(columns) for variant, prompt in self._variants.items()}
+        sizes = {variant: measure(request, count, self._pixels) for variant, request in requests.items()}
+        tasks = []
+        for slot, (group, variant, sample) in enumerate(self._parts(models)):
+            task = self._task(row, slot, name, group, requests[variant], sizes[variant], digest)
+            task.annotator = self._annotator(group, variant, sample)
+            task.source = source
+            if variant:
+                task.digest = f"{digest}:{variant}"
+            tasks.append(task)
+        return tasks
+
+    def escalations(self, made: list[Task]) -> list[Task]:
+        """The tasks for stronger models that go with a row's own; a model that the row does not fit is left out."""
+        first, tasks = made[0], []
+        for slot, model in enumerate(self._stronger, start=self.slots - len(self._stronger)):
+            try:
+                task = self._task(first.row, slot, first.id, (model,), first.request, first.size, first.digest)
+            except RowError:
+                continue
+            task.annotator, task.source, task.escalated = model.short, first.source, True
+            tasks.append(task)
+        return tasks
+
+    def _parts(self, models: tuple[Model, ...]) -> Iterator[tuple[tuple[Model, ...], str, int]]:
+        """The models, the prompt's name and the sample's number of each of a row's tasks."""
+        for group in [(model,) for model in models] if self.job.each else [models]:
+            for variant in self._variants:
+                for sample in range(1, self.job.annotators.samples + 1):
+                    yield group, variant, sample
+
+    def _annotator(self, group: tuple[Model, ...], variant: str, sample: int) -> str:
+        who = group[0].short if len(group) == 1 else "pool"
+        return f"{who}{variant and f'/{variant}'}{f'#{sample}' if self.job.annotators.samples > 1 else ''}"
+
+    def _source(self, columns: Mapping[str, Any]) -> str:
+        """The text that spans are of."""
+        reading = self.job.answer
+        if reading is None or reading.source is None:
+            return ""
+        text = columns.get(reading.source)
+        if not isinstance(text, str):
+            raise RowError(f"it has no text in its column {reading.source!r}, which the spans are of")
+        return text
+
+    def fits(self, task: Task, size: Size) -> bool:
+        """Whether a task could be of this size, at each of its models."""
+        caps = {name: self._first(task.request, task.caps[name]) for name in task.models}
+        return all(self._misfit(self._catalogue.find(name), size, cap) is None for name, cap in caps.items())
 
     def _models(self, columns: Mapping[str, Any]) -> tuple[Model, ...]:
         pinned = self._prompt.model(columns)

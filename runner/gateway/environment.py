@@ -79,6 +79,11 @@ class Gateway:
         """Whether the run starts it itself."""
         return self.url is None
 
+    @property
+    def choice(self) -> str:
+        """What a user would give to choose it again."""
+        return self.url if self.url is not None else f"local?{urllib.parse.urlencode(self.options)}"
+
     def manifest(self) -> dict[str, Any]:
         """What the run's manifest says of it. The token is there only as a hash."""
         if self.local:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from runner.report.evaluated import evaluation_lines
+from runner.report.labelling import print_labels
 from runner.report.progress import clock
 from runner.report.safe import safe, safe_json, safe_lines
 from runner.report.waits import cap_lines, limit_lines, time_line
@@ -30,6 +32,8 @@ def print_finish(finish: Finish, *, quiet: bool, as_json: bool) -> None:
         if finish.idle:
             sys.stdout.write("Nothing is left to do: every task has ended, and the tables are written.\n")
         print_summary(finish.directory, finish.summary)
+    if "gates" in finish.summary and not as_json:
+        sys.stdout.write(f"\n{safe(finish.summary['gates']['verdict'], 4000)}\n")
     if finish.ending.reason and not as_json:
         sys.stderr.write(f"runner: {safe_lines(finish.ending.reason, 500)}\n")
     if finish.ending.exit_code in RESUMABLE:
@@ -65,6 +69,8 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
         f"{requests['sent']:,} requests, {requests['refused_429']:,} refused with 429, "
         f"{requests['failed']:,} failed in all"
     )
+    if requests["asked_again"]:
+        write(f", {requests['asked_again']:,} asked again for an answer that can be read")
     if requests["ambiguous"]:
         write(f", {requests['ambiguous']:,} of them perhaps billed")
     write(
@@ -76,6 +82,10 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
     write("".join(f"{line}\n" for line in [*limit_lines(summary), *cap_lines(summary)]))
     if summary["models"]:
         write("\n" + model_table(summary) + "\n")
+    if "labels" in summary:
+        print_labels(directory, summary["labels"])
+    if "evaluation" in summary:
+        write("\n" + "\n".join(evaluation_lines(summary["evaluation"])) + "\n")
     write(f"\nResults: {safe(str(directory / 'results.parquet'), 1000)}\n")
     preview(directory / "results.parquet")
     if tasks["errored"]:

@@ -78,7 +78,7 @@ class View:
     def total(self) -> int | None:
         """Tasks of the whole run; None until all of the input has been looked over."""
         survey = self.session.prepared.survey
-        return survey.total if survey.complete else None
+        return survey.total + self.session.history.tally.escalated if survey.complete else None
 
     @property
     def now(self) -> float:

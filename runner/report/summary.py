@@ -39,6 +39,7 @@ def summarise(
             "refused_429": tally.total("refused"),
             "ambiguous": tally.ambiguous,
             "failed": sum(model.failures.total() for model in tally.models.values()),
+            "asked_again": tally.total("asked_again"),
         },
         "tokens": {
             "input": tally.total("input_tokens"),
@@ -70,6 +71,7 @@ def _model(model: ModelTally, ratio: float | None) -> dict[str, Any]:
         "failures": dict(model.failures),
         "outcomes": dict(model.outcomes),
         "cut_short": model.cut_short,
+        "asked_again": model.asked_again,
         "input_tokens": model.input_tokens,
         "estimated_input_tokens": model.estimated_input_tokens,
         "output_tokens": model.output_tokens,

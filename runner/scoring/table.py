@@ -93,18 +93,23 @@ def scorer(name: str) -> Scorer:
 
 
 def register(name: str, function: Own, about: str = "", *, expects: bool = True) -> Scorer:
-    """Put a function of one's own into the table; UsageError if the name is taken.
+    """Put a function of one's own into the table; UsageError if the name is taken."""
+    if name in SCORERS:
+        raise UsageError(f"There is a scorer {name!r} already.")
+    SCORERS[name] = own_scorer(function, about, expects=expects)
+    return SCORERS[name]
+
+
+def own_scorer(function: Own, about: str = "", *, expects: bool = True) -> Scorer:
+    """A scorer of a function of one's own.
 
     What it raises, NaN and numbers beyond 0 to 1 give a score of None with the reason: never a 0.
     """
-    if name in SCORERS:
-        raise UsageError(f"There is a scorer {name!r} already.")
 
     def prepare(options: Mapping[str, Json]) -> Judge:
         return lambda answer, expected: _own_score(function, answer, expected, options)
 
-    SCORERS[name] = Scorer(prepare=prepare, about=about or (function.__doc__ or ""), expects=expects, open=True)
-    return SCORERS[name]
+    return Scorer(prepare=prepare, about=about or (function.__doc__ or ""), expects=expects, open=True)
 
 
 def _own_score(function: Own, answer: Json, expected: Json, options: Mapping[str, Json]) -> Score:

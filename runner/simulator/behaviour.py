@@ -134,6 +134,21 @@ def refused(said: Said) -> Said:
     return replace(said, text=REFUSAL, ended="refused", tool=None)
 
 
+def broken(said: Said) -> Said:
+    """The same answer as JSON that breaks off within its last word."""
+    return replace(said, text=_as_json(said.text)[:-4], tool=None)
+
+
+def talkative(said: Said) -> Said:
+    """The same answer as JSON with prose around it."""
+    text = f"Here is the JSON that you asked for:\n\n{_as_json(said.text)}\n\nLet me know if you need anything else."
+    return replace(said, text=text, tool=None)
+
+
+def _as_json(text: str) -> str:
+    return text if text.startswith(("{", "[")) else orjson.dumps({"label": text}).decode()
+
+
 def filtered(said: Said) -> Said:
     """The same answer, stopped by a filter."""
     return replace(said, text="", ended="filtered", tool=None)
@@ -155,8 +170,8 @@ def _reasoning(asked: Asked, model: Model, key: int) -> int:
 
 
 def _label(options: Sequence[str], asked: Asked, model: Model, key: int) -> str:
-    """The label for the last thing said, or another one where this model errs."""
-    said = asked.turns[-1] if asked.turns else asked.system
+    """The label for what was said, or another one where this model errs."""
+    said = "\n".join(asked.turns) or asked.system
     right = labels.pick(options, labels.without_lists(said), uniform(key, Purpose.TIE))
     rate = ERROR_RATE_SMALL if any(word in model.short for word in SMALL) else ERROR_RATE
     if uniform(key, Purpose.ERROR) < rate:

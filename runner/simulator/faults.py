@@ -111,6 +111,8 @@ FAULTS: Mapping[str, Fault] = {
     "body_error": Fault(answer=_body_error),
     "filtered": Fault(said=behaviour.filtered),
     "refusal": Fault(said=behaviour.refused),
+    "broken_answer": Fault(said=behaviour.broken),
+    "prose": Fault(said=behaviour.talkative),
 }
 """By the name that a configuration gives a probability to."""
 

@@ -36,38 +36,54 @@ Shown = Callable[[str], str]
 
 
 def export(
-    path: Path, form: str, out: Path | None, *, raw_cells: bool = False, shown: Shown | None = None
+    path: Path,
+    form: str,
+    out: Path | None,
+    *,
+    table: str = "results",
+    raw_cells: bool = False,
+    shown: Shown | None = None,
 ) -> list[tuple[str, int]]:
-    """Write a run's results to `out`, or to standard output; the files written, and their lines.
+    """Write a run's results, or another of its tables, to `out`, or to standard output; the files, and their lines.
 
-    `shown` is given where standard output is a terminal. Raises UsageError if the run has no results yet, `out` exists,
+    `shown` is given where standard output is a terminal. Raises UsageError if the run has no such table, `out` exists,
     or a terminal is to show Parquet.
     """
     if shown is not None and form == "parquet":
         raise UsageError("Parquet is nothing for a terminal; give --out FILE.")
     directory = RunDirectory.open(path)
-    if not directory.results_path.is_file():
-        raise UsageError(f"{path} has no results yet: they are written when the run ends, or stops.")
+    source = directory.path / f"{table}.parquet"
+    if form == "openai-batch" and table != "results":
+        raise UsageError(f"OpenAI's batch output is made of results, not of {table}.")
+    if not source.is_file():
+        why = "" if table == "results" else f", if its job has {table}"
+        raise UsageError(f"{path} has no {table} yet: they are written when the run ends, or stops{why}.")
     beside = None if out is None else out.with_name(f"{out.stem}.errors{out.suffix}")
     for target in (out, beside if form == "openai-batch" else None):
         if target is not None and (target.exists() or target.is_symlink()):
             raise UsageError(f"{target} exists; nothing was written.")
     try:
-        return _export(directory, form, out, beside, raw_cells, shown)
+        return _export(directory, source, form, out, beside, raw_cells, shown)
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0][:300]
-        raise StorageFailed(f"{directory.results_path} cannot be read: {reason}") from None
+        raise StorageFailed(f"{source} cannot be read: {reason}") from None
 
 
 def _export(
-    directory: RunDirectory, form: str, out: Path | None, beside: Path | None, raw_cells: bool, shown: Shown | None
+    directory: RunDirectory,
+    source: Path,
+    form: str,
+    out: Path | None,
+    beside: Path | None,
+    raw_cells: bool,
+    shown: Shown | None,
 ) -> list[tuple[str, int]]:
     if form == "parquet":
-        return [_copy(directory.results_path, out)]
+        return [_copy(source, out)]
     if form == "csv":
-        return [_write(out, lambda sink: _csv(directory.results_path, sink, raw_cells), shown)]
+        return [_write(out, lambda sink: _csv(source, sink, raw_cells), shown)]
     if form == "jsonl":
-        return [_write(out, lambda sink: _lines(directory.results_path, sink, lambda line: line), shown)]
+        return [_write(out, lambda sink: _lines(source, sink, lambda line: line), shown)]
     created = int(directory.manifest_path.stat().st_mtime)
 
     def output(line: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -76,9 +92,9 @@ def _export(
     def error(line: Mapping[str, Any]) -> dict[str, Any] | None:
         return None if line["status"] == Status.SUCCEEDED else _batch_error(line)
 
-    written = [_write(out, lambda sink: _lines(directory.results_path, sink, output), shown)]
+    written = [_write(out, lambda sink: _lines(source, sink, output), shown)]
     if beside is not None:
-        written.append(_write(beside, lambda sink: _lines(directory.results_path, sink, error)))
+        written.append(_write(beside, lambda sink: _lines(source, sink, error)))
     return written
 
 
@@ -145,16 +161,17 @@ def _csv(results: Path, sink: BinaryIO, raw_cells: bool) -> int:
     names = list(pl.scan_parquet(results, glob=False).collect_schema())
     text = io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text)
-    writer.writerow(names if raw_cells else [_defused(name) for name in names])
+    writer.writerow(names if raw_cells else [defused(name) for name in names])
     count = 0
     for line in rows(results):
-        writer.writerow([value if raw_cells else _defused(value) for value in line.values()])
+        writer.writerow([value if raw_cells else defused(value) for value in line.values()])
         count += 1
     text.detach()
     return count
 
 
-def _defused(value: Any) -> Any:
+def defused(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 

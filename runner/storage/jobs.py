@@ -7,18 +7,33 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from runner.core.caps import Caps
 from runner.core.errors import UsageError
+from runner.core.evaluating import Evaluation, Gates
 from runner.core.job import Job
+from runner.core.labelling import Annotators, Voting
 from runner.core.sharing import Priority
 from runner.core.values import Settings
+from runner.storage.declarations import (
+    PATHS,
+    TEXTS,
+    AnnotatorsSection,
+    AnswerSection,
+    EscalateSection,
+    GoldSection,
+    Names,
+    VoteSection,
+    schema_of,
+)
+from runner.storage.evaluations import EvaluateSection, GatesSection
+from runner.storage.sources import files_in
 from runner.storage.specs import read_toml
 from runner.storage.templates import text_or_file
 
@@ -35,27 +50,21 @@ def seconds(value: Any) -> Any:
     return value
 
 
-def _names(value: Any) -> Any:
-    """Names given as a list, or one text with commas."""
-    parts = [value] if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple):
-        raise ValueError("models are named in a list, or in one text with commas")
-    return [name.strip() for part in parts for name in str(part).split(",") if name.strip()]
-
-
-Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[
+    float, BeforeValidator(seconds, json_schema_input_type=float | str), Field(gt=0, allow_inf_nan=False)
+]
 Count = Annotated[int, Field(gt=0)]
 
 
 class Words(BaseModel):
     """Everything that can be said about a job."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     input: str
     """Input file: JSONL, CSV or Parquet."""
     name: str | None = None
-    models: Annotated[list[str], BeforeValidator(_names)] = []
+    models: Names = []
     each: bool = False
     prompt: str | None = None
     """A Jinja template over the row's columns, or @FILE."""
@@ -88,27 +97,104 @@ class Words(BaseModel):
     max_total_tokens: Count | None = None
     deadline: Seconds | None = None
     priority: Priority = "normal"
+    answer: AnswerSection | None = None
+    annotators: AnnotatorsSection | None = None
+    vote: VoteSection | None = None
+    gold: GoldSection | None = None
+    escalate: EscalateSection | None = None
+    evaluate: EvaluateSection | None = None
+    gates: GatesSection | None = None
+
+
+class File(Words):
+    """A job file: the words of a job, and how to run it."""
+
+    gateway: str | None = None
+    """A URL, or "local" for one on this machine."""
+    limits: str | None = None
+    """A TOML file with the account's limits."""
+    no_limits: bool = False
+    """Keep no budgets at all."""
+    catalogs: list[str] = []
+    """TOML files with models of your own."""
+
+
+def job_schema() -> dict[str, Any]:
+    """The JSON Schema of job files, by which editors complete and check them."""
+    schema = File.model_json_schema(by_alias=True, mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "A job of runner"}
 
 
 def read_words(path: Path) -> dict[str, Any]:
-    """The words of a job folder or job file, its paths made to lead from here; of another file, just its path."""
-    if path.is_dir():
+    """The words of a job folder or job file, its paths made to lead from here; of other files, just their path."""
+    if path.is_dir() and ((path / "job.toml").is_file() or not files_in(path)):
         path = path / "job.toml"
         if not path.is_file():
-            raise UsageError(f"{path.parent} is a folder without a job.toml.")
+            raise UsageError(f"{path.parent} is a folder without a job.toml, and without files that hold rows.")
     if path.suffix != ".toml":
         return {"input": str(path)}
     words = read_toml(path)
     base = path.parent
     words.setdefault("name", base.resolve().name)
-    for key in ("prompt", "system"):
-        if isinstance(words.get(key), str) and words[key].startswith("@"):
-            words[key] = f"@{base / words[key][1:]}"
-    for key in ("input", "schema", "limits"):
-        value = words.get(key)
-        if isinstance(value, str) and value != "-" and not value.lstrip().startswith("{"):
-            words[key] = str(base / value.removeprefix("@"))
+    for places, lead in ((TEXTS, _text_from), (PATHS, _path_from)):
+        for section, keys in places.items():
+            table = _table(words, section)
+            if isinstance(table, dict):
+                table |= {key: lead(base, table[key]) for key in keys if key in table}
     return words
+
+
+def _table(words: dict[str, Any], section: str) -> Any:
+    """The table of a section, with dots between the names of tables in tables; None if there is none."""
+    table: Any = words
+    for name in filter(None, section.split(".")):
+        table = table.get(name) if isinstance(table, dict) else None
+    return table
+
+
+def _text_from(base: Path, value: Any) -> Any:
+    """A text, or @FILE with its path made to lead from here; the same for a table of them."""
+    if isinstance(value, dict):
+        return {name: _text_from(base, text) for name, text in value.items()}
+    return f"@{base / value[1:]}" if isinstance(value, str) and value.startswith("@") else value
+
+
+def _path_from(base: Path, value: Any) -> Any:
+    is_path = isinstance(value, str) and value != "-" and not value.lstrip().startswith("{")
+    return str(base / value.removeprefix("@")) if is_path else value
+
+
+def replaced(
+    words: Mapping[str, Any], settings: Iterable[str], labels: str | Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The words with others put over them: `key=value`, dots between the names of tables, the value as in TOML.
+
+    `labels` is short for an answer that is one of these labels. Raises UsageError for what is no setting.
+    """
+    said = dict(words)
+    if labels is not None:
+        said["answer"] = {"kind": "label", **said.get("answer", {}), "labels": labels}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        *tables, last = [name.strip() for name in key.split(".")]
+        if not equals or not last or not all(tables):
+            raise UsageError(f"--set {setting}: write it as key=value, as in --set answer.asks=1.")
+        table = said
+        for name in tables:
+            inner = table.get(name, {})
+            if not isinstance(inner, Mapping):
+                raise UsageError(f"--set {setting}: {name!r} is no table.")
+            table[name] = table = dict(inner)
+        table[last] = _value(value)
+    return said
+
+
+def _value(text: str) -> Any:
+    """What TOML makes of a text; the text itself if it is none of TOML's values."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
 
 
 def declare(words: Mapping[str, Any], origin: str) -> Job:
@@ -119,12 +205,20 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
         raise UsageError("\n".join(_explain(error, origin))) from None
     prompt = None if said.prompt is None else text_or_file(said.prompt, "--prompt")[0]
     system = None if said.system is None else text_or_file(said.system, "--system")[0]
+    answer = said.answer.made() if said.answer else None
+    evaluate = said.evaluate.made() if said.evaluate else None
+    if said.answer and said.answer.structured:
+        if said.schema_ is not None:
+            raise UsageError(f"{origin}: answer.structured: the job's `schema` asks for structured output already.")
+        schema = answer.reader.ask_schema() if answer else None
+    else:
+        schema = schema_of(said.schema_, "--schema")
     settings = Settings(
         max_tokens=said.max_tokens,
         temperature=said.temperature,
         top_p=said.top_p,
         stop=tuple(said.stop),
-        schema=_schema(said.schema_),
+        schema=schema,
         tools=tuple(said.tools),
         tool_choice=said.tool_choice,
         effort=said.effort,
@@ -153,7 +247,26 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
         patience=said.patience,
         caps=Caps(max_cost=said.max_cost, max_total_tokens=said.max_total_tokens, deadline=said.deadline),
         priority=said.priority,
+        answer=answer,
+        annotators=said.annotators.made() if said.annotators else Annotators(),
+        vote=said.vote.made() if said.vote else Voting(),
+        gold=said.gold.made() if said.gold else None,
+        escalate=said.escalate.made() if said.escalate else None,
+        evaluate=evaluate,
+        gates=_gates(said.gates, evaluate, origin),
     )
+
+
+def _gates(section: GatesSection | None, evaluate: Evaluation | None, origin: str) -> Gates | None:
+    """The gates; raises UsageError for those that no metric can open."""
+    if section is None:
+        return None
+    if evaluate is None and (section.least or section.not_worse):
+        raise UsageError(f"{origin}: gates: `least` and `not_worse` are about metrics, and there is no [evaluate].")
+    known = evaluate.metrics if evaluate else ()
+    if unknown := [name for name in section.least if name not in known]:
+        raise UsageError(f"{origin}: gates.least: there is no metric {unknown[0]!r}; there are {', '.join(known)}.")
+    return section.made()
 
 
 def caps_from(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,31 +279,31 @@ def caps_from(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(words, name) for name in said}
 
 
-def _schema(value: str | dict[str, Any] | None) -> Mapping[str, Any] | None:
-    if not isinstance(value, str):
-        return value
-    text = value if value.lstrip().startswith("{") else text_or_file(f"@{value.removeprefix('@')}", "--schema")[0]
-    try:
-        schema = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"--schema {value[:80]}: not JSON: {error}.") from None
-    if not isinstance(schema, dict):
-        raise UsageError(f"--schema {value[:80]}: a schema is a JSON object.")
-    return schema
+def _words_of(path: tuple[Any, ...]) -> list[str]:
+    """The words that may stand at a place of a job file."""
+    model: type[BaseModel] = Words
+    for part in path:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        inner = [kind for kind in get_args(field.annotation) if isinstance(kind, type)] if field else []
+        model = next((kind for kind in inner if issubclass(kind, BaseModel)), model)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _explain(error: ValidationError, origin: str) -> list[str]:
-    known = [field.alias or name for name, field in Words.model_fields.items()]
     lines = []
     for problem in error.errors(include_url=False):
         place = ".".join(str(part) for part in problem["loc"])
         where = f"{origin}: {place}" if origin else f"--{place.replace('_', '-')}"
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(place, known, n=1)
-            lines.append(f"{origin}: there is no word {place!r}.{f' Did you mean {near[0]!r}?' if near else ''}")
+            *tables, word = problem["loc"]
+            near = difflib.get_close_matches(str(word), _words_of(tuple(tables)), n=1)
+            inside = f" in [{'.'.join(map(str, tables))}]" if tables else ""
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            lines.append(f"{origin}: there is no word {word!r}{inside}.{guess}".removeprefix(": "))
         elif problem["type"] == "missing":
             lines.append(f"{where} is missing.")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{where}: {message[0].lower()}{message[1:]}; got {problem['input']!r}.")
+            got = "" if isinstance(problem["input"], Mapping) else f"; got {problem['input']!r}"
+            lines.append(f"{where}: {message[0].lower()}{message[1:]}{got}.")
     return lines

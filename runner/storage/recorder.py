@@ -9,7 +9,7 @@ from typing import Any
 from runner.core.caps import cost
 from runner.core.catalog import Model
 from runner.core.events import Event, What
-from runner.core.schedule import Ask, Finished
+from runner.core.schedule import Ask, Finished, Task
 from runner.core.values import Failure, Reply
 from runner.storage.history import History
 from runner.storage.journal import VERSION, Journal
@@ -101,6 +101,7 @@ class Recorder:
             mine = next((finished for finished in event.landing.finished if finished.task is task), None)
             payload["final"] = None if mine is None else mine.status
         payload["attempts"] = task.attempts + isinstance(result, Reply)
+        payload |= _escalated(task)
         if isinstance(result, Reply):
             payload |= self._reply(ask.model, result)
         else:
@@ -152,7 +153,12 @@ class Recorder:
             "final": finished.status,
             "at": self._wall(),
             "failure": None if failure is None else self._failure(failure),
+            **_escalated(task),
         }
+
+
+def _escalated(task: Task) -> dict[str, Any]:
+    return {"escalated": True} if task.escalated else {}
 
 
 def _storable(text: str) -> str:

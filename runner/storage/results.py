@@ -39,10 +39,14 @@ RESULT_SCHEMA: dict[str, Any] = {
     "row": pl.Int64,
     "id": pl.String,
     "model": pl.String,
+    "annotator": pl.String,
     "status": pl.String,
     "outcome": pl.String,
     "text": pl.String,
     "answer": pl.String,
+    "answer_status": pl.String,
+    "repairs": pl.String,
+    "invalid_reason": pl.String,
     "tool_calls": pl.String,
     "error_type": pl.String,
     "error_message": pl.String,
@@ -87,22 +91,29 @@ COLUMN_TYPES: Mapping[str, Any] = {
 }
 
 
+Cells = Callable[[str, str, Mapping[str, Any]], Mapping[str, str | None]]
+"""The text of a reply, its outcome and the row's columns -> the columns that say what it means."""
+
+
 class Tables:
     """Writes the tables of one run."""
 
     def __init__(
         self,
         records: Callable[[], Iterable[Record]],
-        tasks_of: Callable[[Row], list[tuple[int, str, str]]],
+        tasks_of: Callable[[Row], list[tuple[int, str, str, str]]],
         history: History,
         journal_path: Path,
         columns: Mapping[str, Any],
         open_status: Status = Status.CANCELED,
         id_column: str | None = None,
+        cells: Cells = lambda text, _outcome, _columns: {"answer": text.strip()},
     ) -> None:
-        """`tasks_of` gives (slot, id, model) for each task of a row; `columns` the input's columns and their types.
+        """`tasks_of` gives (slot, id, model, annotator) for each task of a row; `columns` the input's columns and their
+        types.
 
-        `open_status` is what a task without an outcome is said to be; `id_column` the job's column of ids.
+        `open_status` is what a task without an outcome is said to be; `id_column` the job's column of ids; `cells` says
+        what the text of a reply means.
         """
         self._records = records
         self._tasks_of = tasks_of
@@ -111,9 +122,10 @@ class Tables:
         self._open_status = open_status
         self._rejected: InputRejected | None = None
         """Why lines could not be made, which polars turns into an error of its own."""
+        self._cells = cells
         repeated = naming_column(id_column, columns) == "id"
         self._columns = {name: kind for name, kind in columns.items() if not (repeated and name == "id")}
-        self._names = _names(self._columns)
+        self._names = names_in_table(self._columns)
         self.schema = {**RESULT_SCHEMA, **{self._names[name]: kind for name, kind in self._columns.items()}}
 
     def write_results(self, path: Path) -> None:
@@ -123,7 +135,7 @@ class Tables:
     def write_errors(self, results: Path, path: Path) -> None:
         """The tasks that did not succeed, from the results table."""
         frame = pl.scan_parquet(results, glob=False).filter(pl.col("status") != Status.SUCCEEDED).select(ERROR_COLUMNS)
-        _replace(frame, path)
+        write_table(frame, path)
 
     def write_attempts(self, path: Path) -> None:
         """One line for each request that was sent and came back, in the order of their landing."""
@@ -144,7 +156,7 @@ class Tables:
 
         frame = register_io_source(batches, schema=pl.Schema(schema))
         try:
-            _replace(frame, path, _rows_in(GROUP_BYTES, first, GROUP))
+            write_table(frame, path, _rows_in(GROUP_BYTES, first, GROUP))
         except StorageFailed:
             if self._rejected is not None:
                 raise self._rejected from None
@@ -156,25 +168,36 @@ class Tables:
             for record in self._records():
                 last = record.index
                 if isinstance(record, BadRow):
-                    yield self._line(record, 0, str(record.index), "", {}, file)
+                    yield self._line(record, 0, str(record.index), "", "", {}, file)
                     continue
-                for slot, name, model in self._tasks_of(record):
-                    yield self._line(record, slot, name, model, record.columns, file)
+                for slot, name, model, annotator in self._tasks_of(record):
+                    yield self._line(record, slot, name, model, annotator, record.columns, file)
         if last < self._history.last:
             raise self._changed(f"row {self._history.last}")
 
     def _line(
-        self, record: Record, slot: int, name: str, model: str, columns: Mapping[str, Any], file: BinaryIO
+        self,
+        record: Record,
+        slot: int,
+        name: str,
+        model: str,
+        annotator: str,
+        columns: Mapping[str, Any],
+        file: BinaryIO,
     ) -> dict[str, Any]:
-        line: dict[str, Any] = {"row": record.index, "id": name, "model": model}
+        line: dict[str, Any] = {"row": record.index, "id": name, "model": model, "annotator": annotator or None}
         offset = self._history.offset(record.index, slot)
         if offset < 0:
             line["status"] = self._open_status
         else:
             payload = journal.read_at(file, offset)
-            if isinstance(record, Row) and (payload.get("key") or record.digest) != record.digest:
+            asked = (payload.get("key") or record.digest if isinstance(record, Row) else "").partition(":")[0]
+            if isinstance(record, Row) and asked != record.digest:
                 raise self._changed(record.where)
             _fill(line, payload)
+            if not payload.get("failure"):
+                said = self._cells(payload["text"], payload["outcome"], columns)
+                line |= {column: _clean(text) for column, text in said.items()}
         for column, kind in self._columns.items():
             line[self._names[column]] = _cell(columns.get(column), kind)
         return line
@@ -210,7 +233,7 @@ class Tables:
             }
 
 
-def _names(columns: Iterable[str]) -> dict[str, str]:
+def names_in_table(columns: Iterable[str]) -> dict[str, str]:
     """The names that input columns have in the table: `input_NAME` where the runner's own has that name."""
     names: dict[str, str] = {}
     taken = {*RESULT_SCHEMA, *(name for name in columns if name not in RESULT_SCHEMA)}
@@ -239,7 +262,6 @@ def _fill(line: dict[str, Any], payload: Mapping[str, Any]) -> None:
     usage = payload["usage"]
     line["outcome"] = payload["outcome"]
     line["text"] = _clean(payload["text"])
-    line["answer"] = _clean(payload["text"].strip())
     line["finish_reason"] = payload["finish"]
     line["tool_calls"] = orjson.dumps(payload["calls"]).decode() if payload.get("calls") else None
     line["input_tokens"] = usage["input"]
@@ -289,7 +311,7 @@ def _rows_in(amount: int, frame: pl.DataFrame, most: int) -> int:
     return max(1, min(most, amount * len(frame) // max(1, int(frame.estimated_size()))))
 
 
-def _replace(frame: pl.LazyFrame, path: Path, group: int | None = None) -> None:
+def write_table(frame: pl.LazyFrame, path: Path, group: int | None = None) -> None:
     """Write a table whole or not at all. Raises StorageFailed."""
     beside = path.with_name(f".{path.name}.new")
     try:

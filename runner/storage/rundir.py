@@ -42,6 +42,10 @@ class RunDirectory:
     results_path = property(lambda self: self.path / "results.parquet")
     errors_path = property(lambda self: self.path / "errors.parquet")
     attempts_path = property(lambda self: self.path / "attempts.parquet")
+    scores_path = property(lambda self: self.path / "scores.parquet")
+    metrics_path = property(lambda self: self.path / "metrics.parquet")
+    labels_path = property(lambda self: self.path / "labels.parquet")
+    disagreements_path = property(lambda self: self.path / "disagreements.csv")
     summary_path = property(lambda self: self.path / "summary.json")
     input_path = property(lambda self: self.path / "input.jsonl")
 

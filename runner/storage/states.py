@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from runner.core.job import Job
 from runner.core.values import Status
 from runner.storage import batches, journal
 from runner.storage.history import read_history
 from runner.storage.rundir import RunDirectory
 
-TABLES = ("results.parquet", "errors.parquet", "attempts.parquet")
+TABLES = (
+    "results.parquet", "errors.parquet", "attempts.parquet", "labels.parquet", "scores.parquet", "metrics.parquet",
+)  # fmt: skip
 
 
 def seal(directory: RunDirectory) -> dict[str, Any]:
@@ -24,8 +27,11 @@ def finished(directory: RunDirectory) -> dict[str, Any] | None:
     if not directory.summary_path.is_file() or not directory.journal_path.is_file():
         return None
     summary = directory.read_json(directory.summary_path)
-    if summary["exit_code"] not in (0, 3) or summary["tasks"]["open"] or summary.get("files") != seal(directory):
+    if summary["exit_code"] not in (0, 3, 10) or summary["tasks"]["open"] or summary.get("files") != seal(directory):
         return None
+    job = directory.read_json(directory.manifest_path)["job"]
+    if job.get("evaluate") and "evaluation" not in summary:
+        return None  # the process ended between the tables and the scores
     return summary
 
 
@@ -33,10 +39,10 @@ def status_of(path: Path) -> dict[str, Any]:
     """A run's state (running, finished, stopped), its sums, and the fields of a batch; UsageError if there is none."""
     directory = RunDirectory.open(path)
     manifest = directory.read_json(directory.manifest_path)
-    job = manifest["job"]
-    slots = max(1, len(job["models"])) if job["each"] else 1
-    tally = read_history(directory.journal_path, slots).tally
+    tally = read_history(directory.journal_path, Job.from_json(manifest["job"]).slots).tally
     total = manifest["input"]["tasks"]
+    if total is not None:
+        total += tally.escalated
     """None until the input has been looked over."""
     counts = {str(status): tally.statuses[status] for status in Status}
     facts = batches.facts_of(directory, tally.sent, tally.ended, total)

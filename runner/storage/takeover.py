@@ -93,7 +93,8 @@ def reopen_errored(path: Path, slots: int, kinds: frozenset[Kind] | None) -> tup
             left[kind] += 1
             continue
         landed = payload["model"] if payload["t"] == "landed" else None
-        reopened.append({"t": "reopened", "row": payload["row"], "slot": payload["slot"], "landed": landed})
+        again = {"t": "reopened", "row": payload["row"], "slot": payload["slot"], "landed": landed}
+        reopened.append({**again, "escalated": True} if payload.get("escalated") else again)
     book = journal.Journal(journal.DiskFile(path), history.chain)
     for payload in reopened:
         book.append(payload)

@@ -59,22 +59,26 @@ _ENVIRONMENT.filters["tojson"] = _json
 class Template:
     """A compiled template, to be called with a row's columns. The whole row is there as `row`, too."""
 
-    def __init__(self, text: str, origin: str) -> None:
-        """Raises UsageError, naming `origin` and the line, if the text is not a template."""
+    def __init__(self, text: str, origin: str, given: Mapping[str, str] | None = None) -> None:
+        """Raises UsageError, naming `origin` and the line, if the text is not a template.
+
+        `given` are names that are there for every row that has no column of that name.
+        """
         self.text = text
-        self._origin = origin
+        self.origin = origin
+        self._given = given or {}
         try:
             tree = _ENVIRONMENT.parse(text)
             self._template = _ENVIRONMENT.from_string(text)
         except jinja2.TemplateSyntaxError as error:
             raise UsageError(f"{origin}: line {error.lineno}: {error.message}") from None
-        self.columns = frozenset(meta.find_undeclared_variables(tree)) - {"row"}
+        self.columns = frozenset(meta.find_undeclared_variables(tree)) - {"row", *self._given}
         """The columns it uses."""
 
     def __call__(self, columns: Mapping[str, Any]) -> str:
         """The text for a row; raises RowError for a column that is missing, or an expression that fails."""
         try:
-            return self._template.render({**columns, "row": columns})
+            return self._template.render({**self._given, **columns, "row": columns})
         except jinja2.UndefinedError as error:
             missing = sorted(self.columns - columns.keys())
             if missing:

@@ -252,3 +252,15 @@ def test_a_model_that_is_no_name_is_refused() -> None:
     """A number is not taken for a name."""
     with pytest.raises(RowError, match="its `model` is 7, not a name"):
         PROMPT.model({"model": 7})
+
+
+def test_no_template_sees_a_hidden_column() -> None:
+    """Neither by its name nor in the row as a whole."""
+    seen: list[list[str]] = []
+
+    def template(columns: Mapping[str, Any]) -> str:
+        seen.append(sorted(columns))
+        return "Which?"
+
+    Prompt(template=template, system=template, hidden=frozenset({"truth"})).request({"text": "a", "truth": "b"})
+    assert seen == [["text"], ["text"]]

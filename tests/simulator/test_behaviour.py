@@ -12,7 +12,7 @@ import pytest
 from runner.core.catalog import Catalogue
 from runner.simulator import labels, tokens
 from runner.simulator.asked import Asked, Said, Tool
-from runner.simulator.behaviour import ERROR_RATE, ERROR_RATE_SMALL, Lognormal, Manner, Player
+from runner.simulator.behaviour import ERROR_RATE, ERROR_RATE_SMALL, Lognormal, Manner, Player, broken, talkative
 from runner.simulator.chance import Purpose, bits, lognormal, uniform
 from runner.simulator.faults import FAULTS, drawn
 from runner.simulator.instances import Writer
@@ -266,3 +266,17 @@ def test_a_fault_comes_at_its_rate_and_a_retry_has_luck_of_its_own() -> None:
     assert len(hit) / len(keys) == pytest.approx(0.25, abs=0.03)
     assert len(again) / len(hit) == pytest.approx(0.25, abs=0.05)
     assert drawn({"hang": 1.0}, 5, 1) is FAULTS["hang"]
+
+
+@pytest.mark.parametrize("text", ["net", '{"label":"net"}'])
+def test_an_answer_can_come_broken_or_with_prose_around_it(text: str) -> None:
+    """Whether the model was to answer with a word or with JSON: half of it is no JSON, and prose holds all of it."""
+    said = Said(id="x", model="m", created=0, text=text, ended="stop", input_tokens=1, output_tokens=1)
+    assert broken(said).text == '{"label":"n'
+    assert '\n{"label":"net"}\n' in talkative(said).text
+
+
+def test_a_label_is_judged_by_all_that_was_said(catalogue: Catalogue) -> None:
+    """A model that is asked again for another form has not forgotten what it was asked about."""
+    turns = ("A MySQL database server.", "Hm", "Answer with one of these only: games, mail, database.")
+    assert {say(catalogue, key=bits(key, 1), turns=turns).text for key in range(5)} == {"database"}

@@ -355,6 +355,8 @@ STATUSES = {
     "body_error": 200,
     "filtered": 200,
     "refusal": 200,
+    "broken_answer": 200,
+    "prose": 200,
 }
 
 

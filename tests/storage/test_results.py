@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ class Run:
             book.close()
         return Tables(
             lambda: records,
-            lambda one: [(slot, f"id-{one.index}", model) for slot, model in enumerate(models)],
+            lambda one: [(slot, f"id-{one.index}", model, model) for slot, model in enumerate(models)],
             read_history(self.journal, len(models)),
             self.journal,
             columns or {},
@@ -109,10 +109,14 @@ def test_a_reply_fills_its_line(run: Run) -> None:
         "row": 0,
         "id": "id-0",
         "model": "m",
+        "annotator": "m",
         "status": "succeeded",
         "outcome": "tool_calls",
         "text": " yes\n",
         "answer": "yes",
+        "answer_status": None,
+        "repairs": None,
+        "invalid_reason": None,
         "tool_calls": orjson.dumps([call]).decode(),
         "error_type": None,
         "error_message": None,
@@ -129,6 +133,19 @@ def test_a_reply_fills_its_line(run: Run) -> None:
     }
 
 
+def test_what_a_reply_means_is_handed_in(run: Run) -> None:
+    """It is read from the journal's text each time the table is made, so that a better reader needs no new request."""
+
+    def cells(text: str, outcome: str, columns: Mapping[str, Any]) -> dict[str, str | None]:
+        return {"answer": f"{text.strip()}-{columns['n']}", "answer_status": outcome, "invalid_reason": "a \udc80 b"}
+
+    lines = run.fold([row(0, n=7), row(1, n=8)], [replied(0), failed(1, final="errored")], {"n": pl.Int64}, cells=cells)
+    assert [(line["answer"], line["answer_status"], line["invalid_reason"]) for line in lines] == [
+        ("yes-7", "ok", "a ? b"),
+        (None, None, None),
+    ]
+
+
 def test_a_failure_fills_its_line(run: Run) -> None:
     """An errored task says what went wrong, and has no answer."""
     [line] = run.fold([row(0)], [failed(0, final="errored", attempts=3)])
@@ -136,6 +153,7 @@ def test_a_failure_fills_its_line(run: Run) -> None:
         "row": 0,
         "id": "id-0",
         "model": "m",
+        "annotator": "m",
         "status": "errored",
         "error_type": "server_error",
         "error_message": "it broke",
@@ -192,6 +210,7 @@ def test_tasks_without_an_outcome_have_the_open_status(run: Run, status: Status)
         "row": 0,
         "id": "id-0",
         "model": "m",
+        "annotator": "m",
         "status": status,
     }
 

@@ -1,0 +1,26 @@
+"""`runner adopt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("file", metavar="DECISIONS.CSV", type=click.Path(dir_okay=False, path_type=Path))
+def adopt(directory: Path, file: Path) -> int:
+    """Take over what people have decided about the rows of the run in directory RUN, and write its labels anew.
+
+    DECISIONS.CSV is the run's disagreements.csv with its column `decision` filled in; empty ones stay open. Each
+    decision is checked against the job's labels, and kept in the run's decisions.jsonl.
+    """
+    from runner.labelling import adopt as take_over
+
+    count, labels = take_over(directory, file)
+    click.echo(
+        f"{count:,} decisions adopted, {labels['decided']:,} in all; {labels['open']:,} rows are open. "
+        f"Labels: {directory / 'labels.parquet'}"
+    )
+    return 0

@@ -1,0 +1,95 @@
+"""What is done when all tasks of a run have ended: scores, metrics, history and gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import polars as pl
+
+from runner.core.errors import UsageError
+from runner.core.evaluating import JUDGE, Evaluation
+from runner.core.job import Job
+from runner.core.tasks import naming_column
+from runner.evaluation.comparison import Side, side_of
+from runner.evaluation.gates import EXIT_CODE, judged
+from runner.evaluation.history import accepted_run, history_path, record
+from runner.evaluation.judging import Graded, about_judge, grades
+from runner.evaluation.metrics import metrics_of, summarised
+from runner.evaluation.scores import Measured, measure
+from runner.scoring import Scorer
+from runner.storage.results import names_in_table, write_table
+from runner.storage.rundir import RunDirectory
+
+
+def table_names(job: Job, columns: Mapping[str, Any]) -> dict[str, str]:
+    """The names that the input's columns have in the results table."""
+    if naming_column(job.id_column, columns) == "id":  # then it stands in the table as the runner's own
+        return {**names_in_table([name for name in columns if name != "id"]), "id": "id"}
+    return names_in_table(list(columns))
+
+
+def conclude(
+    directory: RunDirectory,
+    job: Job,
+    columns: Mapping[str, Any],
+    own: Mapping[str, Scorer],
+    summary: Mapping[str, Any],
+    graded: Graded | None = None,
+) -> dict[str, Any]:
+    """What the evaluation adds to the summary of a run, and the exit code that it ends with.
+
+    `columns` are the input's; `graded` is how the judge's run went, if there was one.
+    """
+    said: dict[str, Any] = {"exit_code": summary["exit_code"]}
+    run = None
+    if job.evaluate is not None:
+        said["evaluation"] = evaluate(directory, job, job.evaluate, table_names(job, columns), own, graded)
+        run = side_of(directory, asdict(job.evaluate), said["evaluation"])
+        manifest, metrics = directory.read_json(directory.manifest_path), pl.read_parquet(directory.metrics_path)
+        record(history_path(directory.path.resolve().parent, job.name), run, manifest, job.fingerprint, metrics)
+    if job.gates is not None:
+        cost = summary["cost_usd"] + (0.0 if graded is None else graded.cost)
+        said["gates"] = judged(job.gates, said.get("evaluation", {}), cost, run, _accepted(directory, job))
+        if not said["gates"]["passed"]:
+            said["exit_code"] = EXIT_CODE
+    return said
+
+
+def _accepted(directory: RunDirectory, job: Job) -> Side | str | None:
+    """The run to compare with, None if there is none, or why it cannot be read."""
+    try:
+        return accepted_run(directory, job.name)
+    except UsageError as error:
+        return str(error)
+
+
+def evaluate(
+    directory: RunDirectory,
+    job: Job,
+    evaluation: Evaluation,
+    names: Mapping[str, str],
+    own: Mapping[str, Scorer],
+    graded: Graded | None,
+) -> dict[str, Any]:
+    """Score a run's answers, write `scores.parquet` and `metrics.parquet`, and return what the summary says of them."""
+    measured = measure(directory.results_path, evaluation, names, own)
+    said: dict[str, Any] = {"column": names[evaluation.expected], "notices": list(measured.notices)}
+    if evaluation.judge is not None:
+        answers = pl.read_parquet(directory.results_path, columns=["answer"])["answer"]
+        found = grades(measured, answers, evaluation.judge, graded)
+        measured = replace(measured, scores={**measured.scores, JUDGE: found})
+        said["judge"] = about_judge(measured, evaluation.judge, graded, _of_0_and_1(measured))
+    metrics = metrics_of(measured, pooled=job.slots == 1 and measured.tasks["model"].n_unique() > 1)
+    write_table(measured.table().lazy(), directory.scores_path)
+    write_table(metrics.lazy(), directory.metrics_path)
+    return {**summarised(metrics, evaluation), **said}
+
+
+def _of_0_and_1(measured: Measured) -> str | None:
+    """The first metric, beside the judge's, that says of each answer that it is right or wrong."""
+    for name, found in measured.scores.items():
+        if name != JUDGE and found["score"].drop_nulls().is_in([0.0, 1.0]).all():
+            return name
+    return None

@@ -1,0 +1,103 @@
+"""What a labelling run is for: a table of labels with where they come from, the open rows, and how good it all is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from runner.core.answers import Answer, Invalid
+from runner.core.errors import UsageError
+from runner.core.escalation import Escalator
+from runner.core.job import Job
+from runner.labelling import decisions
+from runner.labelling.figures import figures, quality
+from runner.labelling.tables import input_columns, labels_table, write_disagreements, write_labels
+from runner.labelling.votes import POLLS, poll, read_votes, verdicts
+from runner.reading import Replies, as_text
+from runner.storage import journal
+from runner.storage.history import History
+from runner.storage.rundir import RunDirectory
+from runner.storage.states import seal
+
+__all__ = ["adopt", "escalation", "label"]
+
+
+def label(
+    job: Job, annotators: Sequence[str], stronger: Sequence[str], directory: RunDirectory
+) -> dict[str, Any] | None:
+    """Write a run's labels and open rows from its results, and give the figures; None for a job that labels nothing."""
+    if job.answer is None or job.answer.reader.kind not in POLLS:
+        return None
+    reader, results = job.answer.reader, directory.results_path
+    votes = read_votes(results, reader.kind, annotators, stronger)
+    voted = verdicts(votes, job.vote)
+    hidden = [] if job.gold is None else [job.gold.column]
+    said = figures(votes, voted, reader.labels)
+    if job.gold is not None:
+        said["gold"] = quality(votes, voted, _known(results, job.gold.column), reader.labels, Replies(job).read)
+    final = decisions.decided(votes, voted, decisions.kept(directory.path))
+    said["decided"] = sum(verdict.status == "decided" for verdict in final)
+    provenance = {"run": directory.path.name, "job": job.fingerprint}
+    write_labels(labels_table(results, votes, final, provenance), directory.labels_path)
+    said["open"] = write_disagreements(results, votes, final, hidden, directory.disagreements_path)
+    return said
+
+
+def escalation(job: Job, journal_path: Path, history: History) -> Escalator | None:
+    """What asks stronger models, if the job wants that; answers of earlier sessions are read from the journal."""
+    if job.escalate is None or job.answer is None:
+        return None
+    kind, voting = job.answer.reader.kind, job.vote
+
+    def share(votes: Mapping[str, Answer | Invalid | None]) -> float:
+        return poll({name: as_text(vote) if isinstance(vote, Answer) else vote for name, vote in votes.items()},
+                    kind, voting).share  # fmt: skip
+
+    def recall(row: int, slot: int) -> tuple[str, str] | None:
+        with journal_path.open("rb") as file:
+            frame = journal.read_at(file, history.offset(row, slot))
+        return None if frame.get("failure") else (frame["text"], frame["outcome"])
+
+    return Escalator(job.escalate.below, Replies(job).read, share, recall)
+
+
+def _known(results: Path, column: str) -> list[Any]:
+    """The known label of each row, in input order; None for all if no row has such a column."""
+    names = {original: name for name, original in input_columns(results).items()}
+    lines = pl.scan_parquet(results, glob=False)
+    known = pl.col(names[column]) if column in names else pl.lit(None)
+    return (
+        lines.select("row", known.alias("known")).unique("row", keep="first").sort("row").collect()["known"].to_list()
+    )
+
+
+def adopt(path: Path, file: Path) -> tuple[int, dict[str, Any]]:
+    """Take over what people have decided about a run's rows, and write its labels anew.
+
+    Gives how many decisions there were, and the run's figures. Raises UsageError for a run that labels nothing.
+    """
+    directory = RunDirectory.open(path)
+    manifest = directory.read_json(directory.manifest_path)
+    job = Job.from_json(manifest["job"])
+    if job.answer is None or job.answer.reader.kind not in POLLS:
+        raise UsageError(f"The job of {path} has no [answer] that is voted on: there is nothing to decide.")
+    if not directory.results_path.is_file() or not directory.summary_path.is_file():
+        raise UsageError(f"{path} has no results yet: they are written when the run ends, or stops.")
+    directory.lock()
+    try:
+        summary = directory.read_json(directory.summary_path)
+        known = summary.get("labels") or {}
+        stronger = known.get("stronger", [])
+        annotators = [name for name in known.get("annotators", ()) if name not in stronger]
+        votes = read_votes(directory.results_path, job.answer.reader.kind, annotators, stronger)
+        found = decisions.read_decisions(file, votes, Replies(job))
+        decisions.keep(directory.path, found, file.name)
+        summary["labels"] = label(job, annotators, stronger, directory)
+        summary["files"] = seal(directory)
+        directory.write_json(directory.summary_path, summary)
+    finally:
+        directory.unlock()
+    return len(found), summary["labels"]

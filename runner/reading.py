@@ -1,0 +1,69 @@
+"""Reading replies as a job declares it, with the parts that check them: while a run goes, and for its tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from runner.core.again import AskingAgain
+from runner.core.answers import Answer, Invalid
+from runner.core.job import Job
+from runner.core.ports import TokenCounter
+from runner.core.tasks import TaskMaker
+from runner.core.values import Outcome
+from runner.scoring.structures import validator
+
+UNREAD: Mapping[str, str] = {
+    Outcome.TRUNCATED: "it was cut short",
+    Outcome.REFUSED: "the model refused to answer",
+    Outcome.FILTERED: "it was stopped by a filter",
+    Outcome.TOOL_CALLS: "it calls a tool instead",
+}
+"""Outcome -> why such a reply is not read: half an answer may look like another one."""
+
+
+class Replies:
+    """Reads the replies of one job; UsageError for a schema that is none."""
+
+    def __init__(self, job: Job) -> None:
+        self._reading = job.answer
+        reader = None if job.answer is None else job.answer.reader
+        self._reader = reader
+        self._validate = validator(reader.schema) if reader is not None and reader.schema else None
+
+    def read(self, text: str, source: str = "") -> Answer | Invalid:
+        """What a reply says; its text without the spaces around it where the job declares no answer."""
+        if self._reader is None:
+            return Answer(text.strip())
+        return self._reader.read(text, validate=self._validate, source=source)
+
+    def cells(self, text: str, outcome: str, columns: Mapping[str, Any]) -> dict[str, str | None]:
+        """The columns of the results table that say what a reply of a row with these `columns` says."""
+        if self._reading is None or self._reader is None:
+            return {"answer": text.strip()}
+        source = columns.get(self._reading.source or "")
+        found = Invalid(UNREAD[outcome]) if outcome in UNREAD else self.read(text, source or "")
+        if isinstance(found, Invalid):
+            return {"answer_status": "invalid", "invalid_reason": found.reason}
+        return {
+            "answer": as_text(found),
+            "answer_status": "repaired" if found.repairs else "read",
+            "repairs": ", ".join(found.repairs) or None,
+        }
+
+    def again(self, maker: TaskMaker, count: TokenCounter) -> AskingAgain | None:
+        """What asks again for answers that cannot be read, if the job wants that."""
+        if self._reading is None or self._reader is None or not self._reading.asks:
+            return None
+        return AskingAgain(self._reader, self._reading.asks, self.read, count, maker.fits)
+
+
+def as_text(answer: Answer) -> str:
+    """An answer as a cell holds it: a label or a text as it is, everything else as JSON."""
+    return answer.value if isinstance(answer.value, str) else json.dumps(answer.to_json(), ensure_ascii=False)
+
+
+def from_text(cell: str, kind: str) -> Any:
+    """The value in a cell that `as_text` has written, for an answer of this kind."""
+    return cell if kind in ("label", "text") else json.loads(cell)

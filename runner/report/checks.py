@@ -1,0 +1,69 @@
+"""What `runner check` prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runner.report.printing import print_json
+from runner.report.progress import clock
+from runner.report.safe import safe
+
+MOST_SHOWN = 20
+
+
+def show(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what was found."""
+    if as_json:
+        print_json(found)
+        return
+    sys.stdout.write("".join(f"{line}\n" for line in lines(found)))
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What was found, for people."""
+    yield f"{safe(found['name'])}: job {found['fingerprint']}"
+    bad = f", {found['cannot_be_asked']:,} of them cannot be asked" if found["cannot_be_asked"] else ""
+    yield f"input:      {safe(found['input'])}, {found['rows']:,} rows{bad}"
+    for problem in found["problems"]:
+        yield f"  {safe(problem)}"
+    yield f"columns:    {_listed(found['columns'])}"
+    yield f"models:     {_listed(found['models'])}"
+    if len(found["annotators"]) > 1:
+        yield f"annotators: {_listed(found['annotators'])}"
+    free = f" (no price known for {', '.join(found['without_price'])})" if found["without_price"] else ""
+    yield (
+        f"takes:      {found['requests']:,} requests, {found['input_tokens']:,} input tokens, "
+        f"{found['output_tokens']:,} output tokens if answers are {found['answers']}; "
+        f"${found['cost_usd']:.4f}{free}; about {clock(found['seconds'])}"
+    )
+    if found["answer"] is not None:
+        yield from _answer(found["answer"])
+    if found["gold"] is not None:
+        yield from _gold(found["gold"])
+    for notice in found["notices"]:
+        yield f"note: {safe(notice)}"
+    if found["first_prompt"]:
+        yield "the first row is asked:"
+        for line in found["first_prompt"].splitlines()[:MOST_SHOWN]:
+            yield f"  | {safe(line, 110)}"
+
+
+def _answer(answer: Mapping[str, Any]) -> Iterator[str]:
+    how = "structured output" if answer["structured"] else "free text"
+    labels = f": {_listed(answer['labels'])}" if answer["labels"] else ""
+    yield f"answer:     {answer['kind']}{labels}"
+    yield f"            as {how}, asked again up to {answer['asks']} times if it cannot be read"
+
+
+def _gold(gold: Mapping[str, Any]) -> Iterator[str]:
+    counts = ", ".join(f"{safe(label, 30)} {count:,}" for label, count in list(gold["labels"].items())[:MOST_SHOWN])
+    yield f"known:      {gold['rows']:,} rows in the column {gold['column']!r}: {counts or 'none'}"
+    if gold["unreadable"]:
+        yield f"            none of the job's labels, and left out: {_listed(list(gold['unreadable']))}"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_SHOWN:,} more" if len(names) > MOST_SHOWN else ""
+    return safe(", ".join(names[:MOST_SHOWN]) or "none", 400) + more

@@ -1,0 +1,92 @@
+"""What is printed about labels when a run has ended: how many, how well annotators agree, and how good they are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.report.safe import safe
+
+MEASURES = {
+    "percent": "agreement",
+    "cohen_kappa": "Cohen's kappa",
+    "fleiss_kappa": "Fleiss' kappa",
+    "krippendorff_alpha": "Krippendorff's alpha",
+}
+"""Measures of agreement by their names in the summary -> as people call them."""
+MOST_LABELS = 20
+MOST_MISTAKES = 3
+
+
+def print_labels(directory: Path, labels: Mapping[str, Any]) -> None:
+    """A labelling run for people."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines(directory, labels)))
+
+
+def lines(directory: Path, labels: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of it."""
+    statuses = ", ".join(f"{count:,} {status}" for status, count in labels["statuses"].items())
+    yield ""
+    yield f"{labels['rows']:,} rows, {labels['labelled']:,} labelled: {statuses}"
+    if labels["decided"]:
+        yield f"{labels['decided']:,} decided by a person"
+    yield from _annotators(labels)
+    if labels["agreement"] is not None:
+        yield from _agreement(labels)
+    for table in labels["confusion"]:
+        if table["apart"]:
+            apart = ", ".join(f"{left} / {right} {count}" for left, right, count in table["apart"][:MOST_MISTAKES])
+            yield f"{' / '.join(table['annotators'])} most often apart: {safe(apart, 160)}"
+    yield f"Labels:  {directory / 'labels.parquet'}"
+    if labels["open"]:
+        yield f"Open:    {directory / 'disagreements.csv'}, {labels['open']:,} rows for a person to decide, then"
+        yield f"         runner adopt {directory} {directory / 'disagreements.csv'}"
+
+
+def _annotators(labels: Mapping[str, Any]) -> Iterator[str]:
+    gold = labels.get("gold")
+    header = f"{'annotator':<34} {'read':>7} {'repaired':>8} {'invalid':>7} {'missing':>7}"
+    yield ""
+    yield header + ("" if gold is None else f"   right of {gold['rows']:,} known")
+    for name, said in labels["annotators"].items():
+        counts = " ".join(f"{said.get(status, 0):>{width},}" for status, width in COUNTS.items())
+        yield f"{safe(name, 34):<34} {counts}" + ("" if gold is None else f"   {estimate(gold['annotators'][name])}")
+    if gold is not None:
+        without = gold["vote"]["unanswered"]
+        left = f", {without:,} of them without a label" if without else ""
+        yield f"{'vote':<34} {'':>32}   {estimate(gold['vote'])}{left}"
+        if gold["unreadable"]:
+            shown = safe(", ".join(gold["unreadable"]), 100)
+            yield f"{sum(gold['unreadable'].values()):,} known labels are none of the job's, and left out: {shown}"
+    if labels["repairs"]:
+        yield "Repairs: " + ", ".join(f"{name} {count:,}" for name, count in labels["repairs"].items())
+
+
+COUNTS = {"read": 7, "repaired": 8, "invalid": 7, "missing": 7}
+"""Kinds of answer -> the width of their column."""
+
+
+def _agreement(labels: Mapping[str, Any]) -> Iterator[str]:
+    measures = labels["agreement"]
+    yield ""
+    for name, title in MEASURES.items():
+        if name in measures:
+            left = measures[name]["left_out"]
+            yield f"{title:<21} {estimate(measures[name])}" + (
+                f"  ({left:,} rows left out)" if left > 1 else "  (1 row left out)" if left else ""
+            )
+    for name, measure in list(measures["per_label"].items())[:MOST_LABELS]:
+        count = labels["labels"].get(name)
+        given = "" if count is None else f"  {count:,} rows"
+        yield f"  {safe(name, 19):<19} {estimate(measure)}{given}"
+
+
+def estimate(measure: Mapping[str, Any]) -> str:
+    """A figure with its interval, or why there is none."""
+    if measure["value"] is None:
+        return f"-  ({measure['reason']})"
+    if measure["low"] is None:
+        return f"{measure['value']:.3f}  ({measure['reason']})"
+    return f"{measure['value']:.3f} ({measure['low']:.3f} to {measure['high']:.3f})"

@@ -1,0 +1,272 @@
+"""An evaluation from the job folder to the verdict, as its users meet it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+PACKAGES = [
+    {"name": "tuner", "description": "An audio player that plays music and songs.", "section": "sound", "size": 10},
+    {"name": "postbox", "description": "A mail client for IMAP mailboxes and messages.", "section": "mail", "size": 20},
+    {"name": "chesster", "description": "A chess game for one player with puzzles.", "section": "games", "size": 30},
+    {"name": "browse", "description": "A web browser for html pages and links.", "section": "web", "size": 40},
+]
+JOB = """
+input = "packages.jsonl"
+prompt = "@prompt.jinja"
+id_column = "name"
+each = true
+max_tokens = 32
+models = ["claude-haiku-4-5", "gpt-5-4-mini"]
+[answer]
+kind = "label"
+labels = "sound, mail, games, web"
+[evaluate]
+expected = "section"
+slices = ["section", { column = "description", by = "length" }]
+"""
+PROMPT = "Which section is this package in?\n\nLabels: {{ labels }}\n\n{{ description }}\n"
+LOCAL = "local?latency=0&time-scale=0"
+BLIND = "Which section is this package in?\n\nLabels: {{ labels }}\n"
+"""A prompt that does not say what is asked about."""
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., Path]:
+    """Write a job folder of so many packages."""
+
+    def write(more: str = "", prompt: str = PROMPT, times: int = 1, text: str = JOB) -> Path:
+        folder = tmp_path / "packages"
+        folder.mkdir(exist_ok=True)
+        rows = [{**row, "name": f"{row['name']}-{turn}", "turn": turn} for turn in range(times) for row in PACKAGES]
+        (folder / "packages.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / "prompt.jinja").write_text(prompt)
+        (folder / "job.toml").write_text(text + more)
+        return folder
+
+    return write
+
+
+def test_the_whole_as_processes(processes: Any, job: Callable[..., Path], tmp_path: Path) -> None:
+    """Two runs, one of them with a bad prompt: tables, comparison, history, accepted run and exit code 10."""
+    folder = job("[gates]\nnot_worse = true\nleast.exact = 0.5\n", times=6)
+
+    def call(*words: str | Path) -> Any:
+        return processes(*words).done(60)
+
+    good = call("run", folder, "--gateway", LOCAL, "--out", tmp_path / "runs" / "good")
+    assert good.code == 0, good.err
+    assert "Scored against section" in good.out
+    assert good.out.rstrip().endswith("so nothing was compared: runner accept RUN.")
+    assert call("accept", tmp_path / "runs" / "good").code == 0
+    bad = call("run", folder, "--gateway", LOCAL, "--out", tmp_path / "runs" / "bad", "--quiet", "--prompt", BLIND)
+    assert bad.code == 10, bad.err
+    assert bad.out.startswith("\nNot passed: 4 of 4 checks fail. exact of ")
+    compared = call("compare", tmp_path / "runs" / "good", tmp_path / "runs" / "bad", "--to", tmp_path / "rows.csv")
+    assert compared.code == 0, compared.err
+    assert compared.out.count("not explained by chance") == 2
+    rows = pl.read_csv(tmp_path / "rows.csv")
+    lost = rows.filter(pl.col("change") == "lost")
+    assert len(lost) > 16
+    assert (lost["answer_a"] == lost["expected"]).all()
+    trend = call("history", folder, "--runs", tmp_path / "runs")
+    assert trend.code == 0, trend.err
+    assert trend.out.count("▼") == 4
+    assert "asked otherwise than before" in trend.out
+    again = call("resume", tmp_path / "runs" / "bad")
+    assert again.code == 10
+    history = json.loads(call("history", folder, "--runs", tmp_path / "runs", "--json").raw)["history"]
+    assert [(line["run"], line["change"]) for line in history] == [("good", None)] * 2 + [("bad", "worse")] * 2
+
+
+def test_the_job_that_ships_runs_as_it_is(command: Any) -> None:
+    """Four models, every package once each, against the known sections."""
+    folder = Path(__file__).parents[2] / "jobs" / "evaluation"
+    done = command("run", folder, "--gateway", "local?latency=0&time-scale=0", "--limit", "8", "--json", "--no-limits")
+    assert done.code == 0, done.err
+    said = done.json()["evaluation"]
+    assert len(said["models"]) == 4
+    assert set(said["slices"]) == {"section", "description (length)"}
+    assert all(about["n"] == 8 for about in said["models"].values())
+
+
+@pytest.mark.parametrize("prompt", ["{{ section }} or {{ description }}?", "{{ row.section }}", "{{ row['section'] }}"])
+def test_no_model_sees_what_is_expected(command: Any, job: Callable[..., Path], prompt: str) -> None:
+    """A prompt that would show it stops the run before anything is sent."""
+    done = command("run", job(prompt=prompt), "--gateway", LOCAL)
+    assert done.code in (2, 7)
+    assert "section" in done.err
+
+
+def test_the_whole_row_in_a_prompt_is_without_what_is_expected(
+    command: Any, job: Callable[..., Path], frames: Any, tmp_path: Path
+) -> None:
+    """`row` is the row as a model may see it."""
+    folder = job(prompt="{{ row.keys() | join(' ') }}", text=JOB.replace("[answer]\nkind", "[answer]\nasks = 0\nkind"))
+    done = command("run", folder, "--gateway", LOCAL, "--out", tmp_path / "run")
+    text = " ".join(pl.read_parquet(tmp_path / "run" / "results.parquet")["text"].drop_nulls())
+    assert done.code in (0, 3), done.err
+    assert "section" not in text
+
+
+def test_a_run_that_was_ended_before_its_scores_gets_them_when_it_is_resumed(
+    command: Any, job: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Nothing is asked again."""
+    run = tmp_path / "run"
+    assert command("run", job(), "--gateway", LOCAL, "--out", run).code == 0
+    for name in ("scores.parquet", "metrics.parquet"):
+        (run / name).unlink()
+    sent = json.loads((run / "summary.json").read_bytes())["requests"]["sent"]
+    done = command("resume", run, "--json")
+    assert done.code == 0, done.err
+    assert done.json()["requests"]["sent"] == sent
+    assert (run / "scores.parquet").is_file()
+
+
+def test_a_stopped_run_is_scored_when_it_has_come_to_its_end(
+    command: Any, job: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Rows that were not asked yet are not wrong answers."""
+    run = tmp_path / "run"
+    stopped = command("run", job(), "--gateway", LOCAL, "--out", run, "--max-total-tokens", "60", "--json")
+    assert stopped.code == 4, stopped.err
+    assert "evaluation" not in stopped.json()
+    done = command("resume", run, "--max-total-tokens", "1000000", "--json")
+    assert done.code == 0, done.err
+    assert done.json()["evaluation"]["models"]["gpt-5-4-mini"]["missing"] == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ('scorers = ["exat"]', "There is no scorer 'exat'"),
+        ('scorers = ["exact", "exact"]', "two metrics are called 'exact'"),
+        ('main = "f1"', "main is 'f1', which is none of the metrics: exact"),
+        ("expected = 3", "evaluate.expected"),
+        ('scorer = "exact"', "there is no word 'scorer' in [evaluate]. Did you mean 'scorers'?"),
+        ("[gates]\nleast.f1 = 0.5", "gates.least: there is no metric 'f1'; there are exact"),
+        ("[gates]\nmost_unread = 2", "gates.most_unread"),
+        ('slices = ["section", "section"]', "the slice 'section' is there twice"),
+    ],
+)
+def test_a_section_that_is_wrong_is_refused(command: Any, job: Callable[..., Path], more: str, reason: str) -> None:
+    """In a sentence with its place; nothing is sent."""
+    word = more.partition(" ")[0]
+    text = "".join(line for line in JOB.splitlines(keepends=True) if not line.startswith(f"{word} ="))
+    done = command("run", job(more + "\n", text=text), "--gateway", LOCAL)
+    assert done.code == 2
+    assert reason in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("compare", "nothing", "nothing"), "There is no run in nothing"),
+        (("history", "nothing"), "There is no history of 'nothing'"),
+        (("accept", "nothing"), "There is no run in nothing"),
+    ],
+)
+def test_what_is_not_there_is_said_in_a_sentence(command: Any, words: tuple[str, ...], reason: str) -> None:
+    """With exit code 2."""
+    done = command(*words)
+    assert done.code == 2
+    assert done.err.startswith(f"runner: {reason}")
+
+
+RUBRIC = """How good is this answer? Labels: 1, 2, 3, 4, 5
+
+The package: {{ description }}
+The answer: {{ answer }}; expected was {{ expected }}.
+"""
+JUDGE = '[evaluate.judge]\nmodel = "gemini-3-1-flash-lite"\nrubric = "@rubric.jinja"\nmax_tokens = 32\n'
+
+
+@pytest.fixture
+def judged(job: Callable[..., Path]) -> Path:
+    """A job whose answers a model grades."""
+    folder = job(JUDGE)
+    (folder / "rubric.jinja").write_text(RUBRIC)
+    return folder
+
+
+def test_a_judge_grades_each_answer_once_and_its_grades_are_a_metric(
+    command: Any, judged: Path, tmp_path: Path
+) -> None:
+    """Beside the other scorers, with its own cost and its agreement with what is known."""
+    run = tmp_path / "run"
+    done = command("run", judged, "--gateway", LOCAL, "--out", run)
+    assert done.code == 0, done.err
+    said = json.loads((run / "summary.json").read_bytes())["evaluation"]
+    graded = pl.read_parquet(run / "judge-1" / "results.parquet")
+    answers = pl.read_parquet(run / "results.parquet").select("row", "answer").unique()
+    assert len(graded) == len(answers)
+    scores = pl.read_parquet(run / "scores.parquet").filter(pl.col("scorer") == "judge")
+    assert scores["score"].is_in([0.0, 0.25, 0.5, 0.75, 1.0]).all()
+    assert (said["judge"]["graded"], said["judge"]["ungraded"]) == (8, 0)
+    assert said["judge"]["cost_usd"] > 0
+    assert said["judge"]["agreement"]["n"] == 8
+    assert "The judge, gemini-3-1-flash-lite, graded 8 answers" in done.out
+
+
+def test_a_judge_has_a_budget_of_its_own(command: Any, judged: Path, tmp_path: Path) -> None:
+    """What it could not grade has no score, and is counted; the run itself has ended all the same."""
+    words = ("--set", "evaluate.judge.max_cost=0.0000001", "--json")
+    done = command("run", judged, "--gateway", LOCAL, "--out", tmp_path / "run", *words)
+    assert done.code == 0, done.err
+    said = done.json()["evaluation"]
+    assert said["judge"]["ungraded"] == 8
+    assert said["models"]["gpt-5-4-mini"]["metrics"]["judge"]["n"] == 0
+    assert said["models"]["gpt-5-4-mini"]["metrics"]["exact"]["n"] == 4
+
+
+def test_a_judge_that_was_stopped_goes_on_with_the_run(command: Any, judged: Path, tmp_path: Path) -> None:
+    """Its run is in the run's directory, and what it graded is not graded again."""
+    run = tmp_path / "run"
+    assert command("run", judged, "--gateway", LOCAL, "--out", run).code == 0
+    sent = json.loads((run / "judge-1" / "summary.json").read_bytes())["requests"]["sent"]
+    (run / "scores.parquet").unlink()
+    (run / "judge-1" / "summary.json").unlink()
+    done = command("resume", run, "--json")
+    assert done.code == 0, done.err
+    assert done.json()["evaluation"]["judge"]["graded"] == 8
+    assert json.loads((run / "judge-1" / "summary.json").read_bytes())["requests"]["sent"] == sent
+    assert not (run / "judge-2").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("evaluate.judge.model='gpt-0'", "gpt-0"),
+        ("evaluate.judge.rubric='{{ nothing }}'", "evaluate.judge.rubric uses 'nothing'"),
+        ("evaluate.judge.low=9", "the scale's low (9) must be below its high (5)"),
+    ],
+)
+def test_a_judge_that_cannot_judge_is_refused(command: Any, judged: Path, setting: str, reason: str) -> None:
+    """Before the run that it would grade has sent anything."""
+    done = command("run", judged, "--gateway", LOCAL, "--set", setting)
+    assert done.code == 2
+    assert reason in done.err
+
+
+def test_where_answers_have_changed_the_grades_that_still_hold_are_taken_over(
+    command: Any, judged: Path, tmp_path: Path
+) -> None:
+    """As after `redrive`: only the answers that are new are graded."""
+    run = tmp_path / "run"
+    assert command("run", judged, "--gateway", LOCAL, "--out", run).code == 0
+    file = run / "judge-1.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    (run / "scores.parquet").unlink()
+    done = command("resume", run, "--json")
+    assert done.code == 0, done.err
+    said = done.json()["evaluation"]["judge"]
+    assert (said["run"], said["graded"]) == ("judge-2", 8)
+    requests = json.loads((run / "judge-2" / "summary.json").read_bytes())["requests"]
+    gradings = len((run / "judge-2.jsonl").read_text().splitlines())
+    assert (requests["sent"], requests["adopted"]) == (0, gradings)

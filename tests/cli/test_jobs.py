@@ -1,0 +1,107 @@
+"""Job files before anything is sent: begun from a scaffold, checked, and described to editors."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCAFFOLDS = sorted(path.name for path in (ROOT / "runner" / "scaffolds").iterdir() if path.is_dir())
+JOBS = [*(ROOT / "jobs").glob("*/job.toml"), *(ROOT / "runner" / "scaffolds").glob("*/job.toml")]
+
+
+@pytest.mark.parametrize("kind", SCAFFOLDS)
+def test_a_job_that_was_just_begun_runs_as_it_is(kind: str, command: Any, gateway: Any, tmp_path: Path) -> None:
+    """A stranger has something that works to change."""
+    begun = command("init", kind, "mine")
+    assert begun.code == 0
+    assert "runner run jobs/mine --gateway local" in begun.out
+    done = command("run", "jobs/mine", "--no-limits", "--out", tmp_path / "run", "--json", env=gateway.env)
+    assert done.code == 0
+    assert done.json()["tasks"]["succeeded"] == done.json()["tasks"]["total"] > 0
+    assert ("labels" in done.json()) == (kind == "labeling")
+
+
+def test_a_folder_that_exists_is_left_alone(command: Any, tmp_path: Path) -> None:
+    """Nobody's work is written over."""
+    (tmp_path / "jobs" / "mine").mkdir(parents=True)
+    done = command("init", "batch", "mine")
+    assert (done.code, done.err) == (2, "runner: jobs/mine exists; nothing was written.\n")
+
+
+@pytest.mark.parametrize("name", ["../mine", "a/b", "..", ".hidden", ""])
+def test_a_name_that_leads_elsewhere_is_refused(name: str, command: Any) -> None:
+    """A job stands in jobs/."""
+    assert command("init", "batch", name).code == 2
+
+
+def test_a_check_says_what_can_be_said_without_sending(command: Any) -> None:
+    """No gateway is named, and none is needed: rows, annotators, tokens, cost, labels, known labels, first prompt."""
+    done = command("check", ROOT / "jobs" / "labeling", "--json")
+    assert done.code == 0
+    said = done.json()
+    assert (said["rows"], said["requests"], said["cannot_be_asked"]) == (360, 3 * 360, 0)
+    assert said["annotators"] == ["claude-haiku-4-5", "gpt-5-4-mini", "gemma-3-12b"]
+    assert said["input_tokens"] > 100_000
+    assert said["cost_usd"] > 0
+    assert said["answer"]["labels"][0] == "admin"
+    assert said["answer"]["structured"]
+    assert said["gold"]["rows"] == 360
+    assert set(said["gold"]["labels"].values()) == {30}
+    assert "Labels: admin, database" in said["first_prompt"]
+    assert "sections" not in said["first_prompt"].lower()
+    people = command("check", ROOT / "jobs" / "labeling")
+    assert "known:      360 rows in the column 'section'" in people.out
+
+
+def test_a_check_names_rows_that_cannot_be_asked_and_known_labels_that_are_none(command: Any, tmp_path: Path) -> None:
+    """It ends as a run would, with 7, and goes on to say all there is."""
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"text": "one", "known": "spam"}\n{"known": "ham"}\n{"text": "three", "known": "eggs"}\n')
+    done = command(
+        "check", source, "-p", "{{ text }}", "--labels", "spam,ham", "-m", "gpt-5-mini", "--set", "gold.column=known",
+        "--json",
+    )  # fmt: skip
+    assert done.code == 7
+    said = done.json()
+    assert (said["cannot_be_asked"], said["gold"]["rows"], said["gold"]["unreadable"]) == (1, 2, {"eggs": 1})
+    assert "no column 'text'" in said["problems"][0]
+
+
+def test_a_check_says_all_errors_of_a_job_file_with_their_paths(command: Any, tmp_path: Path) -> None:
+    """A person corrects it once."""
+    (tmp_path / "job.toml").write_text('input = "a"\nmax_tokens = 0\n[answer]\nkind = "label"\nlabels = 5\nask = 1\n')
+    done = command("check", tmp_path)
+    assert done.code == 2
+    assert "job.toml: max_tokens: " in done.err
+    assert "job.toml: answer.labels: " in done.err
+    assert "job.toml: there is no word 'ask' in [answer]. Did you mean 'asks'?" in done.err
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: f"{path.parent.parent.name}/{path.parent.name}")
+def test_the_schema_takes_the_job_files_that_there_are(path: Path, command: Any) -> None:
+    """An editor does not complain about what runs."""
+    schema = command("schema").json()
+    jsonschema_rs.validate(schema, tomllib.loads(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "text", ['inptu = "a"', 'input = "a"\n[answer]\nkind = "lable"', 'input = "a"\n[vote]\nleast = 2']
+)
+def test_the_schema_finds_what_a_run_would_refuse(text: str, command: Any) -> None:
+    """While it is written, not when it is run."""
+    with pytest.raises(jsonschema_rs.ValidationError):
+        jsonschema_rs.validate(command("schema").json(), tomllib.loads(text))
+
+
+def test_the_schema_describes_each_section(command: Any) -> None:
+    """Editors show what a word is for."""
+    found = command("schema").json()
+    assert found["properties"]["answer"]["anyOf"][0]["$ref"] == "#/$defs/AnswerSection"
+    words = found["$defs"]["AnswerSection"]["properties"]
+    assert words["asks"]["description"].startswith("How often a row is asked again")
+    assert "schema" in words

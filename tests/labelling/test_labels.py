@@ -1,0 +1,251 @@
+"""Labels made of results: what the vote says, what stays open, and the figures beside."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from runner.core.errors import UsageError
+from runner.core.job import Job
+from runner.labelling import label
+from runner.labelling.decisions import keep, kept, read_decisions
+from runner.labelling.votes import STATUSES, read_votes
+from runner.reading import Replies
+from runner.storage.rundir import RunDirectory
+
+Make = Callable[..., Job]
+Write = Callable[..., RunDirectory]
+
+
+def table(directory: RunDirectory) -> pl.DataFrame:
+    return pl.read_parquet(directory.labels_path)
+
+
+def open_rows(directory: RunDirectory) -> list[dict[str, str]]:
+    with directory.disagreements_path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("answers", "found", "status", "support"),
+    [
+        (("a", "a", "a"), "a", "agreed", 1.0),
+        (("a", "b", "a"), "a", "majority", 2 / 3),
+        (("a", "b", "c"), None, "tie", 1 / 3),
+        (("a", "b", "!"), None, "tie", 0.5),
+        (("a", "!", "a"), "a", "agreed", 1.0),
+        (("a", "!", None), "a", "single", 1.0),
+        (("!", None, "!"), None, "none", 0.0),
+        (("a~", "a", "b"), "a", "majority", 2 / 3),
+    ],
+)
+def test_each_row_has_its_label_with_how_it_came_about(
+    job: Make, results: Write, answers: tuple[str | None, ...], found: str | None, status: str, support: float
+) -> None:
+    """Ties are named and never broken; whoever said nothing that can be read has no vote."""
+    directory = results({name: [answer] for name, answer in zip("xyz", answers, strict=True)})
+    label(job(), ["x", "y", "z"], [], directory)
+    [line] = table(directory).to_dicts()
+    assert (line["label"], line["label_status"], line["support"]) == (found, status, pytest.approx(support))
+    assert status in STATUSES
+    assert [line[name] for name in "xyz"] == [
+        None if answer in (None, "!") else answer.removesuffix("~") for answer in answers
+    ]
+
+
+def test_a_lead_below_the_least_support_is_left_open(job: Make, results: Write) -> None:
+    """Two of three are enough by default, and not if more is asked for."""
+    directory = results({"x": ["a"], "y": ["a"], "z": ["b"]})
+    label(job(least=0.7), ["x", "y", "z"], [], directory)
+    assert table(directory).select("label", "label_status").row(0) == (None, "weak")
+    assert open_rows(directory)[0]["reason"] == "a support of 0.67 is below 0.70"
+
+
+def test_weights_count(job: Make, results: Write) -> None:
+    """One heavy vote against two."""
+    directory = results({"x": ["a"], "y": ["b"], "z": ["b"]})
+    label(job(weights={"x": 3.0}), ["x", "y", "z"], [], directory)
+    assert table(directory)["label"].to_list() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers", "found", "status"),
+    [
+        ("labels", ('["a", "b"]', '["b"]', '["b", "c"]'), '["b"]', "majority"),
+        ("rating", ("1", "2", "5"), "2", "median"),
+        ("rating", ("1", "2", "!"), "1.5", "median"),
+        ("rating", ("3", "3", "!"), "3", "agreed"),
+    ],
+)
+def test_other_kinds_of_answers_are_voted_on_in_their_own_way(
+    job: Make, results: Write, kind: str, answers: tuple[str, ...], found: str, status: str
+) -> None:
+    """Of several labels those that most are for; of ratings the median."""
+    directory = results({name: [answer] for name, answer in zip("xyz", answers, strict=True)})
+    said = label(job(kind), ["x", "y", "z"], [], directory)
+    assert table(directory).select("label", "label_status").row(0) == (found, status)
+    assert said is not None
+    assert said["agreement"]["krippendorff_alpha"]["reason"]
+
+
+def test_the_table_is_the_input_with_labels_in_its_order(job: Make, results: Write) -> None:
+    """With the run and the job that they come from; a column of the input that has one of our names gets another."""
+    directory = results({"x": ["b", "a"], "y": ["b", "a"]}, {"n": pl.Int64}, n=[7, 8], label=["old", "older"])
+    label(job(), ["x", "y"], [], directory)
+    frame = table(directory)
+    assert frame.columns == [
+        "row",
+        "id",
+        "n",
+        "input_label",
+        "label",
+        "label_status",
+        "support",
+        "x",
+        "y",
+        "run",
+        "job",
+    ]
+    assert frame.select("row", "n", "input_label", "label").rows() == [(0, 7, "old", "b"), (1, 8, "older", "a")]
+    assert set(frame["job"]) == {job().fingerprint}
+    assert set(frame["run"]) == {directory.path.name}
+
+
+def test_columns_have_their_own_names_again(job: Make, results: Write) -> None:
+    """A results table must rename an input's `text` or `status`; a table of labels need not."""
+    directory = results({"x": ["b"]}, input_text=["one"], input_model=["theirs"], input_input_id=["3"], input_id=["4"])
+    label(job(), ["x"], [], directory)
+    frame = table(directory)
+    assert frame.columns[:6] == ["row", "id", "text", "model", "input_input_id", "input_id"]
+
+
+def test_what_is_open_goes_to_a_person(job: Make, results: Write) -> None:
+    """Texts, what each annotator said, why the row is open, and a place for the decision; nothing known is shown."""
+    directory = results(
+        {"x": ["a", "a", "!"], "y": ["a", "b", "!"]}, {"n": pl.Int64},
+        input_text=["one", "=2+2", "three"], n=[1, 2, 3], known=["a", "a", "a"],
+    )  # fmt: skip
+    said = label(job(gold="known"), ["x", "y"], [], directory)
+    assert said is not None
+    assert said["open"] == 2
+    first, second = open_rows(directory)
+    assert first == {
+        "row": "1", "id": "id-1", "text": "'=2+2", "x": "a", "y": "b", "reason": "2 values tie", "decision": "",
+    }  # fmt: skip
+    assert (second["x"], second["reason"]) == ("(invalid: it names 2 labels)", "there is no valid vote")
+
+
+def test_the_figures_say_how_much_annotators_agree(job: Make, results: Write) -> None:
+    """Percent, kappa and alpha with intervals; by label; and who calls what otherwise."""
+    directory = results({"x": ["a", "b", "c", "a", "!"], "y": ["a", "b", "b", "a", "a"]})
+    said = label(job(), ["x", "y"], [], directory)
+    assert said is not None
+    measures = said["agreement"]
+    assert measures["percent"]["value"] == 0.75
+    assert measures["cohen_kappa"]["value"] == pytest.approx(1 - 0.25 / (1 - (2 * 2 + 1 * 2) / 16), abs=1e-4)
+    assert measures["percent"]["low"] <= 0.75 <= measures["percent"]["high"]
+    assert "fleiss_kappa" not in measures
+    assert set(measures["per_label"]) == {"a", "b", "c"}
+    [apart] = said["confusion"]
+    assert (apart["annotators"], apart["apart"], apart["rows"]) == (["x", "y"], [["c", "b", 1]], 4)
+    assert said["annotators"]["x"] == {"read": 4, "invalid": 1, "missing": 0}
+    assert said["statuses"] == {"agreed": 3, "tie": 1, "single": 1}
+    assert said["labels"] == {"a": 3, "b": 1, "c": 0}
+
+
+def test_three_annotators_have_fleiss_kappa_and_rows_that_it_cannot_use_are_counted(job: Make, results: Write) -> None:
+    """Krippendorff's alpha uses them."""
+    directory = results({"x": ["a", "b", "!"], "y": ["a", "b", "a"], "z": ["a", "b", "a"]})
+    said = label(job(), ["x", "y", "z"], [], directory)
+    assert said is not None
+    assert said["agreement"]["fleiss_kappa"]["left_out"] == 1
+    assert said["agreement"]["krippendorff_alpha"]["left_out"] == 0
+
+
+def test_one_annotator_has_labels_and_nobody_to_agree_with(job: Make, results: Write) -> None:
+    """A pool or a single model labels too."""
+    directory = results({"pool": ["a", "!"]})
+    said = label(job(), ["pool"], [], directory)
+    assert said is not None
+    assert (said["agreement"], said["confusion"]) == (None, [])
+    assert table(directory)["label_status"].to_list() == ["agreed", "none"]
+
+
+def test_known_labels_say_how_good_annotators_and_vote_are(job: Make, results: Write) -> None:
+    """Invalid, missing and undecided rows are not right; what is no label is left out and named."""
+    directory = results(
+        {"x": ["a", "a", "!", "a", "a"], "y": ["a", "b", "b", "a", "a"]}, known=["a", "a", "b", "zebra", None]
+    )
+    said = label(job(gold="known"), ["x", "y"], [], directory)
+    assert said is not None
+    gold = said["gold"]
+    assert (gold["rows"], gold["unreadable"]) == (3, {"zebra": 1})
+    assert (gold["annotators"]["x"]["right"], gold["annotators"]["x"]["unanswered"]) == (2, 1)
+    assert gold["annotators"]["y"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    assert (gold["vote"]["right"], gold["vote"]["unanswered"], gold["vote"]["items"]) == (2, 1, 3)
+    assert gold["vote"]["low"] < 2 / 3 < gold["vote"]["high"]
+
+
+def test_a_job_that_declares_no_label_has_no_labels(results: Write, job: Make) -> None:
+    """Texts are not voted on."""
+    directory = results({"x": ["a"]})
+    assert label(Job(input="a"), ["x"], [], directory) is None
+    assert label(job("text"), ["x"], [], directory) is None
+    assert not directory.labels_path.exists()
+
+
+# What people decide.
+
+
+def decide(directory: RunDirectory, job: Job, text: str) -> dict[int, str]:
+    file = directory.path / "decisions.csv"
+    file.write_text(text)
+    return read_decisions(file, read_votes(directory.results_path, "label", []), Replies(job))
+
+
+def test_decisions_take_the_place_of_the_vote(job: Make, results: Write) -> None:
+    """They are kept with the run, and hold whenever the table is made again; the last one holds."""
+    directory = results({"x": ["a", "a", "a"], "y": ["b", "b", "a"]})
+    found = decide(directory, job(), "row,decision\n0,b\n1,\n2, B \n")
+    assert found == {0: "b", 2: "b"}
+    keep(directory.path, found, "decisions.csv")
+    keep(directory.path, {0: "c"}, "decisions.csv")
+    assert kept(directory.path) == {0: "c", 2: "b"}
+    for _ in range(2):
+        said = label(job(), ["x", "y"], [], directory)
+        assert said is not None
+        assert (said["decided"], said["open"], said["statuses"]) == (2, 1, {"tie": 2, "agreed": 1})
+        assert table(directory).select("label", "label_status").rows() == [
+            ("c", "decided"), (None, "tie"), ("b", "decided"),
+        ]  # fmt: skip
+
+
+def test_decisions_that_cannot_be_used_are_named_by_line_and_none_is_adopted(job: Make, results: Write) -> None:
+    """An unknown row, and what is no label."""
+    directory = results({"x": ["a"], "y": ["b"]})
+    with pytest.raises(UsageError, match="nothing was adopted") as caught:
+        decide(directory, job(), "row,decision\n0,zebra\n7,a\nx,a\n")
+    lines = str(caught.value).split("\n")[1:]
+    assert [line.strip()[:6] for line in lines] == ["line 2", "line 3", "line 4"]
+    assert "'zebra' is no label" in lines[0]
+    assert "the run has no row '7'" in lines[1]
+
+
+@pytest.mark.parametrize("text", ["row,label\n0,a\n", "", "decision\na\n"])
+def test_a_file_without_the_columns_is_refused(job: Make, results: Write, text: str) -> None:
+    """It says which one is missing."""
+    with pytest.raises(UsageError, match="has no column"):
+        decide(results({"x": ["a"]}), job(), text)
+
+
+def test_a_file_that_is_not_there_is_refused(job: Make, results: Write, tmp_path: Path) -> None:
+    """In one sentence."""
+    directory = results({"x": ["a"]})
+    votes: Any = read_votes(directory.results_path, "label", [])
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_decisions(tmp_path / "nowhere.csv", votes, Replies(job()))
