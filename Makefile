@@ -11,7 +11,7 @@ demo: .venv/installed
 	@echo "The tables lie in the run directory named above. As CSV:  $(BIN)/runner results RUN --to csv"
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -323,7 +323,7 @@ def test_an_input_that_is_not_the_same_any_more_stops_the_run(run, begun, tmp_pa
     begun(look)
     done = run(SOUND)
     assert done.code == 7
-    assert "was changed while it was looked over" in done.err
+    assert "rows.jsonl was changed" in done.err
 
 
 def test_what_was_answered_of_an_archive_with_a_broken_end_is_kept(command, begun, gateway, tmp_path) -> None:

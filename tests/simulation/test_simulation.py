@@ -106,7 +106,7 @@ def test_a_journal_is_folded_into_the_same_bytes_each_time(tmp_path: Path) -> No
         for path in (first, second):
             tables = Tables(
                 lambda scenario=scenario: scenario.rows,  # type: ignore[misc]
-                lambda row: [(0, str(row.index), "a")],
+                lambda row: [(0, str(row.index), "a", "")],
                 read_history(journal, scenario.maker().slots),
                 journal,
                 {"id": pl.String},
