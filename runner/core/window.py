@@ -67,6 +67,8 @@ LOOK_AGAIN = 1 / 60
 """Of a window: how often a limit is looked at again whose amount may be growing."""
 MOST_LATE = 1 / 30
 """Of a window: the most by which requests are thought to be counted later than they seem to be."""
+WHOLE_SECOND = 1.0
+"""A Retry-After says nothing finer, however short the window is."""
 LEAST_STEP = 1 / 1200
 """Of a window: the shortest wait for a limit that is being learned."""
 MOST_CONTRADICTIONS = 2
@@ -320,7 +322,8 @@ class Window:
         found_at, kind = min(float(told["at"]), now), Kind(str(told["kind"]))
         if found_at <= self._changed_at:
             return
-        span = min(float(told.get("span", 0.0)), self.limit.window * (1 + MOST_LATE) + self._guard)
+        late = max(self.limit.window * MOST_LATE, WHOLE_SECOND)
+        span = min(float(told.get("span", 0.0)), self.limit.window + late + self._guard)
         mirror: Mirror = SlidingLog(max(span, self.limit.window + self._guard), self._recent(now))
         if kind in (Kind.CALENDAR, Kind.COUNTER):
             made = Calendar if kind is Kind.CALENDAR else Counter
@@ -447,10 +450,11 @@ class Window:
         window, mirror = self.limit.window, self.mirror
         if retry_after is None or not isinstance(mirror, SlidingLog):
             return False
-        most = window * (1 + MOST_LATE) + self._guard
-        if retry_after > window * MOST_LATE or mirror.span >= most:
+        late = max(window * MOST_LATE, WHOLE_SECOND)
+        most = window + late + self._guard
+        if retry_after > late or mirror.span >= most:
             return False
-        mirror.span = min(most, mirror.span + retry_after)
+        mirror.span = min(most, mirror.span + min(retry_after, window * MOST_LATE))
         return True
 
     def _calendar_refused(

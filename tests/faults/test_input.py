@@ -169,7 +169,7 @@ def fold(folder: Path, records: list[Any], columns: dict[str, Any]) -> list[dict
     journal = folder / "journal.jsonl"
     journal.touch()
     tables = Tables(
-        lambda: records, lambda one: [(0, str(one.index), "m")], History(1), journal, columns, Status.CANCELED
+        lambda: records, lambda one: [(0, str(one.index), "m", "")], History(1), journal, columns, Status.CANCELED
     )
     tables.write_results(folder / "results.parquet")
     return pl.read_parquet(folder / "results.parquet").to_dicts()

@@ -129,6 +129,8 @@ def test_our_wheel_holds_our_package_and_nothing_else() -> None:
         ".js",
         ".sql",
         ".lua",
+        ".jinja",  # what `runner init` begins a job with
+        ".jsonl",
     }
     assert not [path for path in tracked if runs_at_start(path.name)]
 
