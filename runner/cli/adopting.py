@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from runner.cli.unattended import RUN
+
 
 @click.command()
-@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+@RUN
 @click.argument("file", metavar="DECISIONS.CSV", type=click.Path(dir_okay=False, path_type=Path))
 def adopt(directory: Path, file: Path) -> int:
     """Take over what people have decided about the rows of the run in directory RUN, and write its labels anew.

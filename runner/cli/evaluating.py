@@ -7,6 +7,8 @@ from typing import Literal
 
 import click
 
+from runner.cli.unattended import RUN
+
 
 @click.command()
 @click.argument("one", metavar="RUN[:MODEL]")
@@ -91,7 +93,7 @@ def history(job: str, metric: str | None, last: int, runs: Path, as_json: bool) 
 
 
 @click.command()
-@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+@RUN
 def accept(directory: Path) -> int:
     """Make RUN the one that later runs of its job are compared with by the gate `not_worse`."""
     from runner.evaluation.history import accept as keep

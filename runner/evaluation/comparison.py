@@ -17,6 +17,7 @@ from runner.statistics.paired import Verdict, holm
 from runner.statistics.paired import compare as judge
 from runner.storage.exports import defused
 from runner.storage.rundir import RunDirectory
+from runner.storage.runs import find
 
 LEVEL = 0.05
 NOT_SHOWN = "no difference shown"
@@ -71,10 +72,10 @@ class Comparison:
 
 def side(word: str) -> Side:
     """What `RUN` or `RUN:MODEL` names; raises UsageError if there is no such thing, or no evaluation in it."""
-    path, model = Path(word), None
+    path, model = find(Path(word)), None
     if not path.is_dir() and ":" in word:
         head, _, model = word.rpartition(":")
-        path = Path(head)
+        path = find(Path(head))
     directory = RunDirectory.open(path)
     summary = directory.read_json(directory.summary_path) if directory.summary_path.is_file() else {}
     evaluation = summary.get("evaluation")

@@ -270,3 +270,12 @@ def test_where_answers_have_changed_the_grades_that_still_hold_are_taken_over(
     requests = json.loads((run / "judge-2" / "summary.json").read_bytes())["requests"]
     gradings = len((run / "judge-2.jsonl").read_text().splitlines())
     assert (requests["sent"], requests["adopted"]) == (0, gradings)
+
+
+def test_a_run_that_is_to_be_compared_may_be_named_by_its_id(command, tmp_path) -> None:
+    """As everywhere; the sentence names the place that was looked at."""
+    (tmp_path / "runs" / "night").mkdir(parents=True, mode=0o700)
+    (tmp_path / "runs" / "night" / "manifest.json").write_text("{}")
+    done = command("compare", "night:m", "night")
+    assert done.code == 2
+    assert "There is no evaluation in runs/night" in done.err
