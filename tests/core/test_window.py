@@ -242,6 +242,16 @@ def test_an_episode_of_refusals_counts_from_the_last_cut() -> None:
     assert window.belief.amount(grows_from + 1.0) > window.belief.amount(10.5)
 
 
+def test_room_that_comes_back_within_a_second_is_no_lower_limit() -> None:
+    """A Retry-After is whole seconds, in short windows too: the gateway counted a little later than was thought."""
+    window = Window(Limit(scope="m", measure="input", amount=LIMIT, window=10.0), 0.3, probes=False)
+    large = window.take(LIMIT - 200, 0.0)
+    window.settle(large, LIMIT - 200, 0.0, 0.5)
+    early = window.take(100, 10.4)
+    window.refused(early, 1.0, 10.5)
+    assert window.belief.amount(10.5) == LIMIT
+
+
 @every_shape
 def test_without_probes_nothing_is_sent_without_room(shape: Shape) -> None:
     """No request is sent to find out; what is found out is found by chance, and a log is safe under most kinds."""
