@@ -34,7 +34,6 @@ def label(
     reader, results = job.answer.reader, directory.results_path
     votes = read_votes(results, reader.kind, annotators, stronger)
     voted = verdicts(votes, job.vote)
-    hidden = [] if job.gold is None else [job.gold.column]
     said = figures(votes, voted, reader.labels)
     if job.gold is not None:
         said["gold"] = quality(votes, voted, _known(results, job.gold.column), reader.labels, Replies(job).read)
@@ -42,7 +41,7 @@ def label(
     said["decided"] = sum(verdict.status == "decided" for verdict in final)
     provenance = {"run": directory.path.name, "job": job.fingerprint}
     write_labels(labels_table(results, votes, final, provenance), directory.labels_path)
-    said["open"] = write_disagreements(results, votes, final, hidden, directory.disagreements_path)
+    said["open"] = write_disagreements(results, votes, final, [*job.hidden], directory.disagreements_path)
     return said
 
 

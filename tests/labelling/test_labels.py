@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 
 from runner.core.errors import UsageError
+from runner.core.evaluating import Evaluation
 from runner.core.job import Job
 from runner.labelling import label
 from runner.labelling.decisions import keep, kept, read_decisions
@@ -138,6 +140,14 @@ def test_what_is_open_goes_to_a_person(job: Make, results: Write) -> None:
         "row": "1", "id": "id-1", "text": "'=2+2", "x": "a", "y": "b", "reason": "2 values tie", "decision": "",
     }  # fmt: skip
     assert (second["x"], second["reason"]) == ("(invalid: it names 2 labels)", "there is no valid vote")
+
+
+def test_what_an_evaluation_expects_is_shown_to_no_person_either(job: Make, results: Write) -> None:
+    """Who decides by the truth does not label."""
+    directory = results({"x": ["a"], "y": ["b"]}, input_text=["one"], truth=["a"])
+    exact = Evaluation(expected="truth", scorers=(), main="exact")
+    label(replace(job(), evaluate=exact), ["x", "y"], [], directory)
+    assert "truth" not in open_rows(directory)[0]
 
 
 def test_the_figures_say_how_much_annotators_agree(job: Make, results: Write) -> None:
