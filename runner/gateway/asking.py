@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from runner.core.catalog import Model
 from runner.core.errors import UsageError
-from runner.core.ports import Dialect
 from runner.core.retry import LONGEST_WAIT, bounded
 from runner.core.schedule import Ask
-from runner.core.values import Failure, Kind, Reply, Request, Response
+from runner.core.values import Failure, Kind, Reply, Request
 from runner.gateway.client import Client
 from runner.gateway.dialects import DIALECTS
 
@@ -36,22 +35,7 @@ class Asking:
         if isinstance(response, Failure):
             return response
         result = dialect.decode(response)
-        if isinstance(result, Failure):
-            result = self._without_token(dialect, response)
         return result if isinstance(result, Reply) else bounded(result, self._longest_wait)
-
-    def _without_token(self, dialect: Dialect, response: Response) -> Reply | Failure:
-        """A failure in the gateway's words, which may be our own said back: they are printed, and kept for long.
-
-        The token is taken out of the body, before anything is cut off in the middle of it, and out of the words, which
-        may have been escaped in the body.
-        """
-        redact = self._client.redact
-        body = redact(response.body.decode("latin-1")).encode("latin-1")
-        result = dialect.decode(replace(response, body=body))
-        if isinstance(result, Reply):
-            return result
-        return replace(result, message=redact(result.message), code=result.code and redact(result.code))
 
 
 def capped(request: Request, cap: int) -> Request:

@@ -145,10 +145,6 @@ class Client:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return self._failure(error)
 
-    def redact(self, text: str) -> str:
-        """`text` without the token, in whatever form a server may have said it back."""
-        return self._token.redact(text)
-
     async def get(self, path: str) -> Response | Failure:
         """A GET, for what the gateway says of itself."""
         try:
