@@ -24,7 +24,7 @@ def forked(prepared: Prepared, directory: RunDirectory, earlier: Path) -> Histor
     """Begin a run's journal with the answers that an earlier run has to the same rows, asked in the same way."""
     other = RunDirectory.open(earlier)
     old = _job(other)
-    changed = [line for line in prepared.job.differences(old) if not line.startswith(("models:", "each:"))]
+    changed = prepared.job.differences(old, but=("models", "each"))  # an answer says itself which model gave it
     if changed:
         count, why = 0, f", because it asked otherwise: {'; '.join(changed)}"
     else:

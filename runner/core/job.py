@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -121,10 +121,13 @@ class Job:
         asked = (prompt, self.system, self.settings.schema, self.settings.effort, self.settings.stop)
         return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
-    def differences(self, other: Job) -> list[str]:
-        """What this job asks otherwise than another one, one line each; which rows it asks about is left out."""
+    def differences(self, other: Job, *, but: Collection[str] = ()) -> list[str]:
+        """What this job asks otherwise than another one, one line each; which rows it asks about is left out.
+
+        So are the fields named in `but`.
+        """
         lines = []
-        for name in ASKED:
+        for name in (name for name in ASKED if name not in but):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine == theirs:
                 continue
