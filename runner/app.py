@@ -238,7 +238,7 @@ def _grade(
     """Run, or go on with, the judge's job, as the run itself was."""
     setup = replace(prepared.setup, gateway=gateway.choice, scorers={}, spooled=False)
     if (path / "manifest.json").is_file():
-        return resume(path, attend, gateway.choice, memory=setup.memory)
+        return resume(path, attend, gateway.choice, memory=setup.memory, share=setup.share)
     return start(prepare_with(job, setup, prepared.catalogue, prepared.limits, whole=True), path, attend, before)
 
 

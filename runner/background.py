@@ -72,17 +72,12 @@ def stop(path: Path, mark: Mark) -> bool:
     """
     directory = RunDirectory.open(path)
     wish = marks.read(directory)
-    if not directory.is_locked and _has_ended(directory):
+    if not directory.is_locked and batches.has_ended(directory):
         raise UsageError(f"The run in {path} has ended already; there is nothing to stop.")
     if wish is not None and wish.mark is Mark.CANCELLED:
         raise UsageError(f"The run in {path} is cancelled already.")
     marks.put(directory, Wish(mark, time.time()))
     return _signalled(directory)
-
-
-def _has_ended(directory: RunDirectory) -> bool:
-    summary = batches.last_summary(directory)
-    return summary is not None and summary["exit_code"] in batches.ENDED and not summary["tasks"]["open"]
 
 
 def _signalled(directory: RunDirectory) -> bool:
@@ -140,7 +135,7 @@ def unpause(path: Path, words: Sequence[str] = ()) -> int | None:
     """Go on with a run in the background, as `spawn` does; raises UsageError for one that ended or was cancelled."""
     directory = RunDirectory.open(path)
     wish = marks.read(directory)
-    if _has_ended(directory):
+    if batches.has_ended(directory):
         raise UsageError(f"The run in {path} has ended; there is nothing left to do.")
     if wish is not None and wish.mark is Mark.CANCELLED:
         raise UsageError(f"The run in {path} is cancelled. To go on with it all the same: runner resume {path}")

@@ -102,7 +102,7 @@ def _run_due(turn: Turn, attend: Attend, say: Callable[[str], None]) -> Finish |
         return Finish(path, Ending(summary["exit_code"]), summary, idle=True)
     if found.act is Act.RESUME:
         say(f"Slot {found.name} was begun already; going on with it.")
-    return app.resume(path, attend, turn.setup.gateway, memory=turn.setup.memory)
+    return app.resume(path, attend, turn.setup.gateway, memory=turn.setup.memory, share=turn.setup.share)
 
 
 def _left(path: Path) -> Finish | None:

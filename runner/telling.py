@@ -24,13 +24,13 @@ SECRETS = "NEON_AI_GATEWAY_"
 
 
 def report(job: str, run: str, slot: str | None, exit_code: int, summary: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What is told: names, counts and sums. A reason may quote rows or answers, so none is in it.
-
-    When runs are judged by gates, their verdict belongs here: the gates' names and whether each held.
-    """
+    """What is told: names, counts and sums. A reason may quote rows or answers, so none is in it."""
     told: dict[str, Any] = {"job": job, "run": run, "slot": slot, "exit_code": exit_code}
     if summary is not None:
         told |= {name: summary[name] for name in ("tasks", "requests", "tokens", "cost_usd", "elapsed_s", "sessions")}
+        if gates := summary.get("gates"):
+            holds = [check["holds"] for check in gates["checks"]]
+            told["gates"] = {"passed": gates["passed"], "checks": len(holds), "failed": holds.count(False)}
     return told
 
 

@@ -41,13 +41,15 @@ def print_finish(finish: Finish, *, quiet: bool, as_json: bool) -> None:
 
 
 def paragraph(finish: Finish) -> str:
-    """How a run ended, in a sentence or two that fit in a mail; the place for the verdict of gates."""
+    """How a run ended, in a few sentences that fit in a mail, the verdict of its gates among them."""
     tasks = finish.summary["tasks"]
     counts = ", ".join(f"{tasks[name]:,} {name}" for name in tasks if name != "total" and tasks[name])
     reason = safe(finish.ending.reason, 300).rstrip(".") if finish.ending.reason else ""
     code = finish.ending.exit_code
     said = f"runner: {finish.directory} ended with exit code {code}{f': {reason}' if reason else ''}. "
     said += f"{tasks['total']:,} tasks: {counts or 'none'}."
+    if "gates" in finish.summary:
+        said += f" {safe(finish.summary['gates']['verdict'], 4000)}"
     return f"{said} Go on with: runner resume {finish.directory}" if code in RESUMABLE else said
 
 

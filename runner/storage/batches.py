@@ -15,8 +15,8 @@ from runner.storage import marks
 from runner.storage.marks import Mark, Wish
 from runner.storage.rundir import RunDirectory
 
-ENDED = (0, 3)
-"""Exit codes of runs in which every task has its outcome."""
+ENDED = (0, 3, 10)
+"""Exit codes of runs in which every task has its outcome; with 10 its gates do not hold."""
 GOING = ("validating", "in_progress", "finalizing", "cancelling")
 """States in which a process works in the run."""
 CAPS = 4
@@ -73,6 +73,12 @@ def last_summary(directory: RunDirectory) -> dict[str, Any] | None:
     if not summary.exists() or (journal.exists() and journal.stat().st_mtime_ns > summary.stat().st_mtime_ns):
         return None
     return directory.read_json(summary)
+
+
+def has_ended(directory: RunDirectory) -> bool:
+    """Whether a run has come to its end, by what its last session left. Its journal is not read."""
+    summary = last_summary(directory)
+    return summary is not None and summary["exit_code"] in ENDED and not summary["tasks"]["open"]
 
 
 def facts_of(directory: RunDirectory, sent: int, ended: int, total: int | None) -> Facts:

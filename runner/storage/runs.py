@@ -90,10 +90,9 @@ def briefs(base: Path) -> tuple[list[dict[str, Any]], list[str]]:
 def is_finished(directory: RunDirectory) -> bool:
     """Whether a run has come to its end, and nobody works in it. Its journal is not read."""
     try:
-        summary = None if directory.is_locked else batches.last_summary(directory)
+        return not directory.is_locked and batches.has_ended(directory)
     except StorageFailed:
         return False
-    return summary is not None and summary["exit_code"] in batches.ENDED and not summary["tasks"]["open"]
 
 
 def prunable(base: Path, keep: int, job: str | None) -> list[Path]:

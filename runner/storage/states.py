@@ -27,7 +27,7 @@ def finished(directory: RunDirectory) -> dict[str, Any] | None:
     if not directory.summary_path.is_file() or not directory.journal_path.is_file():
         return None
     summary = directory.read_json(directory.summary_path)
-    if summary["exit_code"] not in (0, 3, 10) or summary["tasks"]["open"] or summary.get("files") != seal(directory):
+    if summary["exit_code"] not in batches.ENDED or summary["tasks"]["open"] or summary.get("files") != seal(directory):
         return None
     job = directory.read_json(directory.manifest_path)["job"]
     if job.get("evaluate") and "evaluation" not in summary:
@@ -40,10 +40,9 @@ def status_of(path: Path) -> dict[str, Any]:
     directory = RunDirectory.open(path)
     manifest = directory.read_json(directory.manifest_path)
     tally = read_history(directory.journal_path, Job.from_json(manifest["job"]).slots).tally
-    total = manifest["input"]["tasks"]
+    total = manifest["input"]["tasks"]  # None until the input has been looked over
     if total is not None:
         total += tally.escalated
-    """None until the input has been looked over."""
     counts = {str(status): tally.statuses[status] for status in Status}
     facts = batches.facts_of(directory, tally.sent, tally.ended, total)
     state = "running" if facts.locked else "finished" if facts.done else "stopped"

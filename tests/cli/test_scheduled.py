@@ -69,6 +69,13 @@ def test_a_finished_slot_ends_with_its_code_though_the_input_is_another_by_now(c
     assert gateway.meter()["statuses"] == sent
 
 
+def test_a_slot_that_is_gone_on_with_shares_no_more_than_it_did(scheduled, state_folder) -> None:
+    """--no-share holds for the second start, too."""
+    assert scheduled("--no-share", "--max-total-tokens", "1").code == 4
+    assert scheduled("--no-share").code == 4
+    assert not list(state_folder.rglob("*.share"))
+
+
 @pytest.mark.fault("P17")
 def test_a_slot_that_was_killed_is_gone_on_with(
     scheduled, processes, gateways, rows, slot, tmp_path, wait_for, frames
@@ -307,6 +314,38 @@ def hook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def gated(command: Any, gateway: Any, hook: Any, tmp_path: Path) -> Any:
+    """Run what is due of an evaluation that does not get through its gate."""
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "Say yes.", "truth": "nothing that is ever said"}\n')
+    (tmp_path / "job.toml").write_text(
+        f'input = "rows.jsonl"\nname = "rows"\nmodels = ["{MODEL}"]\n'
+        '[evaluate]\nexpected = "truth"\nscorers = ["exact"]\n[gates.least]\nexact = 0.5\n'
+    )
+    words = ("run", "job.toml", "--slot-of", YEARLY, "--log", tmp_path / "log", "--notify-url", f"{hook[0]}/good")
+    return lambda: command(*words, env=gateway.env)
+
+
+def test_a_gate_that_fails_is_in_the_mail_and_in_what_is_told(gated, hook) -> None:
+    """With its verdict for people, and as counts for programs."""
+    done = gated()
+    assert done.code == 10
+    assert f"Not passed: 1 of 1 checks fails. exact of {MODEL} is 0.0 %, and 50 % is the least." in done.err
+    assert hook[1][0]["gates"] == {"passed": False, "checks": 1, "failed": 1}
+    assert keys(hook[1][0]) == {"rows", hook[1][0]["slot"]}
+
+
+def test_a_slot_whose_gate_failed_is_finished(gated, gateway, tmp_path, slot, command) -> None:
+    """It is not gone on with, nor told as unfinished, and can be pruned like any other."""
+    assert gated().code == 10
+    sent = gateway.meter()["statuses"]
+    assert gated().code == 10
+    assert "was begun already" not in (tmp_path / "log").read_text()
+    assert gateway.meter()["statuses"] == sent
+    assert command("prune", "--keep", "0", "rows").code == 0
+    assert not slot.exists()
 
 
 def keys(value: Any) -> set[str]:
