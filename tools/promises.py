@@ -31,6 +31,8 @@ TAIL = """
 - *That a line on the screen is on the disk.* A result is acknowledged by the summary, by the tables and by the end of
   the command; what a running command shows may be a twentieth of a second ahead of the disk. It survives `kill -9` all
   the same, but not a loss of power.
+- *That nothing is refused.* A few requests are sent above a limit to find out how it is counted, and a limit that is
+  lower than stated is found by its refusals. What is refused was not let through, and costs a row nothing.
 - *Storage that lies.* A disk that says it has written and has not is beyond every program.
 """
 
