@@ -364,7 +364,7 @@ class Scheduler:
         """Nothing fits: note until when, by what will fit first; unless the ledger wants it to find out more."""
         blocked = _Blocked(math.inf, set(), [])
         for queue in self._of_model[model]:
-            for key, task in queue.smallest(model, self._charge, now, newest) if queue.length else ():
+            for key, task in queue.smallest(newest) if queue.length else ():
                 lease = self._ledger.take(model, self._charge(task, model), now)
                 if isinstance(lease, Lease):
                     return self._send(queue.pop(key), model, lease, now)
