@@ -24,8 +24,9 @@ from runner.core.catalog import Catalogue
 from runner.core.charges import Charges
 from runner.core.estimate import Size
 from runner.core.knowledge import Facts, Knowledge
-from runner.core.schedule import Ask, Done, Scheduler, Task
+from runner.core.schedule import Scheduler
 from runner.core.values import Failure, Kind, Outcome, Reply, Request, Usage
+from runner.core.work import Ask, Done, Task
 from runner.ledgers.memory import MemoryLedger
 from runner.simulator import Neighbour, Simulator, judge
 from runner.simulator.account import Account

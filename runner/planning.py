@@ -18,9 +18,10 @@ from runner.core.charges import Charges
 from runner.core.forecast import Bound, least_time
 from runner.core.lengths import MEMORY
 from runner.core.limits import ALL, Budget, Limits
-from runner.core.schedule import Ask, Done, Finished, Scheduler, Task
+from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Outcome, Reply, Usage
 from runner.core.waiting import Waiting
+from runner.core.work import Ask, Done, Finished, Task
 
 AHEAD = 4096
 

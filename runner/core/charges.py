@@ -10,8 +10,8 @@ from runner.core.estimate import Estimator
 from runner.core.knowledge import Knowledge
 from runner.core.lengths import Lengths
 from runner.core.limits import Budget
-from runner.core.schedule import Task
 from runner.core.values import Charge, Usage
+from runner.core.work import Task
 
 BOUNDLESS = 2**60
 

@@ -16,7 +16,7 @@ from runner.core.ports import Room
 from runner.core.values import Charge
 
 if TYPE_CHECKING:
-    from runner.core.schedule import Task
+    from runner.core.work import Task
 
 FRESH = 1.0
 """Seconds for which a head's charge is taken to be what it was; it is reckoned anew before anything is taken."""

@@ -13,8 +13,9 @@ from runner.app import guard
 from runner.core.events import Event, What
 from runner.core.limits import ALL, Limit
 from runner.core.retry import OUTAGES, Action
-from runner.core.schedule import Ask, Finished, Scheduler, Task, Wait
+from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Failure, Kind, Reply, Status
+from runner.core.work import Ask, Finished, Task, Wait
 from runner.execution import CANARY_SECONDS
 from runner.ledgers.memory import MemoryLedger
 from simulated.gateway import Key, SimGateway
@@ -330,7 +331,7 @@ class Oracles:
     def at_rest(self, wait: Wait, now: float) -> None:
         """I6, I9: what is waited for is there; and the ledger holds what is under way and was spent, no more."""
         check(wait.until > now, "I6", f"the wait at {now} ends at {wait.until}")
-        check(set(self.flights) == set(self.scheduler._in_flight), "I9", "others are under way than were sent")
+        check(set(self.flights) == set(self.scheduler.flights.asks), "I9", "others are under way than were sent")
         if self.scenario.learns:
             return
         most = self._most(now)
@@ -358,9 +359,9 @@ class Oracles:
 
     def _check_conservation(self, most: dict[Limit, int], now: float) -> None:
         scheduler, scenario = self.scheduler, self.scenario
-        if scheduler.stopped is not None or scheduler.in_flight >= scheduler.congestion.allowed:
+        if scheduler.stopped is not None or scheduler.in_flight >= scheduler.flights.congestion.allowed:
             return
-        if now < scheduler._alone_until <= self.first_sent + self.canary:
+        if now < scheduler.flights.alone_until <= self.first_sent + self.canary:
             return
         waiting = [
             book.task
@@ -394,7 +395,7 @@ class Oracles:
         check(spending._held_tokens == 0, "I9", f"{spending._held_tokens} tokens are held at the end")
         check(abs(spending._held_cost) < 1e-6, "I9", "dollars are held at the end")
         check(self.scheduler.in_flight == 0, "I9", "requests are under way at the end")
-        check(sum(self.scheduler._in_flight_of.values()) == 0, "I9", "models count requests at the end")
+        check(sum(self.scheduler.flights.of_model.values()) == 0, "I9", "models count requests at the end")
 
     def _check_ending(self, exit_code: int) -> None:
         """The exit code follows from what was said."""

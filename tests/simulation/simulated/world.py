@@ -19,10 +19,10 @@ from runner.app import guard
 from runner.core import schedule
 from runner.core.errors import GatewayUnavailable, StorageFailed
 from runner.core.events import Event, What
-from runner.core.schedule import Finished, Task
 from runner.core.survey import Survey
 from runner.core.values import Charge
 from runner.core.waiting import Waiting
+from runner.core.work import Finished, Task
 from runner.engines import local
 from runner.engines.local import Engine
 from runner.execution import make_scheduler, run, tasks_of
