@@ -53,7 +53,7 @@ class Line:
 class Queue:
     """Tasks that the same models may answer."""
 
-    __slots__ = ("_ages", "_by_output", "_order", "length", "lines", "models")
+    __slots__ = ("_ages", "_by_output", "_oldest", "_order", "length", "lines", "models")
 
     def __init__(self, models: tuple[str, ...]) -> None:
         self.models = models
@@ -65,6 +65,8 @@ class Queue:
         """The sequence of each line's head, in the same order."""
         self._by_output: list[tuple[int, int]] = []
         """The keys turned round, the least output first."""
+        self._oldest = -1
+        """The place of the line with the oldest head; below 0 until it is asked for. Many models ask in one moment."""
         self.length = 0
 
     @staticmethod
@@ -84,6 +86,7 @@ class Queue:
             bisect.insort(self._by_output, key[::-1])
         line.push(task)
         self._ages[place] = line.tasks[0].sequence
+        self._oldest = -1
         self.length += 1
 
     def pop(self, key: tuple[int, int]) -> Task:
@@ -96,6 +99,7 @@ class Queue:
         else:
             del self.lines[key], self._order[place], self._ages[place]
             self._by_output.remove(key[::-1])
+        self._oldest = -1
         self.length -= 1
         return task
 
@@ -108,10 +112,11 @@ class Queue:
         self, model: str, room: Room, charge: Callable[[Task, str], Charge], now: float, newest: float
     ) -> tuple[tuple[int, int] | None, Task | None]:
         """The line of the oldest task that fits, and the oldest that does not; of those up to `newest` in sequence."""
-        age = min(self._ages)
-        if age > newest:
+        if self._oldest < 0:
+            self._oldest = self._ages.index(min(self._ages))
+        if self._ages[self._oldest] > newest:
             return None, None
-        oldest = self._order[self._ages.index(age)]
+        oldest = self._order[self._oldest]
         line = self.lines[oldest]
         if room.fits(line.charge(model, charge, now)):
             return oldest, None
@@ -144,11 +149,16 @@ class Queue:
 
     def smallest(self, newest: float) -> list[tuple[tuple[int, int], Task]]:
         """The lines and heads that will fit first: the one with the least input, and the one with the least output."""
-        lines = self.lines
-        narrow = next((key for key, age in zip(self._order, self._ages, strict=True) if age <= newest), None)
-        if narrow is None:
+        order, lines = self._order, self.lines
+        if newest < math.inf:
+            order = [key for key, age in zip(order, self._ages, strict=True) if age <= newest]
+        if not order:
             return []
-        turned = (key[::-1] for key in self._by_output)
-        short = next(key for key in turned if lines[key].tasks[0].sequence <= newest)
+        narrow = order[0]
+        short = self._by_output[0][::-1] if newest == math.inf else min(order, key=_turned)
         chosen = (narrow,) if narrow == short else (narrow, short)
         return [(key, lines[key].tasks[0]) for key in chosen]
+
+
+def _turned(key: tuple[int, int]) -> tuple[int, int]:
+    return key[1], key[0]
