@@ -38,8 +38,6 @@ from runner.core.waiting import Waiting
 from runner.engines.interruptions import Interruptions, interruptible
 from runner.engines.local import Engine
 from runner.engines.loops import loop_factory
-from runner.evaluation.ending import conclude, table_names
-from runner.evaluation.judging import grade
 from runner.execution import Ending, make_scheduler, run, tasks_of
 from runner.gateway import environment
 from runner.gateway.asking import Asking
@@ -217,6 +215,10 @@ def _evaluated(
     job, columns = prepared.job, prepared.columns
     if (job.evaluate is None and job.gates is None) or finish.summary["tasks"]["open"]:
         return finish
+    # numpy and the statistics take a tenth of a second to load, and few jobs need them.
+    from runner.evaluation.ending import conclude, table_names
+    from runner.evaluation.judging import grade
+
     ending, summary, graded = finish.ending, dict(finish.summary), None
     if job.evaluate is not None and job.evaluate.judge is not None:
         by = partial(_grade, prepared, gateway, attend)

@@ -13,7 +13,6 @@ from runner.core.errors import UsageError
 from runner.core.escalation import Escalator
 from runner.core.job import Job
 from runner.labelling import decisions
-from runner.labelling.figures import figures, quality
 from runner.labelling.tables import input_columns, labels_table, write_disagreements, write_labels
 from runner.labelling.votes import POLLS, poll, read_votes, verdicts
 from runner.reading import Replies, as_text
@@ -31,6 +30,8 @@ def label(
     """Write a run's labels and open rows from its results, and give the figures; None for a job that labels nothing."""
     if job.answer is None or job.answer.reader.kind not in POLLS:
         return None
+    from runner.labelling.figures import figures, quality
+
     reader, results = job.answer.reader, directory.results_path
     votes = read_votes(results, reader.kind, annotators, stronger)
     voted = verdicts(votes, job.vote)

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from runner.app import guard
-from runner.core import schedule
+from runner.core import placing
 from runner.core.errors import GatewayUnavailable, StorageFailed
 from runner.core.events import Event, What
 from runner.core.survey import Survey
 from runner.core.values import Charge
 from runner.core.waiting import Waiting
-from runner.core.work import Finished, Task
+from runner.core.work import Finished, Task, Wait
 from runner.engines import local
 from runner.engines.local import Engine
 from runner.execution import make_scheduler, run, tasks_of
@@ -325,7 +325,7 @@ class World:
 
         def next_(now: float) -> Any:
             decision = decide(now)
-            if isinstance(decision, schedule.Wait):
+            if isinstance(decision, Wait):
                 oracles.at_rest(decision, now)
             return decision
 
@@ -456,12 +456,12 @@ class World:
 @contextlib.contextmanager
 def small(constants: dict[str, int]) -> Iterator[None]:
     """Make constants small for a while."""
-    before = schedule.LAST, local.AT_ONCE
-    schedule.LAST, local.AT_ONCE = constants["LAST"], constants["AT_ONCE"]
+    before = placing.LAST, local.AT_ONCE
+    placing.LAST, local.AT_ONCE = constants["LAST"], constants["AT_ONCE"]
     try:
         yield
     finally:
-        schedule.LAST, local.AT_ONCE = before
+        placing.LAST, local.AT_ONCE = before
 
 
 def simulate(seed: int, path: Path) -> Told:
