@@ -61,6 +61,10 @@ class Scenario:
     tokens_per_second: float = 80.0
     truth: float = 0.95
     """The gateway's tokens for one that we guess."""
+    waking: float = 0.0
+    """Seconds before the first request is counted, while the gateway's front or the connection comes up."""
+    front: float = 0.0
+    """Seconds that each request keeps the gateway's front busy before it is counted; one after another."""
 
 
 @dataclass
@@ -142,8 +146,9 @@ class World:
         from least import Limit, least_admission
 
         limits = [Limit.from_meter(limit.name, limit.report()) for limit in self.account.limits]
-        outages = self.scenario.gateway.outages
-        return least_admission(limits, pinned=self.scenario.pinned, outages=outages) + self.scenario.latency
+        scenario, outages = self.scenario, self.scenario.gateway.outages
+        shortest = scenario.front * scenario.rows
+        return least_admission(limits, pinned=scenario.pinned, outages=outages, shortest=shortest) + scenario.latency
 
 
 class _Flights:
@@ -156,6 +161,7 @@ class _Flights:
         self.outputs: dict[int, int] = {}
         self.flights: list[tuple[float, int, Ask, Failure | tuple[list[judge.Taken], Reply] | None]] = []
         self.number = 0
+        self.front_free = world.now + world.scenario.waking
         self.made = Run()
 
     def run(self) -> Run:
@@ -177,7 +183,8 @@ class _Flights:
                 break
             if isinstance(decision, Ask):
                 made.sent += 1
-                self._fly(world.now + self._transit(), decision, None)
+                self.front_free = max(self.front_free, world.now + self._transit()) + world.scenario.front
+                self._fly(self.front_free, decision, None)
                 continue
             lands = self.flights[0][0] if self.flights else math.inf
             world.now = max(world.now, min(decision.until, lands))
@@ -310,6 +317,7 @@ def _happenings(kind: str, gateway: Simulator) -> Iterator[Scenario]:
     yield label("neighbour 50 %", neighbours=(Neighbour(input=100_000, begin=70.0, end=220.0),))
     yield label("outage", outages=((70.0, 118.0),))
     yield label("charged refusals", charge_refused=True)
+    yield replace(label("slow front"), front=0.006)
     if kind != "counter":
         yield label("no Retry-After", retry_after=False)
 

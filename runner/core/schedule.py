@@ -265,7 +265,7 @@ class Scheduler:
         ends = self._spending.ends
         if ends is not None and now >= ends and self.stopped is None and (self._more or self.queued):
             self.stop(self._spending.over)
-        if self.stopped is None and not self._full(now):
+        if self.stopped is None and self._full_until(now) <= now:
             for model in self._order(now):
                 ask = self._try(model, now)
                 if ask is not None:
@@ -278,13 +278,11 @@ class Scheduler:
             return Done()
         return Wait(self._next_change(now))
 
-    def _full(self, now: float) -> bool:
+    def _full_until(self, now: float) -> float:
+        """Until when nothing may go out because of what is under way; `now` if something may."""
         if self._in_flight and now < self._alone_until:
-            return True
-        if len(self._in_flight) < self.congestion.allowed:
-            return False
-        self.congestion.used = True
-        return True
+            return self._alone_until
+        return self.congestion.full_until(len(self._in_flight), now)
 
     def _reachable(self) -> bool:
         return bool(self._later) or any(
@@ -398,8 +396,9 @@ class Scheduler:
     def _next_change(self, now: float) -> float:
         if self.stopped is not None:
             return math.inf
-        if self._full(now):
-            return self._alone_until if now < self._alone_until else math.inf
+        full_until = self._full_until(now)
+        if full_until > now:
+            return full_until
         until = self._later[0][0] if self._later else math.inf
         ends = self._spending.ends
         if ends is not None and ends > now:
@@ -432,7 +431,7 @@ class Scheduler:
             usage = Usage(input=ask.lease.charge.input, output=ask.lease.charge.output, reported=False)
         speed = self._lags[ask.model]
         lag = speed.learn(now - ask.at, usage.output)
-        self.congestion.answered(lag, speed.floor + speed.seconds_per_token * usage.output)
+        self.congestion.answered(lag, speed.floor + speed.seconds_per_token * usage.output, now)
         counted_at = ask.at + min(lag, self._window * MOST_LAG)
         if self._ledger.accepted(ask.lease, now):
             self._blocked.clear()
