@@ -95,8 +95,9 @@ class Congestion:
             self.allowed, self._excused = before[0], self._waiting
         elif queued > QUEUED:
             self._slow_start = False
-            self._before = (self.allowed, rate) if self._used else None
-            self.allowed = min(self._most, max(LEAST, int(self.allowed * max(0.5, 1 - queued))))
+            smaller = min(self._most, max(LEAST, int(self.allowed * max(0.5, 1 - queued))))
+            self._before = (self.allowed, rate) if self._used and smaller < self.allowed else None
+            self.allowed = smaller
         elif self._used:
             self.allowed = min(self._most, math.ceil(self.allowed * (2 if self._slow_start else GROWTH)))
         self._count, self._round_began, self._used = 0, now, False

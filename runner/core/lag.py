@@ -12,7 +12,7 @@ from collections import deque
 
 MEMORY = 300
 """Replies over which the model's own speed is learned."""
-RISE = 0.001
+RISE = 0.003
 """Of the distance, with each reply: how fast the shortest overhead is let go of, should the model become slower."""
 NEIGHBOURS = 8
 """Replies of which the least delay counts."""
