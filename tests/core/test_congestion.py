@@ -88,7 +88,7 @@ def test_a_front_that_takes_in_no_more_is_a_queue() -> None:
     rounds = Rounds(congestion, rate=60.0)
     for _ in range(20):
         rounds.answer(congestion.allowed, waited=max(0.0, congestion.allowed / 60.0 - 1.0))
-    assert congestion.allowed <= 130  # half of the model's own second in the queue, and a little
+    assert congestion.allowed <= 150  # half of the model's own second in the queue, and a little
 
 
 def test_where_nothing_comes_back_it_grows_with_time() -> None:
