@@ -67,6 +67,8 @@ LOOK_AGAIN = 1 / 60
 """Of a window: how often a limit is looked at again whose amount may be growing."""
 MOST_LATE = 1 / 30
 """Of a window: the most by which requests are thought to be counted later than they seem to be."""
+COUNTERS = 1 / 8
+"""Of a window: two refusals at the start of a wave, so near to each other, are a counter's and not a log's."""
 WHOLE_SECOND = 1.0
 """A Retry-After says nothing finer, however short the window is."""
 LEAST_STEP = 1 / 1200
@@ -135,6 +137,8 @@ class Window:
         self._passed_at = -math.inf
         """When a border was last found to have passed unseen."""
         self._contradictions = 0
+        self._late_at = -math.inf
+        """When a request was last sent that came too early by a moment."""
         self._room_at = -math.inf
         """When a bucket's first refusal said that there would be room."""
 
@@ -438,7 +442,7 @@ class Window:
             self._become_empty_bucket(take, self._held_before(take, now), now)
             self._room_at = take.sent + (retry_after or 0.0)
             return
-        if says is not Says.OLDEST and not take.probe and self._counted_later(retry_after):
+        if says is not Says.OLDEST and not take.probe and self._is_late(take, retry_after, now):
             return
         if says is Says.SOON:
             # It looked like a log, and now lifts at once: the border of a counter that was taken for the oldest's end.
@@ -447,7 +451,7 @@ class Window:
         if not take.probe:
             self._cut(take, now)
         if self.kind is Kind.UNKNOWN and says is Says.OLDEST:
-            self.kind = Kind.SLIDING
+            self.kind, self._kind_at = Kind.SLIDING, now
             self._date_oldest(take, retry_after or 0.0)
         elif self.kind is Kind.UNKNOWN and says is Says.BORDER and retry_after is not None:
             self._become_calendar(take, retry_after, now)
@@ -463,15 +467,24 @@ class Window:
                 break
             old.at = counted
 
-    def _counted_later(self, retry_after: float | None) -> bool:
-        """Whether room comes back in a moment: then requests were counted later than we thought, and stay longer."""
+    def _is_late(self, take: Take, retry_after: float | None, now: float) -> bool:
+        """Whether room comes back in a moment: then requests were counted later than we thought, and stay longer.
+
+        If room comes back little by little instead, it is a counter whose border was taken for the oldest's end.
+        """
         window, mirror, late = self.limit.window, self.mirror, self._latest
-        if retry_after is None or not isinstance(mirror, SlidingLog):
+        if retry_after is None or retry_after > late or not isinstance(mirror, SlidingLog):
             return False
+        again = take.sent < self._late_at + COUNTERS * window
+        undecided = self.kind is Kind.SLIDING and not self._contradictions
+        if again and undecided and now < self._kind_at + (1 + COUNTERS) * window:
+            self._become_counter(self._late_at, 0.0, now)
+            return True
         most = window + late + self._guard
-        if retry_after > late or mirror.span >= most:
+        if mirror.span >= most:
             return False
         mirror.span = min(most, mirror.span + min(retry_after, window * MOST_LATE))
+        self._late_at = take.sent
         return True
 
     def _calendar_refused(
@@ -483,7 +496,10 @@ class Window:
         at_border = retry_after is not None and first <= ends and last >= ends - mirror.early
         if retry_after is not None and take.sent - mirror.start(take.sent) < window / 8 and retry_after <= window / 8:
             # All was to be forgotten, and there is less room than for one request: the border is later, or none.
-            if self.sure:
+            self._contradictions += self.sure
+            if self.sure and self._contradictions >= MOST_CONTRADICTIONS:
+                self._contradicted(take, says, retry_after, now)
+            elif self.sure:
                 late = now + retry_after - mirror.start(take.sent)
                 self._become(Kind.CALENDAR, Calendar(window, mirror.border + late, late, self._guard, self._log), now)
             else:
@@ -508,11 +524,14 @@ class Window:
         """It may have been taken for a counter wrongly: then there was far more room than there can be an error."""
         if take.before < self.belief.amount(now) / 2:
             self._contradictions += 1
+        believed = self.belief.amount(now)
         if self._contradictions < MOST_CONTRADICTIONS:
             self._cut(take, now)
+            self._contradictions += self.belief.amount(now) == believed  # cut as deep as may be, and refused again
         elif says is Says.SOON:
             self._become_empty_bucket(take, LEAST * self.limit.amount, now)
         else:
+            self._cut(take, now)
             self._become(Kind.SLIDING, SlidingLog(self.limit.window + self._guard, self._recent(now)), now)
 
     def _bucket_refused(self, mirror: Bucket, take: Take, says: Says, retry_after: float | None, now: float) -> None:

@@ -86,7 +86,7 @@ def test_a_front_that_takes_in_one_after_another_is_not_flooded(virtual: ModuleT
     made = played.play()
     assert every_row_ended_once(made, 6_000)
     assert played.least() / made.seconds >= SLOW[kind]
-    assert made.refused <= 0.01 * made.sent
+    assert made.refused <= (0.03 if kind == "counter" else 0.01) * made.sent
 
 
 @pytest.mark.parametrize(
