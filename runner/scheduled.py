@@ -9,14 +9,15 @@ from datetime import datetime
 from pathlib import Path
 
 from runner import app
-from runner.app import Attend, Finish
 from runner.core.errors import RunBusy, UsageError
 from runner.core.job import Job
 from runner.execution import Ending
+from runner.finishing import Finish
 from runner.locking import Policy, by_policy
 from runner.preparing import Setup, prepare
 from runner.schedules.expressions import Expression
 from runner.schedules.slots import Act, State, due, latest, name_of
+from runner.session import Attend
 from runner.storage import marks, runs
 from runner.storage.marks import Mark
 from runner.storage.rundir import RunDirectory, slug

@@ -113,7 +113,7 @@ def _stopped(directory: Path, word: str) -> int:
     told = background.stop(directory, Mark(word))
     click.echo(f"{id_of(directory)}: {word}{', once what is in flight has landed' if told else ''}")
     if word == Mark.CANCELLED and not told:
-        from runner.folding import fold
+        from runner.finishing import fold
 
         try:
             fold(directory)

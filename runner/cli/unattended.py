@@ -13,7 +13,7 @@ import click
 from runner.cli.options import FILE, F, apply
 
 if TYPE_CHECKING:
-    from runner.app import Finish
+    from runner.finishing import Finish
     from runner.locking import Policy
 
 IF_LOCKED = ("skip", "wait", "fail")

@@ -9,8 +9,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
-from runner.app import guard
 from runner.core.events import Event, What
+from runner.core.lag import guard
 from runner.core.limits import ALL, Limit
 from runner.core.retry import OUTAGES, Action
 from runner.core.schedule import Ask, Finished, Scheduler, Task, Wait

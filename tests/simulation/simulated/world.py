@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.app import guard
 from runner.core import schedule
 from runner.core.errors import GatewayUnavailable, StorageFailed
 from runner.core.events import Event, What
+from runner.core.lag import guard
 from runner.core.schedule import Finished, Task
 from runner.core.survey import Survey
 from runner.core.values import Charge
