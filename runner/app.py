@@ -161,7 +161,7 @@ async def _in_loop(
                     session.restore()
                     async with sharing(prepared, session.ledger):
                         ending = await session.run(asking, watch, interruptions)
-            session.end(ending)
+            ending = session.end(ending)
     return finishing.finish(session, ending)
 
 

@@ -55,8 +55,6 @@ def finish(session: Session, ending: Ending) -> Finish:
         prepared.cut(history.last)
         ending = replace(ending, reason=f"{ending.reason}\n{UNSEEN}")
     _write_tables(prepared, directory, history, _open_status(ending))
-    if ending.exit_code == 0 and history.tally.statuses[Status.ERRORED]:
-        ending = Ending(3)
     summary = summarise(
         tally=history.tally,
         tasks=prepared.survey.total + history.tally.escalated,

@@ -137,10 +137,12 @@ class Session:
             escalator=self._escalator,
         )
 
-    def end(self, ending: Ending) -> None:
-        """Close the session in the journal."""
-        least = self.history.tally.least_time(self.prepared.budgets)
+    def end(self, ending: Ending) -> Ending:
+        """Close the session in the journal; the ending is another one if all is done, and some of it in vain."""
+        tally = self.history.tally
+        least = tally.least_time(self.prepared.budgets)
         self._recorder.end(self._waiting.split(self._loop.time()), least, ending.reason)
+        return Ending(3) if ending.exit_code == 0 and tally.statuses[Status.ERRORED] else ending
 
 
 Attend = Callable[[Session], contextlib.AbstractContextManager[Callable[[Event], None]]]
