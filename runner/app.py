@@ -50,14 +50,12 @@ ENCODING = "o200k_base"
 @contextlib.contextmanager
 def _held(directory: RunDirectory) -> Iterator[None]:
     """Hold a run directory; whatever ends the run, say how to go on with it."""
-    directory.lock()
-    try:
-        yield
-    except StorageFailed as error:
-        error.add_note(f"Go on with: runner resume {directory.path}")
-        raise
-    finally:
-        directory.unlock()
+    with directory.held():
+        try:
+            yield
+        except StorageFailed as error:
+            error.add_note(f"Go on with: runner resume {directory.path}")
+            raise
 
 
 def start(prepared: Prepared, out: Path | None, attend: Attend = unattended, fork: Path | None = None) -> Finish:

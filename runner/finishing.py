@@ -81,12 +81,9 @@ def fold(path: Path) -> None:
     InputRejected if the input, whose columns stand in the tables, is not what it was.
     """
     directory = RunDirectory.open(path)
-    directory.lock()
-    try:
+    with directory.held():
         if last_summary(directory) is None:
             _fold(directory)
-    finally:
-        directory.unlock()
 
 
 def _fold(directory: RunDirectory) -> None:

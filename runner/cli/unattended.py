@@ -78,7 +78,7 @@ class Manner:
     def told(self, job: str, slot: str | None, call: Callable[[], Finish | None]) -> Finish | None:
         """Run, and tell of the end; what goes wrong with the telling is one line, and changes nothing."""
         from runner.core.errors import RunnerError
-        from runner.telling import report
+        from runner.notifying import report
 
         try:
             finish = call()
@@ -90,7 +90,7 @@ class Manner:
         return finish
 
     def _tell(self, told: dict[str, Any]) -> None:
-        from runner.telling import tell
+        from runner.notifying import tell
 
         for line in tell(told, self.command, self.url):
             note(line)
@@ -111,7 +111,7 @@ def manner(words: dict[str, Any], *, slots: bool = True) -> Manner:
     """
     from runner.core.errors import UsageError
     from runner.locking import Policy
-    from runner.telling import check
+    from runner.notifying import check
 
     if_locked, wait = words.pop("if_locked"), seconds_of(words.pop("wait"), "--wait")
     if if_locked is not None and not slots:
