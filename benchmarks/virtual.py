@@ -18,12 +18,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from runner.app import guard
 from runner.core.caps import Caps, Spending
 from runner.core.catalog import Catalogue
 from runner.core.charges import Charges
 from runner.core.estimate import Size
 from runner.core.knowledge import Facts, Knowledge
+from runner.core.lag import guard
 from runner.core.schedule import Ask, Done, Scheduler, Task
 from runner.core.values import Failure, Kind, Outcome, Reply, Request, Usage
 from runner.ledgers.memory import MemoryLedger

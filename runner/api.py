@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from runner import app
-from runner.app import Finish
 from runner.core.errors import UsageError
 from runner.core.sharing import Priority
+from runner.finishing import Finish
 from runner.planning import Plan
 from runner.preparing import Prepared, Setup, prepare
 from runner.report.progress import attendant

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from runner.core.lag import guard
 from runner.core.limits import ALL
 from runner.gateway import environment
 from runner.ledgers.memory import MemoryLedger
@@ -27,9 +28,7 @@ def store_of(gateway: environment.Gateway) -> Store | None:
     return Store(place(memory.folder, memory.path.stem, this_process()))
 
 
-def ledger_of(
-    prepared: Prepared, gateway: environment.Gateway, run: Path, guard: Callable[[float], float]
-) -> MemoryLedger:
+def ledger_of(prepared: Prepared, gateway: environment.Gateway, run: Path) -> MemoryLedger:
     """The ledger of the run in a directory: one that shares with the other runs of the account, if there can be any."""
     store, budgets = store_of(gateway), prepared.budgets
     if store is None or not prepared.setup.share or not any(budgets.values()):

@@ -17,6 +17,9 @@ ROOT = Path(__file__).parent.parent / "runner"
 OUTER = ("gateway", "ledgers", "storage", "engines", "report", "schedules", "scoring", "simulator", "statistics")
 WIRING = {
     "app": "it puts a run together",
+    "manifest": "it makes a job of what a run directory says, with the parts that read it",
+    "session": "it keeps a journal of what is asked, and knows what is asked again, of whom else",
+    "finishing": "it writes tables, labels and the summary from the journal",
     "remembering": "it brings what was learned from where it is kept",
     "earlier": "it reads what earlier runs have left",
     "sharing": "it brings the runs of one account together",
@@ -28,7 +31,6 @@ WIRING = {
     "surveyor": "the same in a process of its own",
     "beside": "it stops the engine for what the look finds",
     "api": "the same for a program that calls us",
-    "folding": "it writes the tables of a run that nobody goes on with",
     "scheduled": "it runs what is due, by what it finds of the slots before",
     "background": "it begins and stops processes, by what their directories say",
     "evaluation": "it scores what a run has answered, and knows tables, scorers and statistics",

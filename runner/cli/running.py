@@ -24,6 +24,7 @@ from runner.core.sharing import Priority
 if TYPE_CHECKING:
     from runner.cli.unattended import Manner
     from runner.core.job import Job
+    from runner.finishing import Finish
     from runner.preparing import Setup
     from runner.scheduled import Turn
 
@@ -151,7 +152,7 @@ def resume(
         attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
         caps, changes = caps_from(words), {"bad_rows": bad_rows, "keep_going": keep_going, "priority": priority}
 
-        def call() -> app.Finish:
+        def call() -> Finish:
             marks.mind(directory, lifts=not background)
             words = directory, attend, gateway, caps, changes
             return app.resume(*words, memory=memory is not False, share=share is not False)

@@ -16,6 +16,13 @@ RISE = 0.003
 """Of the distance, with each reply: how fast the shortest overhead is let go of, should the model become slower."""
 NEIGHBOURS = 8
 """Replies of which the least delay counts."""
+JITTER_SECONDS = 0.05
+"""By how much requests may overtake each other on the way."""
+
+
+def guard(window: float) -> float:
+    """How much longer than a window its spending is kept, in seconds: clocks and ways are never quite alike."""
+    return JITTER_SECONDS + window / 300
 
 
 class Lag:

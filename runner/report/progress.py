@@ -22,7 +22,7 @@ from runner.report.summary import used
 from runner.report.waits import now_waiting
 
 if TYPE_CHECKING:
-    from runner.app import Attend, Session
+    from runner.session import Attend, Session
 
 REFRESH_SECONDS = 0.25
 LINE_SECONDS = 10.0

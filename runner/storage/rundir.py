@@ -10,7 +10,7 @@ import re
 import socket
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,15 @@ class RunDirectory:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the directory for as long as the context lasts; raises RunBusy if another process does."""
+        self.lock()
+        try:
+            yield
+        finally:
+            self.unlock()
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """A JSON file of the run; raises StorageFailed if it does not read back."""

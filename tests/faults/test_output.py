@@ -366,7 +366,7 @@ STARTING = {
     "surveyor.py": "the look over the input",
     "background.py": "a run in the background",
     "schedules/installed.py": "the crontab command",
-    "telling.py": "the command that the user has named, without a shell and with counts alone",
+    "notifying.py": "the command that the user has named, without a shell and with counts alone",
 }
 """Modules that start a process -> which."""
 CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "os.execv", "os.spawnv"}

@@ -12,8 +12,8 @@ from runner.core.tasks import TaskMaker
 from runner.storage.history import read_history
 from runner.storage.journal import read
 from runner.storage.rows import BadRow
+from simulated.books import check
 from simulated.gateway import Key, SimGateway, answer
-from simulated.oracles import check
 from simulated.scenario import Scenario
 
 MOST_REFUSALS = 8
