@@ -15,9 +15,10 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from runner import planning
 from runner.app import guard
 from runner.core.caps import Caps, Spending
 from runner.core.catalog import Catalogue
@@ -34,6 +35,8 @@ from runner.storage.specs import load_catalogue, load_limits
 AHEAD = 4096
 POOL = ("gpt-5-4", "gpt-5-4-mini", "gpt-5-4-nano", "gpt-5-1", "claude-haiku-4-5", "claude-sonnet-4-6")
 JOB = "job"
+Rows = Sequence[tuple[Task, int]]
+"""Tasks, and how long the answer to each will be."""
 PAUSE = 5.0
 """Seconds between a run and the next one at the same gateway."""
 
@@ -115,13 +118,33 @@ class World:
             task = Task(row=row, models=pool, size=size, caps=caps, free=scenario.free, request=Request())
             yield task, max(1, round(lognormal(chance, scenario.output_mean, scenario.output_sigma)))
 
-    def play(self) -> Run:
-        """A run to its end, which begins with what those before it have learned."""
+    def plan(self, rows: Rows, answers: int | None = None) -> planning.Plan:
+        """What `runner plan` says of these rows, with what the runs before have learned."""
+        scheduler, charges, ledger = self._parts(0.0, probes=False)
+        likely = planning.Likely(charges, answers)
+        paces = planning.Paces(charges.latencies.speeds(), None, None)
+        unknown = planning.kinds_unknown(ledger.windows)
+        tasks = (replace(task) for task, _ in rows)
+        simulation = planning.Simulation(scheduler, tasks, self.models, likely, paces, charges.learn)
+        made = planning.simulate(simulation, self.limits.budgets(self.models.values()), self.limits)
+        made.assumed = planning.assumptions(made, paces, unknown)
+        return made
+
+    def play(self, rows: Rows | None = None) -> Run:
+        """A run to its end, which begins with what those before it have learned; over new rows, if none are given."""
+        scheduler, charges, ledger = self._parts(self.now, probes=True)
+        tasks = self.tasks() if rows is None else ((replace(task), length) for task, length in rows)
+        run = _Flights(self, scheduler, charges, tasks).run()
+        self.known = charges.remember(self.known, JOB)
+        self.learned = ledger.remember(self.now, self.now)
+        return run
+
+    def _parts(self, now: float, *, probes: bool) -> tuple[Scheduler, Charges, MemoryLedger]:
         budgets = self.limits.budgets(self.models.values())
         charges = Charges(self.models.values(), budgets, self.limits.window_seconds)
         charges.recall(self.known, JOB)
-        ledger = MemoryLedger(budgets, guard, learns=True)
-        ledger.recall(self.learned, self.now, self.now)
+        ledger = MemoryLedger(budgets, guard, learns=True, probes=probes)
+        ledger.recall(self.learned, self.now, now)
         scheduler = Scheduler(
             budgets=budgets,
             ledger=ledger,
@@ -132,10 +155,7 @@ class World:
             most_in_flight=4000,
             lengths=charges.lengths,
         )
-        run = _Flights(self, scheduler, charges).run()
-        self.known = charges.remember(self.known, JOB)
-        self.learned = ledger.remember(self.now, self.now)
-        return run
+        return scheduler, charges, ledger
 
     def least(self) -> float:
         """A bound on the time that no scheduler could beat, for what the gateway counted."""
@@ -149,8 +169,9 @@ class World:
 class _Flights:
     """One run: requests on their way to the gateway, and answers on theirs back."""
 
-    def __init__(self, world: World, scheduler: Scheduler, charges: Charges) -> None:
+    def __init__(self, world: World, scheduler: Scheduler, charges: Charges, tasks: Iterator[tuple[Task, int]]) -> None:
         self.world = world
+        self.tasks = tasks
         self.scheduler = scheduler
         self.charges = charges
         self.outputs: dict[int, int] = {}
@@ -160,7 +181,7 @@ class _Flights:
 
     def run(self) -> Run:
         world, scheduler, made = self.world, self.scheduler, self.made
-        tasks, began, started = world.tasks(), world.now, time.process_time()
+        tasks, began, started = self.tasks, world.now, time.process_time()
         more = True
         while True:
             while more and scheduler.queued < AHEAD:
