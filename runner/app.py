@@ -41,6 +41,7 @@ from runner.engines.loops import loop_factory
 from runner.evaluation.ending import conclude, table_names
 from runner.evaluation.judging import grade
 from runner.execution import Ending, make_scheduler, run, tasks_of
+from runner.foresight import Foresight
 from runner.gateway import environment
 from runner.gateway.asking import Asking
 from runner.gateway.client import Client
@@ -86,6 +87,8 @@ class Session:
     local: bool
     started: float
     """On the loop's clock."""
+    foresight: Foresight
+    """How long it will still take, for those who tell it what happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +359,8 @@ async def _session(
             spending.add(
                 history.tally.total("input_tokens") + history.tally.total("output_tokens"), history.tally.total("cost")
             )
-            session = Session(prepared, directory, scheduler, ledger, history, url, gateway.local, started)
+            foresight = _foresight(prepared, history, scheduler, charges, ledger)
+            session = Session(prepared, directory, scheduler, ledger, history, url, gateway.local, started, foresight)
             look = LookBeside(prepared, scheduler, directory.path, partial(_write_down, prepared, directory))
             escalator = escalation(prepared.job, directory.journal_path, history)
             tasks = tasks_of(
@@ -388,6 +392,22 @@ async def _session(
                         ending = await _run_to_end(verb, interruptions, look)
             recorder.end(waiting.split(loop.time()), history.tally.least_time(prepared.budgets), ending.reason)
     return _finish(session, ending, charges)
+
+
+def _foresight(
+    prepared: Prepared, history: History, scheduler: Scheduler, charges: Charges, ledger: MemoryLedger
+) -> Foresight:
+    return Foresight(
+        survey=lambda: prepared.survey,
+        ended={name: model.succeeded + model.errored for name, model in history.tally.models.items()},
+        models=prepared.models,
+        budgets=prepared.budgets,
+        charges=charges,
+        ledger=ledger,
+        most_in_flight=lambda: scheduler.congestion.allowed,
+        guard=guard,
+        window=prepared.limits.window_seconds,
+    )
 
 
 def _client(url: str, token: Secret, prepared: Prepared) -> Client:

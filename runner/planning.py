@@ -134,19 +134,21 @@ class Simulation:
         truth: Callable[[Ask], Usage],
         seconds: Callable[[str, int], float],
         learn: Callable[[Task, str, Usage, float], None] = lambda _task, _model, _usage, _seconds: None,
+        started: float = 0.0,
     ) -> None:
-        """`truth` says what an answer really takes, `seconds` how long one of a model has under way that is so long;
+        """`truth` says what an answer really takes, `seconds` how long a model has one under way that is so long;
         `learn` is told of each, as in a run.
         """
         self.plan = Plan()
-        self.now = 0.0
+        self.now = started
+        self._started = started
         self._scheduler = scheduler
         self._tasks: Iterator[Task | Finished] | None = tasks
         self._models = models
         self._truth = truth
         self._seconds = seconds
         self._learn = learn
-        self._waiting = Waiting(0.0)
+        self._waiting = Waiting(started)
         self._landings: list[tuple[float, int, Ask, Usage]] = []
         self._number = 0
         self._pinned: dict[str, Charge] = {}
@@ -207,7 +209,7 @@ class Simulation:
     def ended(self, budgets: Mapping[str, Budget], limits: Limits) -> Plan:
         """What has come of it."""
         plan = self.plan
-        plan.seconds = self.now
+        plan.seconds = self.now - self._started
         plan.waits = self._waiting.split(self.now)
         plan.stopped = self._scheduler.stopped if isinstance(self._scheduler.stopped, str) else None
         plan.bound = least_time(self._pinned, self._pooled, budgets)

@@ -19,6 +19,7 @@ WIRING = {
     "app": "it puts a run together",
     "remembering": "it brings what was learned from where it is kept",
     "earlier": "it reads what earlier runs have left",
+    "foresight": "it simulates the run's ledger with one of its own",
     "sharing": "it brings the runs of one account together",
     "preparing": "it reads what a job names, with the parts that read it",
     "reading": "it reads replies as a job declares, with the parts that check them",

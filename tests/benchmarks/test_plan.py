@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from runner.core.events import Event
+from runner.foresight import Foresight
+
 ROWS = {"label": 4_500, "output-bound": 600, "mixed": 1_000}
 KINDS = ("sliding", "fixed", "counter", "bucket", "bucket 25 %", "bucket 10 %")
 SEEDS = {"label": 1, "output-bound": 2, "mixed": 3}
@@ -72,3 +75,54 @@ def test_what_is_planned_with_what_one_run_has_learned_is_what_the_next_one_take
     planned = world.plan(rows)
     assert world.play(rows).seconds == pytest.approx(planned.seconds, rel=0.05)
     assert not any("first token" in sentence for sentence in planned.assumed)
+
+
+def foreseen(world: Any, rows: Any, every: float) -> tuple[list[tuple[float, float]], float]:
+    """What was foreseen in a run, at which second of it and how many seconds in all; and how many they were."""
+    said: list[tuple[float, float]] = []
+    began = world.now
+
+    def watched(foresight: Foresight) -> Callable[[Event], None]:
+        def then(event: Event) -> None:
+            if event.at >= began + 1.0 and (not said or event.at >= began + said[-1][0] + every):
+                assert foresight.begin(event.at)
+                while not foresight.advance(100):
+                    pass
+                left = foresight.left(event.at)
+                assert left is not None
+                said.append((event.at - began, event.at - began + left))
+
+        return then
+
+    return said, world.play(rows, watched).seconds
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed", "bucket"])
+@pytest.mark.parametrize("workload", ["label", "output-bound"])
+def test_what_is_foreseen_in_a_run_agrees_with_the_plan_and_comes_true(
+    virtual: ModuleType, first: Callable[[str, str], First], workload: str, kind: str
+) -> None:
+    """Within 5 % of the plan at the start, and within 5 % of the time taken whenever it is asked from then on."""
+    world = first(workload, kind).world
+    world.now += virtual.PAUSE
+    rows = list(world.tasks())
+    planned = world.plan(rows)
+    said, seconds = foreseen(world, rows, every=20.0)
+    assert said[0][1] == pytest.approx(planned.seconds, rel=0.05)
+    assert [whole for at, whole in said if at >= 60.0] == pytest.approx(
+        [seconds for at, _ in said if at >= 60.0], rel=0.05
+    )
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed", "bucket"])
+@pytest.mark.parametrize("workload", ["label", "output-bound"])
+def test_what_is_foreseen_with_nothing_known_comes_true_after_a_window(
+    virtual: ModuleType, catalogue: Any, workload: str, kind: str
+) -> None:
+    """By then the run knows how the gateway counts, and how long answers are and take: within 5 % of the whole."""
+    (scenario,) = [each for each in virtual.scenarios() if each.name == f"{workload}, {kind}"]
+    world = virtual.World(replace(scenario, rows=2 * ROWS[workload]), 7, catalogue)
+    said, seconds = foreseen(world, list(world.tasks()), every=30.0)
+    later = [whole for at, whole in said if at >= 60.0]
+    assert later
+    assert later == pytest.approx([seconds] * len(later), rel=0.05)
