@@ -8,7 +8,7 @@ simulated and the rest follows at the pace of their second half.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -20,7 +20,7 @@ from runner.core.limits import Budget
 from runner.core.ports import Ledger
 from runner.core.schedule import Ask, Scheduler, Task
 from runner.core.values import Charge, Request, Usage
-from runner.planning import Paces, Simulation
+from runner.planning import GOLDEN, Paces, Simulation
 
 FINE, FINE_REQUESTS = 40, 4
 """How many tasks of the coarse copy a limit of tokens, and one of requests, holds at least."""
@@ -29,13 +29,23 @@ MOST = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Like:
+    """What a task is like at a model."""
+
+    reserves: Charge
+    input: int
+    """Tokens that it really has."""
+    outputs: Sequence[int]
+    """What its answer may have, in order, each as likely as another: that they differ lets the last room be filled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
     """Tasks that the same models may answer, and that are taken to be all alike."""
 
     models: tuple[str, ...]
     tasks: float
-    of_model: Mapping[str, tuple[Charge, Usage]]
-    """What one of them reserves at each of the models, and what it really takes there."""
+    of_model: Mapping[str, Like]
 
 
 class Coarse:
@@ -53,7 +63,7 @@ class Coarse:
         window: float,
         now: float,
     ) -> None:
-        self._of = {(left.models, model): both for left in lefts for model, both in left.of_model.items()}
+        self._like = {(left.models, model): like for left in lefts for model, like in left.of_model.items()}
         self._times = _at_once(lefts, budgets)
         wanted = sum(math.ceil(left.tasks / self._times) for left in lefts)
         self._part = min(1.0, MOST / max(1, wanted))
@@ -98,13 +108,15 @@ class Coarse:
         return (task for _, task in placed)
 
     def _reserved(self, models: tuple[str, ...], model: str) -> Charge:
-        charge, times = self._of[models, model][0], self._times
+        charge, times = self._like[models, model].reserves, self._times
         return Charge(round(times), round(times * charge.input), round(times * charge.output))
 
     def _truth(self, ask: Ask) -> Usage:
         self._sent.append(ask.at)
-        usage = self._of[ask.task.models, ask.model][1]
-        return Usage(input=round(self._times * usage.input), output=round(self._times * usage.output))
+        like = self._like[ask.task.models, ask.model]
+        output = like.outputs[int(len(self._sent) * GOLDEN % 1 * len(like.outputs))]
+        output = min(round(self._times * output), ask.lease.charge.output)
+        return Usage(input=round(self._times * like.input), output=output)
 
     def _beyond(self) -> float:
         """Seconds for the tasks that were not simulated, by least squares over the second half of those that were."""
@@ -120,9 +132,9 @@ class Coarse:
 def _at_once(lefts: list[Left], budgets: Mapping[str, Budget]) -> float:
     """How many tasks are taken together."""
     held = [
-        limit.amount / (FINE_REQUESTS if limit.measure == "requests" else FINE) / max(1, limit.of(charge))
+        limit.amount / (FINE_REQUESTS if limit.measure == "requests" else FINE) / max(1, limit.of(like.reserves))
         for left in lefts
-        for model, (charge, _) in left.of_model.items()
+        for model, like in left.of_model.items()
         for limit in budgets[model]
     ]
     return max(1.0, min([sum(left.tasks for left in lefts) / FINE, *held]))

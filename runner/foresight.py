@@ -11,16 +11,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from runner.coarse import Coarse, Left
+from runner.coarse import Coarse, Left, Like
 from runner.core.catalog import Model
 from runner.core.charges import Charges
 from runner.core.estimate import Size
 from runner.core.events import Event, What
 from runner.core.knowledge import Facts
+from runner.core.lengths import MEMORY
 from runner.core.limits import Budget
 from runner.core.schedule import Ask, Finished
 from runner.core.survey import Survey
-from runner.core.values import Charge, Reply, Usage
+from runner.core.values import Charge, Reply
 from runner.core.window import Window
 from runner.ledgers.memory import MemoryLedger
 from runner.planning import ASSUMED
@@ -216,19 +217,18 @@ class Foresight:
         of_model = {model: self._of_model(models, model, text, work.output / max(1, work.requests)) for model in models}
         return Left(models=models, tasks=left, of_model=of_model)
 
-    def _of_model(self, models: tuple[str, ...], model: str, text: float, cap: float) -> tuple[Charge, Usage]:
-        """What a task of so many tokens of text reserves at a model, and what it will really take.
-
-        `cap` is taken where nothing was sent yet.
-        """
+    def _of_model(self, models: tuple[str, ...], model: str, text: float, cap: float) -> Like:
+        """What a task of so many tokens of text is like at a model; `cap` is taken where nothing was sent yet."""
         estimator, answers = self._charges.estimator, self._charges.lengths.of_model[model]
         guessed = estimator.guess(SAMPLE, model)
         seen = self._seen.get((models, model), _Seen(guessed / SAMPLE.text, cap, free=False))
         guess = text * seen.guess_of_text / guessed
-        output = min(seen.cap, answers.mean() if answers.count else ASSUMED if seen.free else seen.cap)
-        reserved, truth = estimator.input_tokens(SAMPLE, model), estimator.expected(SAMPLE, model)
-        charge = Charge(1, round(guess * reserved), round(seen.cap))
-        return charge, Usage(input=round(guess * truth), output=round(output))
+        assumed = min(ASSUMED, round(seen.cap)) if seen.free else round(seen.cap)
+        return Like(
+            reserves=Charge(1, round(guess * estimator.input_tokens(SAMPLE, model)), round(seen.cap)),
+            input=round(guess * estimator.expected(SAMPLE, model)),
+            outputs=answers.sample(MEMORY) or (assumed,),
+        )
 
     def _fresh_ledger(self, now: float) -> MemoryLedger:
         """A ledger that knows what the run's knows, and in which what is under way was not sent."""
