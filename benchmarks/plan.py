@@ -52,7 +52,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="instead of some three windows of work")
     parser.add_argument("--window-seconds", type=float, default=10.0, metavar="S")
     options = parser.parse_args()
-    note(f"{'scenario':<15}{'window':<10}{'rows':>7}{'first: planned':>16}{'taken':>8}{'then: planned':>16}{'taken':>8}")
+    note(
+        f"{'scenario':<15}{'window':<10}{'rows':>7}{'first: planned':>16}{'taken':>8}{'then: planned':>16}{'taken':>8}"
+    )
     for scenario in SCENARIOS:
         if scenario.name not in options.only.split(","):
             continue
