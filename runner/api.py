@@ -139,8 +139,8 @@ def plan(
     limits: str | Path | None = None,
     no_limits: bool = False,
     catalogs: Sequence[str | Path] = (),
-    latency: float = 1.0,
-    tokens_per_second: float = 80.0,
+    latency: float | None = None,
+    tokens_per_second: float | None = None,
     answers: int | None = None,
     **words: Unpack[Words],
 ) -> Plan:

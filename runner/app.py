@@ -207,10 +207,16 @@ def _grade(
     return start(prepare_with(job, setup, prepared.catalogue, prepared.limits, whole=True), path, attend, before)
 
 
-def plan(prepared: Prepared, latency: float, tokens_per_second: float, answers: int | None = None) -> planning.Plan:
+def plan(
+    prepared: Prepared,
+    latency: float | None = None,
+    tokens_per_second: float | None = None,
+    answers: int | None = None,
+) -> planning.Plan:
     """What a run would take and cost, by the same scheduler in virtual time. Sends nothing.
 
-    `answers` is how many tokens an answer has; None for what earlier runs have seen, or else for all that is allowed.
+    `latency` is seconds to the first token, `tokens_per_second` how fast the rest comes, `answers` how many tokens an
+    answer has; None for what earlier runs have seen, or else for what is assumed, or for all that is allowed.
     """
     budgets, models = prepared.budgets, prepared.models
     ledger = MemoryLedger(budgets, guard, learns=True, probes=False)
@@ -227,10 +233,12 @@ def plan(prepared: Prepared, latency: float, tokens_per_second: float, answers: 
     known = known_of(prepared)
     charges.recall(known, prepared.job.key)
     ledger.recall(known.limits, time.time(), 0.0)
-    tasks = tasks_of(prepared.records(), prepared.maker, counter(ENCODING), lambda _row, _slot: False)
     likely = planning.Likely(charges, answers)
-    made = planning.simulate(
-        scheduler, tasks, models, budgets, prepared.limits, latency, tokens_per_second, likely, charges.learn
-    )
+    paces = planning.Paces(charges.latencies.speeds(), latency, tokens_per_second)
+    unknown = planning.kinds_unknown(ledger.windows)
+    tasks = tasks_of(prepared.records(), prepared.maker, counter(ENCODING), lambda _row, _slot: False)
+    simulation = planning.Simulation(scheduler, tasks, models, likely, paces, charges.learn)
+    made = planning.simulate(simulation, budgets, prepared.limits)
     made.answers = likely.said
+    made.assumed = planning.assumptions(made, paces, unknown)
     return made

@@ -17,12 +17,14 @@ from runner import manifest
 from runner.beside import LookBeside
 from runner.core.errors import GatewayUnavailable
 from runner.core.events import Event
+from runner.core.lag import guard
 from runner.core.ports import TokenCounter
 from runner.core.values import Status
 from runner.core.waiting import Waiting
 from runner.engines.interruptions import Interruptions
 from runner.engines.local import Engine, Send
 from runner.execution import Ending, make_scheduler, run, tasks_of
+from runner.foresight import Foresight
 from runner.labelling import escalation
 from runner.ledgers.memory import MemoryLedger
 from runner.preparing import Prepared
@@ -91,6 +93,18 @@ class Session:
         self.look = LookBeside(
             prepared, self.scheduler, directory.path, partial(manifest.complete, prepared, directory)
         )
+        self.foresight = Foresight(
+            survey=lambda: prepared.survey,
+            ended={name: model.succeeded + model.errored for name, model in tally.models.items()},
+            models=prepared.models,
+            budgets=prepared.budgets,
+            charges=self.charges,
+            ledger=ledger,
+            most_in_flight=most_in_flight,
+            guard=guard,
+            window=prepared.limits.window_seconds,
+        )
+        """How long it will still take, for those who tell it what happens."""
         self._escalator = escalation(prepared.job, directory.journal_path, history)
 
     def restore(self) -> None:
