@@ -23,8 +23,7 @@ from runner.core.values import Kind
 from runner.engines.interruptions import interruptible
 from runner.engines.loops import loop_factory
 from runner.engines.process import most_connections, spare_the_collector
-from runner.evaluation.ending import conclude, table_names
-from runner.evaluation.judging import grade
+from runner.evaluation.ending import conclude, judge
 from runner.execution import Ending, make_scheduler, tasks_of
 from runner.finishing import Finish
 from runner.gateway import environment
@@ -182,25 +181,24 @@ def _evaluated(
     job, columns = prepared.job, prepared.columns
     if (job.evaluate is None and job.gates is None) or finish.summary["tasks"]["open"]:
         return finish
-    ending, summary, graded = finish.ending, dict(finish.summary), None
-    if job.evaluate is not None and job.evaluate.judge is not None:
-        by = partial(_grade, prepared, gateway, attend)
-        graded = grade(directory.path, job.evaluate, job.evaluate.judge, table_names(job, columns), by)
-    if graded is not None and not graded.is_over:
-        ending = Ending(graded.exit_code, f"The judge's run has not ended: {graded.reason}")
+    ending, summary = finish.ending, dict(finish.summary)
+    judged = judge(directory, job, columns, partial(_ask_judge, prepared, gateway, attend))
+    unfinished = next((one for one in judged.values() if not one.is_over), None)
+    if unfinished is not None:
+        ending = Ending(unfinished.exit_code, f"The judge's run has not ended: {unfinished.reason}")
         summary |= {"exit_code": ending.exit_code, "reason": ending.reason}
     else:
-        summary |= conclude(directory, job, columns, prepared.setup.scorers, summary, graded)
+        summary |= conclude(directory, job, columns, prepared.setup.scorers, summary, judged)
         ending = replace(ending, exit_code=summary["exit_code"])
     summary["files"] = seal(directory)
     directory.write_json(directory.summary_path, summary)
     return replace(finish, summary=summary, ending=ending)
 
 
-def _grade(
+def _ask_judge(
     prepared: Prepared, gateway: environment.Gateway, attend: Attend, job: Job, path: Path, before: Path | None
 ) -> Finish:
-    """Run, or go on with, the judge's job, as the run itself was."""
+    """Run, or go on with, a judge's job, as the run itself was."""
     setup = replace(prepared.setup, gateway=gateway.choice, scorers={}, spooled=False)
     if (path / "manifest.json").is_file():
         return resume(path, attend, gateway.choice, memory=setup.memory, share=setup.share)

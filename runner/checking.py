@@ -7,6 +7,7 @@ from typing import Any
 
 from runner.core.answers import Invalid
 from runner.core.prompt import RowError
+from runner.evaluation.checking import declared, declared_gates
 from runner.planning import Plan
 from runner.preparing import Prepared
 from runner.reading import Replies
@@ -42,6 +43,10 @@ def checked(prepared: Prepared, plan: Plan) -> dict[str, Any]:
         "seconds": round(plan.seconds, 1),
         "answer": _answer(prepared),
         "gold": None if job.gold is None else _gold(prepared, replies, job.gold.column),
+        "evaluate": None
+        if job.evaluate is None
+        else declared(job.evaluate, prepared.setup.scorers, survey.selected - survey.bad),
+        "gates": [] if job.gates is None else declared_gates(job.gates, job.evaluate),
         "first_prompt": _first_prompt(prepared),
         "notices": prepared.notices,
     }

@@ -173,15 +173,7 @@ def mind_the_evaluation(prepared: Prepared) -> None:
     evaluation = prepared.job.evaluate
     if evaluation is None:
         return
-    check(evaluation, prepared.columns, prepared.setup.scorers)
-    if evaluation.judge is not None:
-        prepared.catalogue.find(evaluation.judge.model)
-        rubric = Template(evaluation.judge.rubric, "evaluate.judge.rubric")
-        known = {*prepared.columns, "answer", "expected"}
-        if unknown := sorted(rubric.columns - known):
-            raise UsageError(
-                f"{rubric.origin} uses {unknown[0]!r}, which is none of the input's columns, `answer` or `expected`."
-            )
+    check(evaluation, prepared.columns, prepared.setup.scorers, prepared.catalogue, prepared.maker.annotators)
 
 
 def prepare_with(

@@ -97,9 +97,20 @@ class Job:
     @property
     def hidden(self) -> dict[str, str]:
         """The columns that no model may see, because they hold the truth; and what says so."""
-        gold = {self.gold.column: "[gold] says holds the known labels"} if self.gold else {}
-        expected = {self.evaluate.expected: "[evaluate] says holds the right answers"} if self.evaluate else {}
-        return expected | gold
+        evaluate, said = self.evaluate, {}
+        if evaluate is not None and evaluate.expected is not None:
+            said[evaluate.expected] = "[evaluate] says holds the right answers"
+        if evaluate is not None and evaluate.pairwise is not None and evaluate.pairwise.gold is not None:
+            said[evaluate.pairwise.gold] = "[evaluate.pairwise] says holds the known preferences"
+        if self.gold is not None:
+            said[self.gold.column] = "[gold] says holds the known labels"
+        return said
+
+    @property
+    def votes(self) -> bool:
+        """Whether its answers are counted as votes: those of an evaluation only where it asks for that."""
+        asks = self.vote.declared or self.gold is not None or self.escalate is not None
+        return self.answer is not None and (self.evaluate is None or asks)
 
     @property
     def slots(self) -> int:

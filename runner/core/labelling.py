@@ -48,6 +48,8 @@ class Voting:
     """Annotator -> what its vote weighs; the others weigh 1."""
     least: float = 0.0
     """The share of the votes below which a row is a disagreement."""
+    declared: bool = False
+    """Whether the job says so, in a section of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

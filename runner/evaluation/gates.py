@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.core.errors import UsageError
-from runner.core.evaluating import Gates
+from runner.core.evaluating import PAIRWISE, Gates
 from runner.evaluation.comparison import Comparison, Side, compare, kinds
 from runner.evaluation.metrics import ALL_MODELS
 from runner.evaluation.scores import NO_MODEL
@@ -25,7 +25,7 @@ class Check:
     sentence: str
 
 
-def judged(
+def verdict(
     gates: Gates, evaluation: Mapping[str, Any], cost: float, run: Side | None, accepted: Side | str | None
 ) -> dict[str, Any]:
     """The verdict on a run: whether it passes, a paragraph, and each check.
@@ -54,6 +54,8 @@ def judged(
 def _least(gates: Gates, evaluation: Mapping[str, Any]) -> Iterator[Check]:
     for metric, least in gates.least.items():
         for name, about in _models(evaluation):
+            if metric == PAIRWISE and name != evaluation["pairwise"]["sides"][0]:
+                continue  # what the one side wins the other loses
             mean = about["metrics"][metric]["mean"]
             figure = "no figure" if mean is None else f"{100 * mean:.1f} %"
             yield Check(

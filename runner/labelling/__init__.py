@@ -29,7 +29,7 @@ def label(
     job: Job, annotators: Sequence[str], stronger: Sequence[str], directory: RunDirectory
 ) -> dict[str, Any] | None:
     """Write a run's labels and open rows from its results, and give the figures; None for a job that labels nothing."""
-    if job.answer is None or job.answer.reader.kind not in POLLS:
+    if job.answer is None or job.answer.reader.kind not in POLLS or not job.votes:
         return None
     reader, results = job.answer.reader, directory.results_path
     votes = read_votes(results, reader.kind, annotators, stronger)
@@ -83,6 +83,8 @@ def adopt(path: Path, file: Path) -> tuple[int, dict[str, Any]]:
     job = Job.from_json(manifest["job"])
     if job.answer is None or job.answer.reader.kind not in POLLS:
         raise UsageError(f"The job of {path} has no [answer] that is voted on: there is nothing to decide.")
+    if not job.votes:
+        raise UsageError(f"The job of {path} evaluates its models, and has no [vote] among them: nothing is to decide.")
     if not directory.results_path.is_file() or not directory.summary_path.is_file():
         raise UsageError(f"{path} has no results yet: they are written when the run ends, or stops.")
     directory.lock()

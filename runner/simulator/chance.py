@@ -25,6 +25,7 @@ class Purpose(enum.IntEnum):
     FAULT = 7
     VALUE = 8
     WRONG = 9
+    PLACE = 10
 
 
 def bits(key: int, purpose: int) -> int:

@@ -143,7 +143,7 @@ class VoteSection(Section):
 
     def made(self) -> Voting:
         """The core's value."""
-        return Voting(rule=self.rule, weights=self.weights, least=self.least)
+        return Voting(rule=self.rule, weights=self.weights, least=self.least, declared=True)
 
 
 class GoldSection(Section):
@@ -176,5 +176,6 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     "": ("prompt", "system"),
     "annotators": ("prompts",),
     "evaluate.judge": ("rubric",),
+    "evaluate.pairwise": ("question",),
 }
 """Section -> its words that are texts or @FILE, or tables of such."""

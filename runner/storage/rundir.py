@@ -44,6 +44,7 @@ class RunDirectory:
     attempts_path = property(lambda self: self.path / "attempts.parquet")
     scores_path = property(lambda self: self.path / "scores.parquet")
     metrics_path = property(lambda self: self.path / "metrics.parquet")
+    pairs_path = property(lambda self: self.path / "pairs.parquet")
     labels_path = property(lambda self: self.path / "labels.parquet")
     disagreements_path = property(lambda self: self.path / "disagreements.csv")
     summary_path = property(lambda self: self.path / "summary.json")

@@ -67,7 +67,7 @@ def test_each_section_makes_its_value(folder: Path) -> None:
     assert job.answer == Reading(reader=Reader(kind="label", labels=("spam", "ham"), synonyms=synonyms), asks=1)
     prompts = {"brief": "Is it spam? {{ text }}", "long": "Think about it. {{ text }}"}
     assert job.annotators == Annotators(prompts=prompts, samples=2)
-    assert job.vote == Voting(rule="weighted", weights={"a/brief#1": 2.0}, least=0.5)
+    assert job.vote == Voting(rule="weighted", weights={"a/brief#1": 2.0}, least=0.5, declared=True)
     assert job.gold == Gold(column="known")
     assert job.escalate == Escalation(models=("c",), below=0.6)
     assert job.slots == 2 * 2 * 2 + 1
