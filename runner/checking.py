@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from runner.core.answers import Invalid
+from runner.core.examples import Examples
 from runner.core.prompt import RowError
 from runner.planning import Plan
 from runner.preparing import Prepared
@@ -41,6 +42,7 @@ def checked(prepared: Prepared, plan: Plan) -> dict[str, Any]:
         "without_price": plan.unpriced,
         "seconds": round(plan.seconds, 1),
         "answer": _answer(prepared),
+        "examples": None if job.examples is None else _examples(job.examples),
         "gold": None if job.gold is None else _gold(prepared, replies, job.gold.column),
         "first_prompt": _first_prompt(prepared),
         "notices": prepared.notices,
@@ -58,6 +60,11 @@ def _answer(prepared: Prepared) -> dict[str, Any] | None:
         "asks": reading.asks,
         "structured": prepared.job.settings.schema is not None,
     }
+
+
+def _examples(examples: Examples) -> dict[str, Any]:
+    """How many a row is shown, of how many, and how they are chosen."""
+    return {"count": examples.count, "of": len(examples.rows), "choose": examples.choose}
 
 
 def _gold(prepared: Prepared, replies: Replies, column: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from runner.core.prompt import Prompt
 from runner.core.survey import Survey
 from runner.core.tasks import TaskMaker, selected
 from runner.evaluation.checking import check
+from runner.examples import shots_of
 from runner.gateway.dialects import by_url, choose
 from runner.gateway.images import pixels
 from runner.storage.results import COLUMN_TYPES
@@ -197,6 +198,8 @@ def prepare_with(
 
     `known` is what an earlier look at the same input found.
     """
+    if job.examples is not None and job.prompt is None and not job.annotators.prompts:
+        raise UsageError("[examples] are shown through the job's prompt, and it has none: give it with --prompt.")
     prompt = _prompt(job, job.prompt, "--prompt")
     variants = {name: _prompt(job, text, f"annotators.prompts.{name}") for name, text in job.annotators.prompts.items()}
     budgets: dict[str, Budget] = {}
@@ -232,7 +235,7 @@ def _prompt(job: Job, text: str | None, origin: str) -> Prompt:
                 )
     return Prompt(
         template=template, system=system, settings=job.settings, row_settings=job.row_settings,
-        hidden=frozenset(job.hidden), by_url=by_url,
+        hidden=frozenset(job.hidden), shots=shots_of(job, template), by_url=by_url,
     )  # fmt: skip
 
 

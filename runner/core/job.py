@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from runner.core.caps import Caps
 from runner.core.evaluating import Evaluation, Gates
+from runner.core.examples import Examples
 from runner.core.labelling import Annotators, Escalation, Gold, Reading, Voting
 from runner.core.sharing import Priority
 from runner.core.values import Settings
@@ -19,12 +20,13 @@ BadRows = Literal["stop", "record"]
 
 
 ASKED = (
-    "prompt", "system", "annotators", "settings", "row_settings", "cap_is", "endpoint", "strict_params",
+    "prompt", "system", "examples", "annotators", "settings", "row_settings", "cap_is", "endpoint", "strict_params",
     "models", "each",
 )  # fmt: skip
 """The fields of a job that decide what an answer can be."""
 SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "answer": Reading.from_json,
+    "examples": Examples.from_json,
     "annotators": lambda values: Annotators(**values),
     "vote": lambda values: Voting(**values),
     "gold": lambda values: Gold(**values),
@@ -87,6 +89,8 @@ class Job:
     """How large a part of the budget it gets beside other runs of the account."""
     answer: Reading | None = None
     """How replies are read; None takes them as they are."""
+    examples: Examples | None = None
+    """What a model is shown before it is asked."""
     annotators: Annotators = field(default_factory=Annotators)
     vote: Voting = field(default_factory=Voting)
     gold: Gold | None = None

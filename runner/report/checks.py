@@ -40,6 +40,10 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     )
     if found["answer"] is not None:
         yield from _answer(found["answer"])
+    if found["examples"] is not None:
+        shown = found["examples"]
+        how = "the first" if shown["choose"] == "first" else f"drawn for each row from {shown['of']:,}"
+        yield f"examples:   {shown['count']:,} before each row, {how}"
     if found["gold"] is not None:
         yield from _gold(found["gold"])
     for notice in found["notices"]:

@@ -171,7 +171,7 @@ def _reasoning(asked: Asked, model: Model, key: int) -> int:
 
 def _label(options: Sequence[str], asked: Asked, model: Model, key: int) -> str:
     """The label for what was said, or another one where this model errs."""
-    said = "\n".join(asked.turns) or asked.system
+    said = asked.question or asked.system
     right = labels.pick(options, labels.without_lists(said), uniform(key, Purpose.TIE))
     rate = ERROR_RATE_SMALL if any(word in model.short for word in SMALL) else ERROR_RATE
     if uniform(key, Purpose.ERROR) < rate:

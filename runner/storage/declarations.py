@@ -13,7 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from runner.core.answers.reader import Reader
 from runner.core.errors import UsageError
+from runner.core.examples import Choice, Examples
 from runner.core.labelling import Annotators, Escalation, Gold, Reading, Voting
+from runner.storage.small import read_small
 from runner.storage.templates import text_or_file
 
 
@@ -54,6 +56,8 @@ NAMES_IN_JSON = str | list[str]
 Names = Annotated[list[str], BeforeValidator(names, json_schema_input_type=NAMES_IN_JSON)]
 Name = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+SPARE = 20
+"""Examples behind the first ones that take the place of those that are the row itself."""
 
 
 class Section(BaseModel):
@@ -126,6 +130,35 @@ class AnnotatorsSection(Section):
         return Annotators(prompts=prompts, samples=self.samples)
 
 
+class ExamplesSection(Section):
+    """[examples]: rows with the answers that are wanted, shown to the model before each row that it is asked about."""
+
+    file: Name
+    """JSONL, CSV or Parquet, with the columns that the prompt uses."""
+    answer: Name
+    """The column with the answer that is wanted; no prompt is shown it."""
+    count: Annotated[int, Field(gt=0, le=100)]
+    """How many a row is shown. Those that ask the same as the row itself are left out."""
+    choose: Choice = "first"
+    """The first of the file, or others for each row: drawn by its content, and the same every time."""
+    seed: int = 0
+    """Of the drawing."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.seed and self.choose == "first":
+            raise ValueError("a seed belongs to choose = 'seeded'")
+        return self
+
+    def made(self) -> Examples:
+        """The core's value; raises UsageError for a file that cannot be read, or holds fewer examples."""
+        rows = read_small(self.file, "examples", self.answer)
+        if len(rows) < self.count:
+            raise UsageError(f"[examples]: {self.file} holds {len(rows)} examples, and `count` asks for {self.count}.")
+        kept = rows if self.choose == "seeded" else rows[: self.count + SPARE]
+        return Examples(rows=kept, answer=self.answer, count=self.count, choose=self.choose, seed=self.seed)
+
+
 class VoteSection(Section):
     """[vote]: how the annotators' votes are counted."""
 
@@ -170,6 +203,7 @@ class EscalateSection(Section):
 PATHS: Mapping[str, tuple[str, ...]] = {
     "": ("input", "schema", "limits"),
     "answer": ("schema",),
+    "examples": ("file",),
 }
 """Section ("" for the words at the top) -> its words that are paths, which lead from the job file."""
 TEXTS: Mapping[str, tuple[str, ...]] = {
