@@ -296,6 +296,7 @@ def _input(prepared: Prepared) -> dict[str, Any]:
         "rows": survey.selected if whole else None,
         "tasks": survey.total if whole else None,
         "survey": survey.to_json() if whole else None,
+        **({"mixed_in_from": prepared.gold[0].index, "mixed_in": len(prepared.gold)} if prepared.gold else {}),
     }
 
 
@@ -487,7 +488,7 @@ def write_tables(prepared: Prepared, directory: RunDirectory, history: History, 
         return [(task.slot, task.id, task.models[0] if len(task.models) == 1 else "", task.annotator) for task in made]
 
     tables = Tables(
-        prepared.records,
+        prepared.in_order,
         tasks,
         history,
         directory.journal_path,

@@ -76,7 +76,7 @@ def _gold(prepared: Prepared, replies: Replies, column: str) -> dict[str, Any]:
         if text:
             (unreadable if isinstance(replies.read(text), Invalid) else known)[text] += 1
     return {
-        "column": column, "rows": known.total(), "labels": dict(known.most_common(100)),
+        "column": column, "rows": known.total(), "mixed_in": len(prepared.gold), "labels": dict(known.most_common(100)),
         "unreadable": dict(unreadable.most_common(100)),
     }  # fmt: skip
 

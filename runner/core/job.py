@@ -29,7 +29,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "examples": Examples.from_json,
     "annotators": lambda values: Annotators(**values),
     "vote": lambda values: Voting(**values),
-    "gold": lambda values: Gold(**values),
+    "gold": Gold.from_json,
     "escalate": Escalation.from_json,
     "evaluate": Evaluation.from_json,
     "gates": lambda values: Gates(**values),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from runner.core.answers.reader import Reader
+from runner.core.values import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,15 @@ class Gold:
 
     column: str
     """Rows in which it is not empty; it is shown to no model."""
+    rows: tuple[Mapping[str, Json], ...] = ()
+    """Rows of a file of their own, which are asked about among the input's."""
+    keep: bool = False
+    """Whether these stand in the table of labels too, behind the input's."""
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Gold:
+        """The declaration that `dataclasses.asdict` wrote."""
+        return cls(**{**values, "rows": tuple(values.get("rows", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from runner.core.job import Job
 from runner.labelling import decisions
 from runner.labelling.figures import figures, quality
 from runner.labelling.tables import input_columns, labels_table, write_disagreements, write_labels
-from runner.labelling.votes import POLLS, poll, read_votes, verdicts
+from runner.labelling.votes import POLLS, Votes, poll, read_votes, verdicts
 from runner.reading import Replies, as_text
 from runner.storage import journal
 from runner.storage.history import History
@@ -31,18 +31,35 @@ def label(
     """Write a run's labels and open rows from its results, and give the figures; None for a job that labels nothing."""
     if job.answer is None or job.answer.reader.kind not in POLLS:
         return None
-    reader, results = job.answer.reader, directory.results_path
-    votes = read_votes(results, reader.kind, annotators, stronger)
-    voted = verdicts(votes, job.vote)
+    reader, results, gold = job.answer.reader, directory.results_path, job.gold
+    everything = read_votes(results, reader.kind, annotators, stronger)
+    votes = _own(job, results, everything)
+    voted, kept = verdicts(votes, job.vote), decisions.kept(directory.path)
+    final = decisions.decided(votes, voted, kept)
     said = figures(votes, voted, reader.labels)
-    if job.gold is not None:
-        said["gold"] = quality(votes, voted, _known(results, job.gold.column), reader.labels, Replies(job).read)
-    final = decisions.decided(votes, voted, decisions.kept(directory.path))
-    said["decided"] = sum(verdict.status == "decided" for verdict in final)
+    shown, without = votes, None
+    if gold is not None:
+        known, every = _known(results, gold.column), verdicts(everything, job.vote)
+        said["gold"] = quality(everything, every, known, reader.labels, Replies(job).read)
+        said["gold"]["mixed_in"] = len(gold.rows)
+        if gold.keep:
+            shown = everything
+        elif gold.rows and not any(known[: len(votes.rows)]):
+            without = gold.column
+    found = final if shown is votes else decisions.decided(everything, every, kept)
     provenance = {"run": directory.path.name, "job": job.fingerprint}
-    write_labels(labels_table(results, votes, final, provenance), directory.labels_path)
+    write_labels(labels_table(results, shown, found, provenance, without), directory.labels_path)
+    said["decided"] = sum(verdict.status == "decided" for verdict in final)
     said["open"] = write_disagreements(results, votes, final, [*job.hidden], directory.disagreements_path)
     return said
+
+
+def _own(job: Job, results: Path, votes: Votes) -> Votes:
+    """The votes on the input's rows, without those that are mixed in and stand behind them."""
+    count = len(job.gold.rows) if job.gold else 0
+    if not count:
+        return votes
+    return read_votes(results, votes.kind, votes.annotators, votes.stronger, votes.rows[-count])
 
 
 def escalation(job: Job, journal_path: Path, history: History) -> Escalator | None:
@@ -91,7 +108,8 @@ def adopt(path: Path, file: Path) -> tuple[int, dict[str, Any]]:
         known = summary.get("labels") or {}
         stronger = known.get("stronger", [])
         annotators = [name for name in known.get("annotators", ()) if name not in stronger]
-        votes = read_votes(directory.results_path, job.answer.reader.kind, annotators, stronger)
+        results = directory.results_path
+        votes = _own(job, results, read_votes(results, job.answer.reader.kind, annotators, stronger))
         found = decisions.read_decisions(file, votes, Replies(job))
         decisions.keep(directory.path, found, file.name)
         summary["labels"] = label(job, annotators, stronger, directory)

@@ -53,6 +53,8 @@ class Votes:
     said: Mapping[str, Counter[str]] = field(default_factory=dict)
     """Annotator -> how many of its answers were read, repaired, invalid or missing."""
     repairs: Mapping[str, int] = field(default_factory=dict)
+    end: int | None = None
+    """The position from which on rows are left out; None if none are."""
     stronger: tuple[str, ...] = ()
     """Annotators that were asked only about rows on which the others agreed too little."""
 
@@ -84,10 +86,15 @@ class Verdict:
     reason: str = ""
 
 
-def read_votes(results: Path, kind: str, annotators: Sequence[str], stronger: Sequence[str] = ()) -> Votes:
-    """The votes in a results table; `annotators` come first, whoever else answered a row behind them."""
+def read_votes(
+    results: Path, kind: str, annotators: Sequence[str], stronger: Sequence[str] = (), end: int | None = None
+) -> Votes:
+    """The votes in a results table; `annotators` come first, whoever else answered a row behind them.
+
+    Rows from the position `end` on are left out.
+    """
     columns = ("row", "annotator", "answer", "answer_status", "repairs", "invalid_reason")
-    frame = pl.scan_parquet(results, glob=False).select(columns).collect()
+    frame = up_to(pl.scan_parquet(results, glob=False), end).select(columns).collect()
     rows = frame["row"].unique(maintain_order=True).to_list()
     others = sorted(set(frame["annotator"].drop_nulls().unique().to_list()) - {*annotators, *stronger})
     places = {row: place for place, row in enumerate(rows)}
@@ -104,8 +111,14 @@ def read_votes(results: Path, kind: str, annotators: Sequence[str], stronger: Se
     for name, counts in said.items():
         counts["missing"] = (lines[name] if name in stronger else len(rows)) - counts.total()
     return Votes(
-        kind=kind, rows=rows, cells=cells, said=said, repairs=dict(repairs.most_common()), stronger=tuple(stronger)
-    )
+        kind=kind, rows=rows, cells=cells, said=said, repairs=dict(repairs.most_common()), end=end,
+        stronger=tuple(stronger),
+    )  # fmt: skip
+
+
+def up_to(lines: pl.LazyFrame, end: int | None) -> pl.LazyFrame:
+    """The lines of the rows before a position."""
+    return lines if end is None else lines.filter(pl.col("row") < end)
 
 
 def verdicts(votes: Votes, voting: Voting) -> list[Verdict]:

@@ -57,6 +57,8 @@ def _annotators(labels: Mapping[str, Any]) -> Iterator[str]:
         without = gold["vote"]["unanswered"]
         left = f", {without:,} of them without a label" if without else ""
         yield f"{'vote':<34} {'':>32}   {estimate(gold['vote'])}{left}"
+        if gold["mixed_in"]:
+            yield f"{gold['mixed_in']:,} rows with known labels were mixed in; the table is without them."
         if gold["unreadable"]:
             shown = safe(", ".join(gold["unreadable"]), 100)
             yield f"{sum(gold['unreadable'].values()):,} known labels are none of the job's, and left out: {shown}"

@@ -6,6 +6,7 @@ Each section says what it takes in a pydantic model with the section's words, an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import Random
 from typing import Annotated, Any, Literal, Self
 
 import orjson
@@ -183,10 +184,28 @@ class GoldSection(Section):
     """[gold]: rows whose label is known, and shown to no model."""
 
     column: Name
+    """The column with the known labels, of the input or of the file."""
+    file: Name | None = None
+    """JSONL, CSV or Parquet: rows that are asked about among the input's, and are no rows of its table."""
+    count: Annotated[int, Field(gt=0)] | None = None
+    """Only so many rows of the file, drawn: the same every time."""
+    keep: bool = False
+    """Have the file's rows in the table of labels too, behind the input's."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.file is None and (self.keep or self.count is not None):
+            raise ValueError("`count` and `keep` are about the rows of a `file`")
+        return self
 
     def made(self) -> Gold:
-        """The core's value."""
-        return Gold(column=self.column)
+        """The core's value; raises UsageError for a file that cannot be read."""
+        if self.file is None:
+            return Gold(column=self.column)
+        rows = read_small(self.file, "gold", self.column)
+        if self.count is not None and self.count < len(rows):
+            rows = tuple(rows[place] for place in sorted(Random(0).sample(range(len(rows)), self.count)))
+        return Gold(column=self.column, rows=rows, keep=self.keep)
 
 
 class EscalateSection(Section):
@@ -204,6 +223,7 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     "": ("input", "schema", "limits"),
     "answer": ("schema",),
     "examples": ("file",),
+    "gold": ("file",),
 }
 """Section ("" for the words at the top) -> its words that are paths, which lead from the job file."""
 TEXTS: Mapping[str, tuple[str, ...]] = {

@@ -215,6 +215,8 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
         schema = answer.reader.ask_schema() if answer else None
     else:
         schema = schema_of(said.schema_, "--schema")
+    if said.gold and said.gold.file and evaluate:
+        raise UsageError(f"{origin}: gold.file: [evaluate] has its right answers in the input, and mixes nothing in.")
     settings = Settings(
         max_tokens=said.max_tokens,
         temperature=said.temperature,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from runner.core.errors import InputRejected, UsageError
-from runner.storage.rows import BadRow
+from runner.storage.rows import BadRow, Row
 from runner.storage.sources import open_source
 
 MOST_ROWS = 10_000
@@ -43,3 +44,15 @@ def read_small(path: str, section: str, column: str) -> tuple[Mapping[str, Any],
     if not rows:
         raise UsageError(f"[{section}]: {path} holds no rows.")
     return tuple(rows)
+
+
+def placed(rows: Iterable[Mapping[str, Any]], first: int, section: str) -> tuple[Row, ...]:
+    """Such rows as records, with positions from `first` on; their digests are those of no row of an input."""
+    return tuple(
+        Row(first + number, f"[{section}] row {number + 1}", columns, _digest(section, columns))
+        for number, columns in enumerate(rows)
+    )
+
+
+def _digest(section: str, columns: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(section.encode() + orjson.dumps(columns), digest_size=12).hexdigest()
