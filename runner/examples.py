@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from runner.core.answers import Answer, Invalid
+from runner.core.answers.confidence import share
 from runner.core.answers.writing import write
 from runner.core.errors import UsageError
 from runner.core.examples import Examples, Shot, Shots
@@ -40,16 +42,14 @@ def shots_of(job: Job, template: Template | None) -> Shots | None:
 
 def _shot(job: Job, examples: Examples, number: int, template: Template, replies: Replies) -> Shot:
     row = examples.rows[number - 1]
-    left_out = {examples.answer, *job.hidden}
+    reading = job.answer
+    left_out = {examples.answer, *job.hidden, reading.reader.confidence if reading else None}
     asked = template({name: value for name, value in row.items() if name not in left_out})
-    return Shot(asked, _answered(job, row[examples.answer], str(row.get(_source(job)) or ""), replies))
+    return Shot(asked, _answered(job, row, row[examples.answer], replies))
 
 
-def _source(job: Job) -> str:
-    return (job.answer.source if job.answer else None) or ""
-
-
-def _answered(job: Job, value: Json, source: str, replies: Replies) -> str:
+def _answered(job: Job, row: Mapping[str, Json], value: Json, replies: Replies) -> str:
+    source = str(row.get((job.answer.source if job.answer else None) or "") or "")
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     found = replies.read(text, source)
     if isinstance(found, Invalid):
@@ -60,4 +60,9 @@ def _answered(job: Job, value: Json, source: str, replies: Replies) -> str:
         return text.strip()
     reader = job.answer.reader
     structured = job.settings.schema is not None and job.settings.schema == reader.ask_schema()
-    return write(reader, Answer(found.value), structured=structured)
+    sure = found.confidence
+    if sure is None and reader.confidence is not None:
+        sure = share(row.get(reader.confidence))
+        if sure is None:
+            raise RowError(f"it has no number from 0 to 1 in its column {reader.confidence!r}, and answers state one")
+    return write(reader, Answer(found.value, confidence=sure), structured=structured)

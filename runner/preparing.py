@@ -272,6 +272,11 @@ def _mind_the_annotators(job: Job, maker: TaskMaker) -> None:
         raise UsageError(f"escalate.models names {min(twice)!r}, which is asked about every row already.")
     if job.escalate is not None and job.answer is None:
         raise UsageError("[escalate] needs an [answer]: without one nobody knows what annotators agree on.")
+    if job.escalate is not None and job.escalate.confidence_below is not None and job.confidence is None:
+        raise UsageError(
+            "escalate.confidence_below needs something that shows confidence: answer.confidence, the field in which "
+            "models state it, or annotators.samples of 2 or more."
+        )
     for name in job.vote.weights:
         if name not in maker.annotators:
             near = difflib.get_close_matches(name, maker.annotators, n=1)

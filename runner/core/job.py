@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from runner.core.caps import Caps
+from runner.core.confidence import Basis
 from runner.core.evaluating import Evaluation, Gates
 from runner.core.examples import Examples
 from runner.core.labelling import Annotators, Escalation, Gold, Reading, Voting
@@ -104,6 +105,15 @@ class Job:
         gold = {self.gold.column: "[gold] says holds the known labels"} if self.gold else {}
         expected = {self.evaluate.expected: "[evaluate] says holds the right answers"} if self.evaluate else {}
         return expected | gold
+
+    @property
+    def confidence(self) -> Basis | None:
+        """What shows how sure annotators are of their answers, if anything does."""
+        if self.answer is None:
+            return None
+        if self.answer.reader.confidence is not None:
+            return "stated"
+        return "samples" if self.annotators.samples > 1 else None
 
     @property
     def slots(self) -> int:

@@ -70,11 +70,13 @@ class Gold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Escalation:
-    """Rows on which annotators agree too little are asked of further models."""
+    """Rows on which annotators agree too little, or are too little sure, are asked of further models."""
 
     models: tuple[str, ...]
-    below: float
+    below: float | None = None
     """The share of votes for the winner below which a row is asked about again."""
+    confidence_below: float | None = None
+    """The same for how sure annotators are, each of its own answer."""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Escalation:

@@ -34,9 +34,16 @@ def _original(name: str, columns: Sequence[str]) -> str:
 
 
 def labels_table(
-    results: Path, votes: Votes, verdicts: Sequence[Verdict], provenance: Mapping[str, str], without: str | None = None
+    results: Path,
+    votes: Votes,
+    verdicts: Sequence[Verdict],
+    sure: Sequence[float] | None,
+    provenance: Mapping[str, str],
+    without: str | None = None,
 ) -> pl.DataFrame:
     """One line for each row, in input order: the input's columns, then label, status, support and each annotator's.
+
+    With `sure` there is a column that says how sure the annotators of each row are.
 
     The input's column `without` is left out. An input column with the name of one of ours is called `input_NAME`.
     """
@@ -44,6 +51,7 @@ def labels_table(
         "label": pl.Series([verdict.label for verdict in verdicts], dtype=pl.String),
         "label_status": pl.Series([verdict.status for verdict in verdicts], dtype=pl.String),
         "support": pl.Series([verdict.support for verdict in verdicts], dtype=pl.Float64),
+        **({} if sure is None else {"confidence": pl.Series(sure, dtype=pl.Float64)}),
         **{
             name: pl.Series([cell if isinstance(cell, str) else None for cell in votes.cells[name]], dtype=pl.String)
             for name in votes.cells

@@ -6,6 +6,7 @@ It covers what structured output allows and a little more; `pattern` and rare va
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ DEEPEST = 6
 
 LARGEST = 1_000
 """Items or characters that are written at most, whatever is asked for."""
+
+RANGE = re.compile(r"\bfrom (?P<low>-?\d+(?:\.\d+)?) to (?P<high>-?\d+(?:\.\d+)?)\b")
+"""A range in a description: some dialects of structured output know no other."""
 
 FORMATS = {
     "date": "2026-01-01",
@@ -103,9 +107,12 @@ class Writer:
 
 
 def _range(schema: Mapping[str, Json], step: float) -> tuple[float, float]:
-    """The lowest and the highest number; ten wide where the schema leaves it open."""
+    """The lowest and the highest number; ten wide where the schema and its description leave it open."""
     inside = step or 1e-3
     low, high = schema.get("minimum"), schema.get("maximum")
+    described = RANGE.search(str(schema.get("description", "")))
+    if low is None and high is None and described is not None:
+        low, high = float(described["low"]), float(described["high"])
     if isinstance(below := schema.get("exclusiveMinimum"), int | float) and not isinstance(below, bool):
         low = below + inside if low is None else max(low, below + inside)
     if isinstance(above := schema.get("exclusiveMaximum"), int | float) and not isinstance(above, bool):

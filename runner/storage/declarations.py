@@ -57,6 +57,7 @@ NAMES_IN_JSON = str | list[str]
 Names = Annotated[list[str], BeforeValidator(names, json_schema_input_type=NAMES_IN_JSON)]
 Name = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Threshold = Annotated[float, Field(gt=0, le=1)]
 SPARE = 20
 """Examples behind the first ones that take the place of those that are the row itself."""
 
@@ -93,6 +94,8 @@ class AnswerSection(Section):
     """Ask for structured output, in each dialect's own way."""
     source: str | None = None
     """With `spans`: the column that they are of."""
+    confidence: Name | None = None
+    """The field of the reply's JSON in which the model says how sure it is, from 0 to 1. That is not calibrated."""
     _reading: Reading = PrivateAttr()
 
     @model_validator(mode="after")
@@ -106,7 +109,7 @@ class AnswerSection(Section):
             reader = Reader(
                 kind=self.kind, labels=tuple(self.labels), synonyms=self.synonyms,
                 schema=schema_of(self.schema_, "schema"), low=self.low, high=self.high, whole=self.whole,
-                fewest=self.fewest, most=self.most,
+                fewest=self.fewest, most=self.most, confidence=self.confidence,
             )  # fmt: skip
         except UsageError as error:
             raise ValueError(str(error).removesuffix(".")) from None
@@ -209,14 +212,24 @@ class GoldSection(Section):
 
 
 class EscalateSection(Section):
-    """[escalate]: rows on which annotators agree too little are asked of stronger models."""
+    """[escalate]: rows on which annotators agree too little, or are too little sure, are asked of stronger models."""
 
     models: Annotated[Names, Field(min_length=1)]
-    below: Annotated[float, Field(gt=0, le=1)]
+    below: Threshold | None = None
+    """The share of the votes behind the winner, below which a row is asked about."""
+    confidence_below: Threshold | None = None
+    """How sure annotators are, each of its own answer: by what they state in the field that `answer.confidence` names,
+    or else by the share of their samples that say the same."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.below is None and self.confidence_below is None:
+            raise ValueError("it needs `below` (agreement) or `confidence_below`, to say which rows are asked about")
+        return self
 
     def made(self) -> Escalation:
         """The core's value."""
-        return Escalation(models=tuple(self.models), below=self.below)
+        return Escalation(models=tuple(self.models), below=self.below, confidence_below=self.confidence_below)
 
 
 PATHS: Mapping[str, tuple[str, ...]] = {

@@ -47,6 +47,7 @@ RESULT_SCHEMA: dict[str, Any] = {
     "answer_status": pl.String,
     "repairs": pl.String,
     "invalid_reason": pl.String,
+    "confidence": pl.Float64,
     "tool_calls": pl.String,
     "error_type": pl.String,
     "error_message": pl.String,
@@ -91,7 +92,7 @@ COLUMN_TYPES: Mapping[str, Any] = {
 }
 
 
-Cells = Callable[[str, str, Mapping[str, Any]], Mapping[str, str | None]]
+Cells = Callable[[str, str, Mapping[str, Any]], Mapping[str, str | float | None]]
 """The text of a reply, its outcome and the row's columns -> the columns that say what it means."""
 
 
@@ -198,7 +199,7 @@ class Tables:
             _fill(line, payload)
             if not payload.get("failure"):
                 said = self._cells(payload["text"], payload["outcome"], columns)
-                line |= {column: _clean(text) for column, text in said.items()}
+                line |= {name: _clean(value) if isinstance(value, str) else value for name, value in said.items()}
         for column, kind in self._columns.items():
             line[self._names[column]] = _cell(columns.get(column), kind, self._values[column])
         return line

@@ -14,9 +14,12 @@ from runner.core.values import Json
 def write(reader: Reader, answer: Answer, *, structured: bool) -> str:
     """The text of an answer, as structured output has it or as the instruction of its kind wants it."""
     kind, value = reader.kind, _plain(answer)
-    if kind == "fields" or not (structured or kind == "spans"):
-        return FREE[kind](value)
-    return _json({kind: value}) if reader.ask_schema() is not None else FREE[kind](value)
+    sure = {} if reader.confidence is None else {reader.confidence: answer.confidence}
+    if kind == "fields":
+        return _json({**value, **sure} if isinstance(value, dict) else value)
+    if reader.ask_schema() is not None and (structured or sure or kind == "spans"):
+        return _json({kind: value, **sure})
+    return FREE[kind](value)
 
 
 def _plain(answer: Answer) -> Json:
@@ -40,7 +43,6 @@ FREE: Mapping[str, Callable[[Json], str]] = {
     "label": str,
     "labels": _json,
     "rating": _json,
-    "fields": _json,
     "text": str,
 }
 """Kind of answer -> its text where it is not asked for as structured output."""
