@@ -17,6 +17,7 @@ from runner.simulator import labels, tokens
 from runner.simulator.asked import Asked, Ended, Json, Said
 from runner.simulator.chance import Purpose, bits, lognormal, uniform
 from runner.simulator.instances import Writer
+from runner.simulator.quotes import quote
 
 SMALL = ("nano", "mini", "lite", "flash", "haiku", "-8b", "-12b", "-20b")
 ERROR_RATE_SMALL = 0.12
@@ -191,7 +192,10 @@ def _writer(asked: Asked, model: Model, key: int) -> Writer:
     def fraction(name: str) -> float:
         return uniform(key ^ hash_of(name), Purpose.VALUE)
 
-    return Writer(choose=choose, text=text, fraction=fraction)
+    def copied() -> str:
+        return quote(asked.question, uniform(key, Purpose.QUOTE), uniform(key, Purpose.WORDS))
+
+    return Writer(choose=choose, text=text, quote=copied, fraction=fraction)
 
 
 def hash_of(name: str) -> int:

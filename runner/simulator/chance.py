@@ -25,6 +25,8 @@ class Purpose(enum.IntEnum):
     FAULT = 7
     VALUE = 8
     WRONG = 9
+    QUOTE = 10
+    WORDS = 11
 
 
 def bits(key: int, purpose: int) -> int:

@@ -154,7 +154,7 @@ def test_instances_satisfy_their_schema(catalogue: Catalogue, name: str, key: in
 
 def test_gemini_schemas_are_understood() -> None:
     """Gemini writes types in upper case."""
-    writer = Writer(choose=lambda values: values[0], text=str, fraction=lambda _name: 0.5)
+    writer = Writer(choose=lambda values: values[0], text=str, quote=str, fraction=lambda _name: 0.5)
     schema = {"type": "OBJECT", "properties": {"n": {"type": "INTEGER"}, "s": {"type": "STRING"}}}
     assert writer.write(schema) == {"n": 5, "s": "s"}
 
