@@ -29,6 +29,7 @@ WIRING = {
     "surveyor": "the same in a process of its own",
     "beside": "it stops the engine for what the look finds",
     "api": "the same for a program that calls us",
+    "rescoring": "it writes the tables of a run that has ended anew",
     "folding": "it writes the tables of a run that nobody goes on with",
     "scheduled": "it runs what is due, by what it finds of the slots before",
     "background": "it begins and stops processes, by what their directories say",
