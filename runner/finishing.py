@@ -54,7 +54,7 @@ def finish(session: Session, ending: Ending) -> Finish:
     if not prepared.survey.complete:
         prepared.cut(history.last)
         ending = replace(ending, reason=f"{ending.reason}\n{UNSEEN}")
-    _write_tables(prepared, directory, history, _open_status(ending))
+    write_tables(prepared, directory, history, _open_status(ending))
     summary = summarise(
         tally=history.tally,
         tasks=prepared.survey.total + history.tally.escalated,
@@ -70,7 +70,7 @@ def finish(session: Session, ending: Ending) -> Finish:
     )
     if (labels := label(prepared.job, prepared.maker.annotators, prepared.maker.stronger, directory)) is not None:
         summary["labels"] = labels
-    _keep(summary, directory)
+    keep(summary, directory)
     return Finish(directory.path, ending, summary)
 
 
@@ -95,7 +95,7 @@ def _fold(directory: RunDirectory) -> None:
         journal.cut_torn_tail(directory.journal_path, history.end)
     if not prepared.survey.complete:
         prepared.cut(history.last)
-    _write_tables(prepared, directory, history, Status.CANCELED)
+    write_tables(prepared, directory, history, Status.CANCELED)
     gateway, job = manifest["gateway"], prepared.job
     summary = summarise(
         tally=history.tally,
@@ -110,10 +110,10 @@ def _fold(directory: RunDirectory) -> None:
         gateway=gateway.get("origin") or "local",
         local=gateway["local"],
     )
-    _keep(summary, directory)
+    keep(summary, directory)
 
 
-def _keep(summary: dict[str, Any], directory: RunDirectory) -> None:
+def keep(summary: dict[str, Any], directory: RunDirectory) -> None:
     """Write a summary, bound to the files that it is of."""
     summary["files"] = seal(directory)
     directory.write_json(directory.summary_path, summary)
@@ -131,7 +131,7 @@ def _open_status(ending: Ending) -> Status:
     return Status.EXPIRED if deadline else Status.CANCELED
 
 
-def _write_tables(prepared: Prepared, directory: RunDirectory, history: History, open_status: Status) -> None:
+def write_tables(prepared: Prepared, directory: RunDirectory, history: History, open_status: Status) -> None:
     """Fold the journal and the input into the run's tables."""
 
     def tasks(row: Row) -> list[tuple[int, str, str, str]]:
@@ -143,7 +143,7 @@ def _write_tables(prepared: Prepared, directory: RunDirectory, history: History,
         return [(task.slot, task.id, task.models[0] if len(task.models) == 1 else "", task.annotator) for task in made]
 
     tables = Tables(
-        prepared.records,
+        prepared.in_order,
         tasks,
         history,
         directory.journal_path,

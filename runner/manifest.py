@@ -109,4 +109,5 @@ def _input(prepared: Prepared) -> dict[str, Any]:
         "rows": survey.selected if whole else None,
         "tasks": survey.total if whole else None,
         "survey": survey.to_json() if whole else None,
+        **({"mixed_in_from": prepared.gold[0].index, "mixed_in": len(prepared.gold)} if prepared.gold else {}),
     }

@@ -40,6 +40,7 @@ COMMANDS = {
     "history": ("runner.cli.evaluating", "Show how a job's metrics went over its runs."),
     "accept": ("runner.cli.evaluating", "Make a run the one that later runs are compared with."),
     "adopt": ("runner.cli.adopting", "Take over what people have decided about a labelling run's open rows."),
+    "score": ("runner.cli.scoring", "Read and score a finished run's replies again, as its job says now."),
     "init": ("runner.cli.jobs", "Begin a job of a kind: a folder that runs as it is."),
     "check": ("runner.cli.jobs", "Say everything about a job that can be said without sending."),
     "schema": ("runner.cli.jobs", "Print the JSON Schema of job files, for editors."),

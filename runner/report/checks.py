@@ -40,6 +40,10 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     )
     if found["answer"] is not None:
         yield from _answer(found["answer"])
+    if found["examples"] is not None:
+        shown = found["examples"]
+        how = "the first" if shown["choose"] == "first" else f"drawn for each row from {shown['of']:,}"
+        yield f"examples:   {shown['count']:,} before each row, {how}"
     if found["gold"] is not None:
         yield from _gold(found["gold"])
     if found["evaluate"] is not None:
@@ -63,7 +67,8 @@ def _answer(answer: Mapping[str, Any]) -> Iterator[str]:
 
 def _gold(gold: Mapping[str, Any]) -> Iterator[str]:
     counts = ", ".join(f"{safe(label, 30)} {count:,}" for label, count in list(gold["labels"].items())[:MOST_SHOWN])
-    yield f"known:      {gold['rows']:,} rows in the column {gold['column']!r}: {counts or 'none'}"
+    mixed = f", {gold['mixed_in']:,} of them mixed in" if gold["mixed_in"] else ""
+    yield f"known:      {gold['rows']:,} rows in the column {gold['column']!r}{mixed}: {counts or 'none'}"
     if gold["unreadable"]:
         yield f"            none of the job's labels, and left out: {_listed(list(gold['unreadable']))}"
 

@@ -18,6 +18,7 @@ from runner.simulator import labels, preferences, tokens
 from runner.simulator.asked import Asked, Ended, Json, Said
 from runner.simulator.chance import Purpose, bits, lognormal, uniform
 from runner.simulator.instances import Writer
+from runner.simulator.quotes import quote
 
 SMALL = ("nano", "mini", "lite", "flash", "haiku", "-8b", "-12b", "-20b")
 ERROR_RATE_SMALL = 0.12
@@ -175,7 +176,7 @@ def _reasoning(asked: Asked, model: Model, key: int) -> int:
 
 def _label(options: Sequence[str], asked: Asked, model: Model, key: int) -> str:
     """The label for what was said, or another one where this model errs."""
-    said = "\n".join(asked.turns) or asked.system
+    said = asked.question or asked.system
     right = labels.pick(options, labels.without_lists(said), uniform(key, Purpose.TIE))
     if uniform(key, Purpose.ERROR) < (ERROR_RATE_SMALL if _is_small(model) else ERROR_RATE):
         return labels.other(options, right, uniform(key, Purpose.WRONG))
@@ -207,7 +208,10 @@ def _writer(asked: Asked, model: Model, key: int) -> Writer:
     def fraction(name: str) -> float:
         return uniform(key ^ hash_of(name), Purpose.VALUE)
 
-    return Writer(choose=choose, text=text, fraction=fraction)
+    def copied() -> str:
+        return quote(asked.question, uniform(key, Purpose.QUOTE), uniform(key, Purpose.WORDS))
+
+    return Writer(choose=choose, text=text, quote=copied, fraction=fraction)
 
 
 def hash_of(name: str) -> int:

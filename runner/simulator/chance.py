@@ -26,6 +26,8 @@ class Purpose(enum.IntEnum):
     VALUE = 8
     WRONG = 9
     PLACE = 10
+    QUOTE = 11
+    WORDS = 12
 
 
 def bits(key: int, purpose: int) -> int:
