@@ -360,8 +360,9 @@ async def _session(
             look = LookBeside(prepared, scheduler, directory.path, partial(_write_down, prepared, directory))
             escalator = escalation(prepared.job, directory.journal_path, history)
             tasks = tasks_of(
-                look.records(), prepared.maker, counter("o200k_base"), history.has_ended, look.reject, escalator
-            )
+                look.records(), prepared.maker, counter("o200k_base"), history.has_ended, look.reject, escalator,
+                history.tried,
+            )  # fmt: skip
             async with _client(url, token, prepared) as client, look:
                 with (
                     remembering(prepared, gateway, charges, ledger, resumed=resumed),
@@ -370,6 +371,8 @@ async def _session(
                 ):
                     for spent in history.recent:
                         ledger.restore(spent.model, spent.charge, started - max(0.0, time.time() - spent.at))
+                    for scope, until in history.shut.items():
+                        scheduler.gates.restore(scope, started + until - time.time(), started)
                     verb = partial(
                         run,
                         scheduler,

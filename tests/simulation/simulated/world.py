@@ -191,7 +191,9 @@ class World:
             for slot in range(self.maker.slots)
             if history.has_ended(row, slot)
         }
-        oracles = Oracles(scenario, self.gateway, self.seen, self.held, ended)
+        shut = {scope: until - EPOCH for scope, until in history.shut.items()}
+        self.seen["gate closed across a restart"] += any(until > loop.time() for until in shut.values())
+        oracles = Oracles(scenario, self.gateway, self.seen, self.held, ended, shut)
         session = Session(None, oracles, journal)
         made(session)
         recorder = Recorder(journal, history, scenario.models, str, lambda: EPOCH + loop.time())
@@ -217,8 +219,10 @@ class World:
             oracles.scheduler, oracles.ledger = scheduler, ledger
             for spent in history.recent:
                 ledger.restore(spent.model, spent.charge, loop.time() - max(0.0, EPOCH + loop.time() - spent.at))
+            for scope, until in shut.items():
+                scheduler.gates.restore(scope, until, loop.time())
             self._watch_the_scheduler(oracles)
-            tasks = tasks_of(scenario.rows, self.maker, words, history.has_ended)
+            tasks = tasks_of(scenario.rows, self.maker, words, history.has_ended, tried=history.tried)
             ending = await run(
                 scheduler,
                 charges,
