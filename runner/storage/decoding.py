@@ -25,6 +25,8 @@ FRAME, REFUSED, BROKEN = b"F", b"R", b"B"
 """Kinds of answers: what was asked for; why the file cannot be read; the same, and this process is of no more use."""
 LEAST_MEMORY, MOST_MEMORY = 1 * 1024**3, 4 * 1024**3
 """Bytes that the process may take: half of the machine's memory, between these."""
+AHEAD = 16 * 1024**2
+"""About so many bytes are decoded at once, and handed over in parts: beginning in the midst of a file has its cost."""
 PROCESSOR_SECONDS = 300
 """For one answer. A file on a slow disk takes none while it is waited for."""
 
@@ -44,11 +46,12 @@ def main() -> None:
     os.set_blocking(2, False)  # nobody reads what panics say before the process has ended
     questions: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(questions,), daemon=True).start()
+    ahead = Ahead()
     while True:
         question = orjson.loads(questions.get())
         usage = resource.getrusage(resource.RUSAGE_SELF)
         _bound(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime) + PROCESSOR_SECONDS)
-        kind, content = _answer(*question)
+        kind, content = _answer(ahead, *question)
         sys.stdout.buffer.write(kind + len(content).to_bytes(8, "little"))
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
@@ -66,16 +69,42 @@ def _bound(what: int, amount: int) -> None:
         resource.setrlimit(what, (amount if hard == resource.RLIM_INFINITY else min(amount, hard), hard))
 
 
-def _answer(path: str, *slice_: Any) -> tuple[bytes, bytes | memoryview]:
+class Ahead:
+    """The rows that were decoded last, of one file, and some behind them."""
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._start = 0
+        self._frame = pl.DataFrame()
+
+    def forget(self) -> None:
+        """Another reading begins; the file may have changed."""
+        self._path, self._frame = "", pl.DataFrame()
+
+    def rows(self, scan: pl.LazyFrame, path: str, start: int, count: int) -> pl.DataFrame:
+        """So many rows from the one numbered `start`; fewer at the end."""
+        at, known = start - self._start, len(self._frame)
+        if path == self._path and 0 <= at and at + count <= known:
+            return self._frame.slice(at, count)
+        size = int(self._frame.estimated_size()) if path == self._path else 0
+        more = AHEAD * known // size if size else count
+        self.forget()  # so that no two are in memory together
+        frame = scan.slice(start, max(count, more)).collect()
+        frame.select(name for name, kind in frame.schema.items() if not _is_plain(kind)).rows()
+        self._path, self._start, self._frame = path, start, frame
+        return frame.head(count)
+
+
+def _answer(ahead: Ahead, path: str, *slice_: Any) -> tuple[bytes, bytes | memoryview]:
     try:
         scan = pl.scan_parquet(path, glob=False)
         if not slice_:
             frame = pl.DataFrame(schema=scan.collect_schema())
         elif slice_[1] is None:
+            ahead.forget()
             frame = scan.select(pl.len()).collect()
         else:
-            frame = scan.slice(*slice_).collect()
-            frame.select(name for name, kind in frame.schema.items() if not _is_plain(kind)).rows()
+            frame = ahead.rows(scan, path, *slice_)
         content = io.BytesIO()
         # With the newest types, a text that many rows share stands there once.
         frame.write_ipc_stream(content, compat_level=pl.CompatLevel.newest())
