@@ -84,7 +84,7 @@ class Ahead:
     def rows(self, scan: pl.LazyFrame, path: str, start: int, count: int) -> pl.DataFrame:
         """So many rows from the one numbered `start`; fewer at the end."""
         at, known = start - self._start, len(self._frame)
-        if path == self._path and 0 <= at and at + count <= known:
+        if path == self._path and at >= 0 and at + count <= known:
             return self._frame.slice(at, count)
         size = int(self._frame.estimated_size()) if path == self._path else 0
         more = AHEAD * known // size if size else count

@@ -22,6 +22,7 @@ import polars as pl
 from runner.core.errors import InputRejected
 from runner.storage.json_objects import complaint_about
 from runner.storage.lines import UNREADABLE, Lines, Text, opened, packing_of
+from runner.storage.names import complaint_about_name
 from runner.storage.parquet import DECODER, BrokenDown, Undecodable
 
 LONGEST_LINE = 16 * 1024 * 1024
@@ -67,6 +68,8 @@ class Source:
     def __init__(self, path: Path) -> None:
         """Raises InputRejected if there is nothing at `path` that can be read."""
         self.path = path
+        if complaint := complaint_about_name(path):
+            raise InputRejected(complaint)
         try:
             status = path.stat()
         except FileNotFoundError:
