@@ -190,6 +190,7 @@ def resume(
     """
     directory = RunDirectory.open(path)
     with _held(directory):
+        journals.read_anew(directory.journal_path)
         manifest = directory.read_json(directory.manifest_path)
         earlier.mind_the_input(directory, manifest)
         chosen = environment.resolve_again(manifest["gateway"], gateway)

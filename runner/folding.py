@@ -37,6 +37,7 @@ def _fold(directory: RunDirectory) -> None:
     manifest = directory.read_json(directory.manifest_path)
     mind_the_input(directory, manifest)
     prepared = reopen(directory, manifest, {}, {})
+    journal.read_anew(directory.journal_path)
     history = read_history(directory.journal_path, prepared.maker.slots)
     if directory.journal_path.exists():
         journal.cut_torn_tail(directory.journal_path, history.end)
