@@ -101,6 +101,7 @@ def resume(
     """
     directory = RunDirectory.open(path)
     with _held(directory):
+        journals.read_anew(directory.journal_path)
         said = directory.read_json(directory.manifest_path)
         earlier.mind_the_input(directory, said)
         chosen = environment.resolve_again(said["gateway"], gateway)

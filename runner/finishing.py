@@ -87,6 +87,7 @@ def fold(path: Path) -> None:
 
 
 def _fold(directory: RunDirectory) -> None:
+    journal.read_anew(directory.journal_path)
     manifest = directory.read_json(directory.manifest_path)
     mind_the_input(directory, manifest)
     prepared = reopen(directory, manifest, {}, {})

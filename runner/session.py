@@ -108,9 +108,11 @@ class Session:
         self._escalator = escalation(prepared.job, directory.journal_path, history)
 
     def restore(self) -> None:
-        """Reckon with what the sessions before spent of windows that have not passed."""
+        """Reckon with what the sessions before spent of windows that have not passed, and were told to wait for."""
         for spent in self.history.recent:
             self.ledger.restore(spent.model, spent.charge, self.started - max(0.0, self._wall() - spent.at))
+        for scope, until in self.history.shut.items():
+            self.scheduler.gates.restore(scope, self.started + until - self._wall(), self.started)
 
     async def run(self, send: Send, watch: Callable[[Event], None], interruptions: Interruptions) -> Ending:
         """Ask what is left to be asked, until all is done or something ends it.
@@ -136,10 +138,19 @@ class Session:
             self._recorder(event)
             watch(event)
 
+        tasks = tasks_of(
+            look.records(),
+            prepared.maker,
+            self._count,
+            history.has_ended,
+            look.reject,
+            self._escalator,
+            tried=history.tried,
+        )
         return await run(
             self.scheduler,
             self.charges,
-            tasks_of(look.records(), prepared.maker, self._count, history.has_ended, look.reject, self._escalator),
+            tasks,
             send,
             record_and_watch,
             flush=self._journal.write,

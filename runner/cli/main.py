@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from runner.cli.streams import spoken
-from runner.core.errors import RunnerError
+from runner.core.errors import RunnerError, UsageError
 
 READER_LEFT = (errno.EPIPE, errno.EIO)
 """How it shows that nobody reads any more: at a pipe, and at a terminal."""
@@ -130,9 +130,18 @@ def main() -> None:
     sys.exit(code)
 
 
+def _mind_the_words() -> None:
+    """Raise UsageError for a word that is no UTF-8: neither a terminal nor a file of ours can hold it."""
+    for word in sys.argv[1:]:
+        shown = word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        if shown != word:
+            raise UsageError(f"The word {shown} is no UTF-8. Rename what it names, or write it as UTF-8.")
+
+
 def _called() -> int:
     """The exit code of what the command line asks for; whatever goes wrong is said in one sentence."""
     try:
+        _mind_the_words()
         code = runner.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = 130

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from runner.core.errors import RunBusy, StorageFailed, UsageError
+from runner.storage.names import complaint_about_name
 
 LOOSE = stat.S_IWGRP | stat.S_IWOTH
 """What lets others write."""
@@ -58,6 +59,8 @@ class RunDirectory:
         """
         if path is None:
             path = fresh(RUNS, name)
+        if complaint := complaint_about_name(path):
+            raise UsageError(f"A run cannot be kept there: {complaint}")
         run = cls(path)
         try:
             _make(path)

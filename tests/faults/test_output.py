@@ -364,6 +364,7 @@ BANNED = {
 STARTING = {
     "gateway/environment.py": "the local gateway",
     "surveyor.py": "the look over the input",
+    "storage/parquet.py": "the decoding of Parquet",
     "background.py": "a run in the background",
     "schedules/installed.py": "the crontab command",
     "notifying.py": "the command that the user has named, without a shell and with counts alone",

@@ -37,6 +37,7 @@ SOMETIMES = (
     "exit 9",
     "exit None",
     "gate closed across a crash",
+    "gate closed across a restart",
     "given up",
     "half-open probe refused",
     "intent lost with the power",

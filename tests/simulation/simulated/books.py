@@ -52,6 +52,8 @@ class Book:
     """What befell one task in this session."""
 
     task: Task
+    before: int = 0
+    """Attempts that counted in earlier sessions."""
     sends: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     waits_until: float = -math.inf

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 from runner.core.events import Event, What
 from runner.core.limits import ALL
@@ -39,8 +40,12 @@ class Oracles:
         seen: Counter[str],
         held: list[Held],
         before: set[Key],
+        shut: Mapping[str, float],
     ) -> None:
-        """`before` are the tasks that ended in earlier sessions, by what the disk has kept."""
+        """`before` are the tasks that ended in earlier sessions, by what the disk has kept.
+
+        `shut` are the scopes of which the gateway has said there until when nothing is to come.
+        """
         self.scenario = scenario
         self.gateway = gateway
         self.seen = seen
@@ -48,7 +53,7 @@ class Oracles:
         self.before = before
         self.scheduler: Scheduler
         self.ledger: MemoryLedger
-        self.scopes: dict[str, Scope] = {name: Scope() for name in (ALL, *scenario.models)}
+        self.scopes = {name: Scope(until=shut.get(name, -math.inf)) for name in (ALL, *scenario.models)}
         self.books: dict[Key, Book] = {}
         self.flights: dict[Ask, Held] = {}
         self.lost: set[str] = set()
@@ -69,7 +74,7 @@ class Oracles:
     def offered(self, task: Task) -> None:
         """A task was read."""
         check((task.row, task.slot) not in self.before, "I2", f"{task} has its outcome, and is offered again")
-        self.books[task.row, task.slot] = Book(task)
+        self.books[task.row, task.slot] = Book(task, task.attempts)
 
     def __call__(self, event: Event) -> None:
         """Take in an event, after the recorder."""
@@ -205,7 +210,7 @@ class Oracles:
         check(not book.ended, "I2", f"{task} ends twice")
         book.ended = True
         given_up = isinstance(finished.result, Failure) and finished.result.kind is Kind.RATE_LIMITED
-        counted = book.failures.total() - book.failures["429"] + given_up
+        counted = book.before + book.failures.total() - book.failures["429"] + given_up
         check(task.attempts <= counted, "I4", f"{task} has counted attempts, and failed {counted} times without 429s")
         if finished.status is Status.ERRORED:
             assert isinstance(finished.result, Failure)
@@ -220,7 +225,7 @@ class Oracles:
         elif kind is Kind.MODEL_UNAVAILABLE:
             check(self.lost >= set(task.models), "I4", f"{task} ends, and not all of its models are gone")
         elif kind in OUTAGES or kind is Kind.INVALID_RESPONSE:
-            counted = book.failures.total() - book.failures["429"]
+            counted = book.before + book.failures.total() - book.failures["429"]
             least = min(allowed, 3) if kind is Kind.INVALID_RESPONSE else allowed
             gone = self.lost >= set(task.models)
             check(counted >= least or gone, "I4", f"{task} ends after {counted} failures, with {least} allowed")

@@ -180,7 +180,9 @@ class World:
         journal = WatchedJournal(machine.disk, history.chain)
         keys = [(row, slot) for row in range(len(scenario.rows)) for slot in range(self.slots)]
         ended = {key for key in keys if history.has_ended(*key)}
-        left = Left(Oracles(scenario, self.gateway, self.seen, self.held, ended), journal, Interruptions())
+        shut = {scope: until - EPOCH for scope, until in history.shut.items()}
+        self.seen["gate closed across a restart"] += any(until > loop.time() for until in shut.values())
+        left = Left(Oracles(scenario, self.gateway, self.seen, self.held, ended, shut), journal, Interruptions())
         made(left)
         machine.plan(misfortune)
         try:
