@@ -15,8 +15,9 @@ from runner.core.caps import Caps, Spending
 from runner.core.charges import Charges
 from runner.core.estimate import Size
 from runner.core.lag import guard
-from runner.core.schedule import Ask, Done, Scheduler, Task
+from runner.core.schedule import Scheduler
 from runner.core.values import Outcome, Reply, Request, Usage
+from runner.core.work import Ask, Done, Task
 from runner.ledgers.memory import MemoryLedger
 from runner.storage.specs import load_catalogue, load_limits
 

@@ -26,9 +26,10 @@ from runner.core.estimate import Size
 from runner.core.events import Event, What
 from runner.core.knowledge import Facts, Knowledge
 from runner.core.lag import guard
-from runner.core.schedule import Ask, Done, Scheduler, Task
+from runner.core.schedule import Scheduler
 from runner.core.survey import Survey
 from runner.core.values import Failure, Kind, Outcome, Reply, Request, Usage
+from runner.core.work import Ask, Done, Task
 from runner.foresight import Foresight
 from runner.ledgers.memory import MemoryLedger
 from runner.simulator import Neighbour, Simulator, judge

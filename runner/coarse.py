@@ -18,8 +18,9 @@ from runner.core.estimate import Size
 from runner.core.latency import Speed
 from runner.core.limits import Budget
 from runner.core.ports import Ledger
-from runner.core.schedule import Ask, Scheduler, Task
+from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Request, Usage
+from runner.core.work import Ask, Task
 from runner.planning import GOLDEN, Paces, Simulation
 
 FINE, FINE_REQUESTS = 40, 4

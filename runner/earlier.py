@@ -9,8 +9,8 @@ from typing import Any
 from runner.core.errors import InputRejected, UsageError
 from runner.core.job import Job
 from runner.core.prompt import RowError
-from runner.core.schedule import Task
 from runner.core.values import Kind
+from runner.core.work import Task
 from runner.preparing import Prepared
 from runner.storage import journal
 from runner.storage.history import History, read_history

@@ -22,11 +22,12 @@ from runner.core.job import Job
 from runner.core.limits import Budget
 from runner.core.ports import Ledger, TokenCounter
 from runner.core.prompt import RowError
-from runner.core.schedule import Ask, Finished, Scheduler, Task
+from runner.core.schedule import Scheduler
 from runner.core.survey import Survey
 from runner.core.tasks import NeverFits, TaskMaker
 from runner.core.values import Failure, Kind, Reply, Request, Status
 from runner.core.waiting import Waiting
+from runner.core.work import Ask, Finished, Task
 from runner.engines.local import Engine, Send
 
 EXIT_CODES: Mapping[Kind, int] = {

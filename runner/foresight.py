@@ -19,10 +19,10 @@ from runner.core.events import Event, What
 from runner.core.knowledge import Facts
 from runner.core.lengths import MEMORY
 from runner.core.limits import Budget
-from runner.core.schedule import Ask, Finished
 from runner.core.survey import Survey
 from runner.core.values import Charge, Reply
 from runner.core.window import Window
+from runner.core.work import Ask, Finished
 from runner.ledgers.memory import MemoryLedger
 from runner.planning import ASSUMED
 

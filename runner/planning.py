@@ -20,10 +20,11 @@ from runner.core.forecast import Bound, least_time
 from runner.core.latency import Speed
 from runner.core.lengths import MEMORY
 from runner.core.limits import Budget, Limit, Limits
-from runner.core.schedule import Ask, Done, Finished, Scheduler, Task, Wait
+from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Outcome, Reply, Usage
 from runner.core.waiting import Waiting
 from runner.core.window import Kind, Window
+from runner.core.work import Ask, Done, Finished, Task, Wait
 
 AHEAD = 4096
 

@@ -14,10 +14,10 @@ from typing import Any
 from runner.core.catalog import Catalogue
 from runner.core.errors import UsageError
 from runner.core.prompt import RowError
-from runner.core.schedule import Task
 from runner.core.survey import Survey
 from runner.core.tasks import NeverFits, TaskMaker
 from runner.core.values import Request
+from runner.core.work import Task
 from runner.gateway.asking import capped
 from runner.gateway.dialects import DIALECTS
 from runner.gateway.tokens import counter

@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 
 from runner.core.estimate import Size
 from runner.core.limits import ALL, Limit
-from runner.core.schedule import Ask, Task
 from runner.core.values import Charge, Failure, Kind, Measure, Outcome, Reply, Request, Scope, Usage
+from runner.core.work import Ask, Task
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from runner.core.catalog import Model
 from runner.core.estimate import Size
 from runner.core.job import Job
 from runner.core.prompt import RowError
-from runner.core.schedule import Finished, Task
 from runner.core.survey import Survey
 from runner.core.values import Kind, Request
+from runner.core.work import Finished, Task
 from runner.execution import make_scheduler, run, tasks_of
 from runner.ledgers.memory import MemoryLedger
 from runner.storage.rows import BadRow, Row

@@ -9,8 +9,8 @@ from runner.core.answers import Answer, Invalid
 from runner.core.answers.reader import Reader
 from runner.core.estimate import PER_MESSAGE, Size
 from runner.core.ports import TokenCounter
-from runner.core.schedule import Ask, Task
 from runner.core.values import Message, Outcome, Reply, Request
+from runner.core.work import Ask, Task
 
 NOTHING = "(nothing)"
 """Stands for an answer without text: dialects refuse a turn that is empty."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from runner.core.events import Event, What
-from runner.core.schedule import Finished
 from runner.core.values import Failure, Kind, Reply, Status
+from runner.core.work import Finished
 
 FIRST = 10
 """Rows that fail alike before any row was answered, after which the run is stopped."""

@@ -80,6 +80,9 @@ class Spending:
         return None
 
     def _worst(self, model: str, charge: Charge) -> float:
+        """The dollars that a reservation holds; nobody asks where dollars have no bound."""
+        if self._caps.max_cost is None:
+            return 0.0
         return cost(self._prices[model], Usage(input=charge.input, output=charge.output))
 
     def hold(self, model: str, charge: Charge) -> None:

@@ -11,8 +11,8 @@ from runner.core.knowledge import Knowledge
 from runner.core.latency import Latencies
 from runner.core.lengths import Lengths
 from runner.core.limits import Budget
-from runner.core.schedule import Task
 from runner.core.values import Charge, Usage
+from runner.core.work import Task
 
 BOUNDLESS = 2**60
 
@@ -35,7 +35,8 @@ class Charges:
         # A correction learned later must not make a row larger than the limit that it was checked against.
         tokens = min(self.estimator.input_tokens(task.size, model), self._input[model])
         cap = self._cap(task, model, tokens)
-        return Charge(1, min(tokens, max(0, self._total[model] - cap)), cap)
+        total = self._total[model]
+        return Charge(1, tokens if tokens + cap <= total else max(0, total - cap), cap)
 
     def _cap(self, task: Task, model: str, tokens: int) -> int:
         ceiling = task.caps[model]

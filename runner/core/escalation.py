@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.core.answers import Answer, Invalid
-from runner.core.schedule import Finished, Task
 from runner.core.values import Outcome, Reply
+from runner.core.work import Finished, Task
 
 Vote = Answer | Invalid | None
 """An answer, or why there is none; None where a task ended without a reply."""

@@ -188,14 +188,14 @@ class Estimator:
 
     def __init__(self, models: Iterable[Model]) -> None:
         self._models = {model.short: model for model in models}
+        self._multipliers = {name: model.family.multiplier for name, model in self._models.items()}
         self._corrections = {name: _Correction() for name in self._models}
 
     def guess(self, size: Size, model: str) -> int:
         """Input tokens by the family's multiplier alone, uncorrected."""
-        family = self._models[model].family
-        tokens = size.text * family.multiplier
+        tokens = size.text * self._multipliers[model]
         if size.images:
-            formula = IMAGE_TOKENS[family.images]
+            formula = IMAGE_TOKENS[self._models[model].family.images]
             tokens += sum(formula(width, height) for width, height in size.images)
         return math.ceil(tokens)
 
@@ -225,7 +225,7 @@ class Estimator:
     def ratios(self) -> dict[str, float]:
         """What each model that has answered counts for one token of ours."""
         return {
-            name: self._models[name].family.multiplier * correction.ratio
+            name: self._multipliers[name] * correction.ratio
             for name, correction in self._corrections.items()
             if correction.replies
         }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from runner.core.schedule import Ask, Finished, Landing
 from runner.core.values import Failure, Reply
+from runner.core.work import Ask, Finished, Landing
 
 
 class What(enum.Enum):

@@ -145,7 +145,8 @@ class Lengths:
 
     def within(self, model: str, ceiling: int) -> int:
         """A cap as the gateway takes it."""
-        return min(ceiling, self.most.get(model, ceiling))
+        most = self.most.get(model)
+        return ceiling if most is None or ceiling < most else most
 
     def larger(self, model: str, cap: int) -> int:
         """What to allow an answer that was cut short at `cap`."""

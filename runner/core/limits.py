@@ -31,9 +31,12 @@ class Limit:
 
     def of(self, charge: Charge) -> int:
         """How much of this limit a charge takes."""
-        if self.measure == "total":
-            return charge.input + charge.output
-        return int(getattr(charge, self.measure))
+        measure = self.measure
+        if measure == "input":
+            return charge.input
+        if measure == "output":
+            return charge.output
+        return charge.requests if measure == "requests" else charge.input + charge.output
 
     def __str__(self) -> str:
         whose = "all models" if self.scope == ALL else self.scope

@@ -16,7 +16,7 @@ from runner.core.ports import Room
 from runner.core.values import Charge
 
 if TYPE_CHECKING:
-    from runner.core.schedule import Task
+    from runner.core.work import Task
 
 FRESH = 1.0
 """Seconds for which a head's charge is taken to be what it was; it is reckoned anew before anything is taken."""
@@ -53,7 +53,7 @@ class Line:
 class Queue:
     """Tasks that the same models may answer."""
 
-    __slots__ = ("_oldest", "_order", "length", "lines", "models")
+    __slots__ = ("_ages", "_by_output", "_oldest", "_order", "length", "lines", "models")
 
     def __init__(self, models: tuple[str, ...]) -> None:
         self.models = models
@@ -61,8 +61,12 @@ class Queue:
         """By size, on a logarithmic scale: of the input, and of the output."""
         self._order: list[tuple[int, int]] = []
         """The keys of the lines, the least input first."""
-        self._oldest: tuple[int, int] | None = None
-        """The key of the line with the oldest head; None until it is asked for."""
+        self._ages: list[int] = []
+        """The sequence of each line's head, in the same order."""
+        self._by_output: list[tuple[int, int]] = []
+        """The keys turned round, the least output first."""
+        self._oldest = -1
+        """The place of the line with the oldest head; below 0 until it is asked for. Many models ask in one moment."""
         self.length = 0
 
     @staticmethod
@@ -74,23 +78,28 @@ class Queue:
         """Add a task."""
         key = self._key(task)
         line = self.lines.get(key)
+        place = bisect.bisect_left(self._order, key)
         if line is None:
             line = self.lines[key] = Line()
-            bisect.insort(self._order, key)
+            self._order.insert(place, key)
+            self._ages.insert(place, task.sequence)
+            bisect.insort(self._by_output, key[::-1])
         line.push(task)
-        if self._oldest is not None and task.sequence < self._age(self._oldest):
-            self._oldest = key
+        self._ages[place] = line.tasks[0].sequence
+        self._oldest = -1
         self.length += 1
 
     def pop(self, key: tuple[int, int]) -> Task:
         """Take out the head of a line."""
-        line = self.lines[key]
-        task = line.tasks.popleft()
-        if key == self._oldest:
-            self._oldest = None
-        if not line.tasks:
-            del self.lines[key]
-            self._order.remove(key)
+        tasks = self.lines[key].tasks
+        task = tasks.popleft()
+        place = bisect.bisect_left(self._order, key)
+        if tasks:
+            self._ages[place] = tasks[0].sequence
+        else:
+            del self.lines[key], self._order[place], self._ages[place]
+            self._by_output.remove(key[::-1])
+        self._oldest = -1
         self.length -= 1
         return task
 
@@ -103,57 +112,53 @@ class Queue:
         self, model: str, room: Room, charge: Callable[[Task, str], Charge], now: float, newest: float
     ) -> tuple[tuple[int, int] | None, Task | None]:
         """The line of the oldest task that fits, and the oldest that does not; of those up to `newest` in sequence."""
-        if self._oldest is None:
-            self._oldest = min(self._order, key=self._age)
-        oldest = self._oldest
-        head = self.lines[oldest].tasks[0]
-        if head.sequence <= newest and room.fits(self.lines[oldest].charge(model, charge, now)):
+        if self._oldest < 0:
+            self._oldest = self._ages.index(min(self._ages))
+        if self._ages[self._oldest] > newest:
+            return None, None
+        oldest = self._order[self._oldest]
+        line = self.lines[oldest]
+        if room.fits(line.charge(model, charge, now)):
             return oldest, None
         best: tuple[int, int] | None = None
-        first, passed = newest + 1, None
+        first = newest + 1
         too_large = too_long = math.inf
-        for key in self._order:
-            line = self.lines[key]
-            head = line.tasks[0]
-            sequence = head.sequence
-            if sequence > newest:
+        for key, sequence in zip(self._order, self._ages, strict=True):
+            if sequence >= first or key[1] >= too_long:
                 continue
-            if sequence < first and key[0] <= too_large and key[1] < too_long:
-                cost = line.charge(model, charge, now)
-                if room.fits(cost):
-                    best, first = key, sequence
-                    continue
-                # What is larger does not fit either; within the width of a line that is taken to be so.
-                if cost.input > room.input:
-                    too_large = key[0]
-                if cost.output > room.output:
-                    too_long = min(too_long, key[1])
-            elif sequence > first:
-                continue  # it is neither sent nor passed
-            if passed is None or sequence < passed.sequence:
-                passed = head
-        return best, passed
-
-    def _age(self, key: tuple[int, int]) -> int:
-        return self.lines[key].tasks[0].sequence
+            if key[0] > too_large:
+                break  # what is larger does not fit either; within the width of a line that is taken to be so
+            cost = self.lines[key].charge(model, charge, now)
+            if room.fits(cost):
+                best, first = key, sequence
+                continue
+            if cost.input > room.input:
+                too_large = key[0]
+            if cost.output > room.output:
+                too_long = min(too_long, key[1])
+        return best, line.tasks[0]
 
     def largest_that_fits(
         self, model: str, room: Room, charge: Callable[[Task, str], Charge], now: float, newest: float
     ) -> tuple[int, int] | None:
         """The line of the largest task that fits; of those up to `newest` in sequence."""
-        for key in reversed(self._order):
-            line = self.lines[key]
-            if line.tasks[0].sequence <= newest and room.fits(line.charge(model, charge, now)):
+        for key, sequence in zip(reversed(self._order), reversed(self._ages), strict=True):
+            if sequence <= newest and room.fits(self.lines[key].charge(model, charge, now)):
                 return key
         return None
 
-    def smallest(
-        self, model: str, charge: Callable[[Task, str], Charge], now: float, newest: float
-    ) -> list[tuple[tuple[int, int], Task]]:
+    def smallest(self, newest: float) -> list[tuple[tuple[int, int], Task]]:
         """The lines and heads that will fit first: the one with the least input, and the one with the least output."""
-        keys = [key for key in self._order if self.lines[key].tasks[0].sequence <= newest]
-        if not keys:
+        order, lines = self._order, self.lines
+        if newest < math.inf:
+            order = [key for key, age in zip(order, self._ages, strict=True) if age <= newest]
+        if not order:
             return []
-        least_out = min(keys, key=lambda key: key[::-1])
-        chosen = (keys[0],) if keys[0] == least_out else (keys[0], least_out)
-        return [(key, self.lines[key].tasks[0]) for key in chosen]
+        narrow = order[0]
+        short = self._by_output[0][::-1] if newest == math.inf else min(order, key=_turned)
+        chosen = (narrow,) if narrow == short else (narrow, short)
+        return [(key, lines[key].tasks[0]) for key in chosen]
+
+
+def _turned(key: tuple[int, int]) -> tuple[int, int]:
+    return key[1], key[0]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.core.lengths import FIRST_CAP
-from runner.core.schedule import Task
 from runner.core.values import Charge
+from runner.core.work import Task
 
 
 @dataclass(slots=True)

@@ -14,8 +14,8 @@ from runner.core.lengths import FIRST_CAP
 from runner.core.limits import Budget
 from runner.core.ports import TokenCounter
 from runner.core.prompt import Prompt, RowError
-from runner.core.schedule import Task
 from runner.core.values import Charge, Image, Request
+from runner.core.work import Task
 
 LARGEST_CAP = 32_768
 """The most output tokens to allow where neither the job, the row nor the catalogue says."""

@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from runner.core.errors import GatewayUnavailable
 from runner.core.events import Event, What
-from runner.core.schedule import Ask, Done, Finished, Scheduler, Task, Wait
+from runner.core.schedule import Scheduler
 from runner.core.values import Failure, Reply
 from runner.core.waiting import Waiting
+from runner.core.work import Ask, Done, Finished, Task, Wait
 
 AHEAD = 4096
 """Tasks that the scheduler has to choose from, as long as the input has more."""

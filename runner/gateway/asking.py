@@ -8,8 +8,8 @@ from dataclasses import replace
 from runner.core.catalog import Model
 from runner.core.errors import UsageError
 from runner.core.retry import LONGEST_WAIT, bounded
-from runner.core.schedule import Ask
 from runner.core.values import Failure, Kind, Reply, Request
+from runner.core.work import Ask
 from runner.gateway.client import Client
 from runner.gateway.dialects import DIALECTS
 

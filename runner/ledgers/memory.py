@@ -136,6 +136,11 @@ class MemoryLedger:
         self._windows = windows
         self._learned = tuple(window for window in windows.values() if isinstance(window, Window))
         self._budgets = {name: tuple(windows[limit] for limit in budget) for name, budget in budgets.items()}
+        self._own = {
+            name: tuple((windows[limit], limit.amount) for limit in budget if limit.scope == name)
+            for name, budget in budgets.items()
+        }
+        """The windows that only one model spends from, with their amounts."""
 
     def take(self, model: str, charge: Charge, now: float) -> Lease | Refusal:
         """Hold a charge against every limit of a model's budget, or say which limit has no room and until when."""
@@ -158,15 +163,18 @@ class MemoryLedger:
 
     def room(self, model: str, now: float) -> Room:
         """What a model's budget has room for, without anything being sent only to find out."""
-        least = {"input": math.inf, "output": math.inf, "total": math.inf}
+        least_input = least_output = least_total = math.inf
         for window in self._budgets[model]:
             room, measure = window.room(now), window.limit.measure
-            if measure == "requests":
-                if room < 1:
-                    return NO_ROOM
-            elif room < least[measure]:
-                least[measure] = room
-        return Room(**least)
+            if measure == "input":
+                least_input = min(least_input, room)
+            elif measure == "output":
+                least_output = min(least_output, room)
+            elif measure == "total":
+                least_total = min(least_total, room)
+            elif room < 1:
+                return NO_ROOM
+        return Room(least_input, least_output, least_total)
 
     def restore(self, model: str, charge: Charge, at: float) -> None:
         """Count what an earlier session spent at a moment before now, whether it fits or not; oldest first."""
@@ -244,7 +252,8 @@ class MemoryLedger:
     def use(self, model: str, now: float) -> float:
         """The fullest of a model's own windows, as a fraction of its limit; 0 without limits."""
         fullest = 0.0
-        for window in self._budgets[model]:
-            if window.limit.scope == model:
-                fullest = max(fullest, window.used(now) / window.limit.amount)
+        for window, amount in self._own[model]:
+            share = window.used(now) / amount
+            if share > fullest:
+                fullest = share
         return fullest

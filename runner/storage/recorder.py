@@ -9,8 +9,8 @@ from typing import Any
 from runner.core.caps import cost
 from runner.core.catalog import Model
 from runner.core.events import Event, What
-from runner.core.schedule import Ask, Finished, Task
 from runner.core.values import Failure, Reply
+from runner.core.work import Ask, Finished, Task
 from runner.storage.history import History
 from runner.storage.journal import VERSION, Journal
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from runner.core.schedule import Task
 from runner.core.values import Kind, Status
+from runner.core.work import Task
 from runner.storage import journal
 from runner.storage.history import read_history
 

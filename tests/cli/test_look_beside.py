@@ -16,8 +16,8 @@ import pytest
 from runner import preparing, surveying, surveyor
 from runner.beside import LookBeside
 from runner.core.errors import InputRejected
-from runner.core.schedule import Ask
 from runner.core.values import Failure, Reply
+from runner.core.work import Ask
 from runner.gateway.asking import Asking
 
 MODEL = "gpt-5-4"

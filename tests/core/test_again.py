@@ -15,9 +15,10 @@ from runner.core.charges import Charges
 from runner.core.estimate import PER_MESSAGE, Size
 from runner.core.limits import Limit
 from runner.core.retry import Action
-from runner.core.schedule import Done, Landing, Scheduler, Task
+from runner.core.schedule import Scheduler
 from runner.core.tally import Tally
 from runner.core.values import Message, Outcome, Reply, Request, Status
+from runner.core.work import Done, Landing, Task
 from runner.engines.local import Engine
 from runner.ledgers.memory import MemoryLedger
 from runner.testing import ScriptedGateway, failure, reply, run

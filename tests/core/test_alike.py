@@ -14,8 +14,9 @@ from runner.core.catalog import Model
 from runner.core.charges import Charges
 from runner.core.events import Event, What
 from runner.core.limits import Limit
-from runner.core.schedule import Ask, Finished, Scheduler, Wait
+from runner.core.schedule import Scheduler
 from runner.core.values import Failure, Kind, Reply, Status
+from runner.core.work import Ask, Finished, Wait
 from runner.execution import Ending, run
 from runner.ledgers.memory import MemoryLedger
 from runner.testing import ScriptedGateway, charge_of, failure, reply, task

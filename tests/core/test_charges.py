@@ -12,8 +12,8 @@ from runner.core.estimate import MARGIN, Size
 from runner.core.knowledge import Knowledge
 from runner.core.lengths import FIRST_CAP
 from runner.core.limits import ALL, Limit
-from runner.core.schedule import Task
 from runner.core.values import Request, Usage
+from runner.core.work import Task
 
 WINDOW = 60.0
 

@@ -14,8 +14,9 @@ from runner.core.estimate import Size
 from runner.core.lengths import FIRST_CAP
 from runner.core.limits import Limit
 from runner.core.retry import Action
-from runner.core.schedule import Ask, Done, Landing, Scheduler, Task
+from runner.core.schedule import Scheduler
 from runner.core.values import Failure, Kind, Outcome, Reply, Request, Status
+from runner.core.work import Ask, Done, Landing, Task
 from runner.ledgers.memory import MemoryLedger
 from runner.testing import failure, reply
 

@@ -10,8 +10,8 @@ import pytest
 from runner.core.answers import Answer, Reader
 from runner.core.escalation import Escalator, Vote
 from runner.core.estimate import Size
-from runner.core.schedule import Finished, Task
 from runner.core.values import Failure, Kind, Outcome, Reply, Request, Status
+from runner.core.work import Finished, Task
 from runner.testing import failure, reply
 
 READER = Reader(kind="label", labels=("a", "b", "c"))

@@ -11,8 +11,9 @@ import pytest
 from runner.core.caps import Caps, Spending
 from runner.core.catalog import Model, Price
 from runner.core.limits import Allowance, Limits
-from runner.core.schedule import Ask, Finished, Scheduler, Task
+from runner.core.schedule import Scheduler
 from runner.core.values import Kind, Status, Usage
+from runner.core.work import Ask, Finished, Task
 from runner.ledgers.memory import MemoryLedger
 from runner.planning import Paces, Plan, Simulation, simulate
 from runner.testing import charge_of, failure, task

@@ -15,9 +15,10 @@ from runner.core.errors import BrokenInvariant
 from runner.core.limits import ALL, Budget, Limit
 from runner.core.ports import Lease, Refused
 from runner.core.retry import BASE_DELAY, Action
-from runner.core.schedule import Ask, Done, Finished, Landing, Scheduler, Task, Wait
+from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Failure, Kind, Reply, Status
 from runner.core.waiting import Cause
+from runner.core.work import Ask, Done, Finished, Landing, Task, Wait
 from runner.ledgers.memory import MemoryLedger
 from runner.testing import charge_of, failure, refusal, reply, task
 

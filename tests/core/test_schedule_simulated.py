@@ -15,8 +15,9 @@ from runner.core.caps import Caps, Spending
 from runner.core.catalog import Model
 from runner.core.limits import ALL, Budget, Limit
 from runner.core.retry import Action
-from runner.core.schedule import Ask, Done, Landing, Scheduler, Task, Wait
+from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Failure, Kind, Reply
+from runner.core.work import Ask, Done, Landing, Task, Wait
 from runner.ledgers.memory import MemoryLedger
 from runner.testing import Counted, Judge, charge_of, failure, refusal, reply, task
 
@@ -175,7 +176,7 @@ class SimulatedRun:
     def check_that_nothing_fits(self) -> None:
         """Work conservation: whoever waits must have nothing that could be sent."""
         scheduler, now = self.scheduler, self.now
-        if scheduler.stopped is not None or scheduler.in_flight >= scheduler.congestion.allowed:
+        if scheduler.stopped is not None or scheduler.in_flight >= scheduler.flights.congestion.allowed:
             return
         spent = self.ledger.spent(now)
         for model, budget in self.budgets.items():

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from runner.core.estimate import Size
-from runner.core.schedule import Task
 from runner.core.survey import Survey
 from runner.core.values import Charge, Request
+from runner.core.work import Task
 
 
 def task(*models: str, cap: int = 1024) -> Task:

@@ -11,9 +11,9 @@ from runner.core.errors import UsageError
 from runner.core.job import Job
 from runner.core.limits import Allowance, Limits
 from runner.core.prompt import Prompt, RowError
-from runner.core.schedule import Task
 from runner.core.tasks import LARGEST_CAP, NeverFits, TaskMaker, selected
 from runner.core.values import Request
+from runner.core.work import Task
 
 MODELS = (
     Model(id="plain", provider="Somebody", max_output_tokens=2_000, context_tokens=100_000),

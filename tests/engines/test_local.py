@@ -16,8 +16,9 @@ from runner.core.catalog import Model
 from runner.core.errors import GatewayUnavailable, StorageFailed
 from runner.core.events import Event, What
 from runner.core.limits import Budget, Limit
-from runner.core.schedule import Ask, Finished, Scheduler, Task
+from runner.core.schedule import Scheduler
 from runner.core.values import Kind, Status
+from runner.core.work import Ask, Finished, Task
 from runner.engines.interruptions import Interruptions
 from runner.engines.local import AT_ONCE, Engine
 from runner.ledgers.memory import MemoryLedger

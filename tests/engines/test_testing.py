@@ -8,8 +8,8 @@ import pytest
 
 from runner.core.limits import ALL, Limit
 from runner.core.ports import Lease
-from runner.core.schedule import Ask
 from runner.core.values import Charge, Failure, Kind, Reply
+from runner.core.work import Ask
 from runner.testing import Counted, Deadlock, Judge, ScriptedGateway, charge_of, failure, reply, run, task
 
 INPUT = Limit(scope="a", measure="input", amount=100, window=10.0)

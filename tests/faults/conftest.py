@@ -22,8 +22,9 @@ from runner.core.errors import GatewayUnavailable
 from runner.core.events import Event, What
 from runner.core.limits import Budget
 from runner.core.ports import Lease
-from runner.core.schedule import Ask, Finished, Scheduler, Task
+from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Failure, Message, Reply, Request, Status
+from runner.core.work import Ask, Finished, Task
 from runner.engines.local import Engine
 from runner.gateway.asking import Asking
 from runner.gateway.client import Client

@@ -198,7 +198,7 @@ def test_a_light_load_raises_nothing(play: Any) -> None:
     played = play(slow, ScriptedGateway(limits=[LIMIT]), {"a": (LIMIT, one_each_minute)}, learns=True)
     assert played.ended_at >= 3500.0
     assert [window.belief.amount(played.ended_at) for window in played.ledger.windows] == [LIMIT.amount]
-    assert played.scheduler.congestion.allowed <= START
+    assert played.scheduler.flights.congestion.allowed <= START
 
 
 @pytest.mark.fault("H42", "B14")

@@ -12,8 +12,8 @@ import pytest
 from runner.core.gates import FIRST_PAUSE, JITTER, OUTAGE_AFTER
 from runner.core.limits import Limit
 from runner.core.retry import Action
-from runner.core.schedule import Ask
 from runner.core.values import Failure, Kind, Reply, Response, Status
+from runner.core.work import Ask
 from runner.gateway.dialects import DIALECTS
 from runner.testing import ScriptedGateway, as_reserved, failure, task
 

@@ -6,8 +6,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
-from runner.core.schedule import Task
 from runner.core.values import Charge
+from runner.core.work import Task
 
 SLACK = 0.01
 """Seconds by which two clocks may differ."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from runner.core.limits import ALL, Budget, Limit
-from runner.core.schedule import Ask
 from runner.core.values import Charge, Failure, Kind, Measure, Outcome, Reply, Usage
+from runner.core.work import Ask
 from runner.testing import failure, refusal, reply
 from simulated.scenario import Scenario
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from runner.core.events import Event, What
 from runner.core.limits import ALL
 from runner.core.retry import OUTAGES, Action
-from runner.core.schedule import Ask, Finished, Scheduler, Task
+from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Failure, Kind, Reply, Status
+from runner.core.work import Ask, Finished, Task
 from runner.execution import CANARY_SECONDS
 from runner.ledgers.memory import MemoryLedger
 from simulated.books import SLACK, Book, Held, Scope, Violation, check
@@ -255,7 +256,7 @@ class Oracles:
         check(spending._held_tokens == 0, "I9", f"{spending._held_tokens} tokens are held at the end")
         check(abs(spending._held_cost) < 1e-6, "I9", "dollars are held at the end")
         check(self.scheduler.in_flight == 0, "I9", "requests are under way at the end")
-        check(sum(self.scheduler._in_flight_of.values()) == 0, "I9", "models count requests at the end")
+        check(sum(self.scheduler.flights.of_model.values()) == 0, "I9", "models count requests at the end")
 
     def _check_ending(self, exit_code: int) -> None:
         """The exit code follows from what was said."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.core.lag import guard
 from runner.core.limits import ALL, Limit
-from runner.core.schedule import Wait
+from runner.core.work import Wait
 from simulated.books import SLACK, Held, check
 from simulated.oracles import Oracles
 
@@ -15,7 +15,7 @@ LATER = 0.2
 def at_rest(oracles: Oracles, wait: Wait, now: float) -> None:
     """I6, I9: what is waited for is there; and the ledger holds what is under way and was spent, no more."""
     check(wait.until > now, "I6", f"the wait at {now} ends at {wait.until}")
-    check(set(oracles.flights) == set(oracles.scheduler._in_flight), "I9", "others are under way than were sent")
+    check(set(oracles.flights) == set(oracles.scheduler.flights.asks), "I9", "others are under way than were sent")
     if oracles.scenario.learns:
         return
     most = _most(oracles, now)
@@ -45,9 +45,9 @@ def _most(oracles: Oracles, now: float) -> dict[Limit, int]:
 
 def _check_conservation(oracles: Oracles, most: dict[Limit, int], now: float) -> None:
     scheduler, scenario = oracles.scheduler, oracles.scenario
-    if scheduler.stopped is not None or scheduler.in_flight >= scheduler.congestion.allowed:
+    if scheduler.stopped is not None or scheduler.in_flight >= scheduler.flights.congestion.allowed:
         return
-    if now < scheduler._alone_until <= oracles.first_sent + oracles.canary:
+    if now < scheduler.flights.alone_until <= oracles.first_sent + oracles.canary:
         return
     waiting = [
         book.task

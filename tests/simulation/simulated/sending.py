@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from runner.core.limits import ALL
-from runner.core.schedule import Ask, Task
+from runner.core.work import Ask, Task
 from simulated.books import SLACK, check
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.core import schedule
+from runner.core import placing
 from runner.core.errors import StorageFailed
 from runner.core.events import Event, What
 from runner.core.lag import guard
-from runner.core.schedule import Finished, Task
 from runner.core.values import Charge
+from runner.core.work import Finished, Task, Wait
 from runner.engines import local
 from runner.engines.interruptions import Interruptions
 from runner.ledgers.memory import MemoryLedger
@@ -246,7 +246,7 @@ class World:
 
         def next_(now: float) -> Any:
             decision = decide(now)
-            if isinstance(decision, schedule.Wait):
+            if isinstance(decision, Wait):
                 at_rest(oracles, decision, now)
             return decision
 
@@ -289,12 +289,12 @@ class World:
 @contextlib.contextmanager
 def small(constants: dict[str, int]) -> Iterator[None]:
     """Make constants small for a while."""
-    before = schedule.LAST, local.AT_ONCE
-    schedule.LAST, local.AT_ONCE = constants["LAST"], constants["AT_ONCE"]
+    before = placing.LAST, local.AT_ONCE
+    placing.LAST, local.AT_ONCE = constants["LAST"], constants["AT_ONCE"]
     try:
         yield
     finally:
-        schedule.LAST, local.AT_ONCE = before
+        placing.LAST, local.AT_ONCE = before
 
 
 def simulate(seed: int, path: Path) -> Told:

@@ -1,0 +1,191 @@
+"""What becomes of a task when its request has landed: it ends, or goes back to those that wait, now or later.
+
+Whatever came, its lease is settled first, once; then all who learn from it are told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from random import Random
+
+from runner.core import retry
+from runner.core.backlog import Backlog
+from runner.core.blocked import Blocked
+from runner.core.caps import Spending
+from runner.core.estimate import Size
+from runner.core.flights import Flights
+from runner.core.gates import Gates
+from runner.core.lag import Lag
+from runner.core.lengths import Lengths
+from runner.core.limits import Budget
+from runner.core.ports import Ledger, Refused
+from runner.core.retry import Action
+from runner.core.values import Charge, Failure, Kind, Outcome, Reply, Request, Status, Usage
+from runner.core.work import Ask, Finished, Landing, Task
+
+NOTHING = Charge(1, 0, 0)
+"""What the gateway counts for a request that it refused, or never saw."""
+
+MOST_REFUSALS = 20
+"""429s to one task, sent alone, with answers to others between them, after which it is given up."""
+MOST_LAG = 0.2
+"""Of a window: the most by which spending is dated later than its sending."""
+
+Again = Callable[[Ask, Reply], tuple[Request, Size] | None]
+"""What to ask instead, and its size, where a reply's answer cannot be used as it is."""
+
+
+class Landings:
+    """Takes in what comes back."""
+
+    def __init__(
+        self,
+        *,
+        budgets: Mapping[str, Budget],
+        ledger: Ledger,
+        charge: Callable[[Task, str], Charge],
+        spending: Spending,
+        rng: Random,
+        window: float,
+        attempts: int,
+        lengths: Lengths | None,
+        again: Again | None,
+        backlog: Backlog,
+        blocked: Blocked,
+        flights: Flights,
+        gates: Gates,
+    ) -> None:
+        self._budgets = budgets
+        self._ledger = ledger
+        self._charge = charge
+        self._spending = spending
+        self._rng = rng
+        self._window = window
+        self._attempts = attempts
+        self._lengths = lengths
+        self._again = again
+        self._backlog = backlog
+        self._blocked = blocked
+        self._flights = flights
+        self._gates = gates
+        self._lags = {model: Lag() for model in budgets}
+        self._answers = dict.fromkeys(budgets, 0)
+        self._answered_at = dict.fromkeys(budgets, -math.inf)
+        self.failing_since: float | None = None
+        """Since when nothing but outage failures came back; None while the gateway answers."""
+        self.last_answer: float | None = None
+
+    def replied(self, ask: Ask, reply: Reply, now: float) -> Landing:
+        """A reply came: its task has ended, unless it is to be asked again."""
+        usage = reply.usage
+        self._answers[ask.model] += 1
+        self._answered_at[ask.model] = now
+        if not usage.reported:
+            usage = Usage(input=ask.lease.charge.input, output=ask.lease.charge.output, reported=False)
+        speed = self._lags[ask.model]
+        lag = speed.learn(now - ask.at, usage.output)
+        self._flights.congestion.answered(lag, speed.floor + speed.seconds_per_token * usage.output, now)
+        counted_at = ask.at + min(lag, self._window * MOST_LAG)
+        if self._ledger.accepted(ask.lease, now):
+            self._blocked.clear()
+        self._settle(ask, Charge(1, usage.input, usage.output), usage, now, counted_at)
+        self._gates.answered(ask.model, ask)
+        self.failing_since, self.last_answer = None, now
+        if self._was_cut_short(ask, reply):
+            return self._put_back(Action.REASK, ask.task, None)
+        if self._again is not None and (instead := self._again(ask, reply)) is not None:
+            ask.task.request, ask.task.size = instead
+            ask.task.asked_again += 1
+            return self._put_back(Action.REASK, ask.task, None)
+        return Landing(None, (Finished(ask.task, ask.model, Status.SUCCEEDED, reply),))
+
+    def _was_cut_short(self, ask: Ask, reply: Reply) -> bool:
+        """Whether an answer had less room than it may have; then the task is to have more."""
+        task, cap = ask.task, ask.lease.charge.output
+        if self._lengths is None or not task.free or reply.outcome is not Outcome.TRUNCATED:
+            return False
+        task.least = self._lengths.larger(ask.model, cap)
+        return self._charge(task, ask.model).output > cap  # else it had all the room that there is
+
+    def failed(self, ask: Ask, failure: Failure, now: float) -> Landing:
+        """A failure came; with Action.STOP the run is to end."""
+        spent = ask.lease.charge if failure.ambiguous else NOTHING
+        # What an ambiguous attempt cost nobody knows: the ledger keeps all of it, the caps count all of it.
+        usage = Usage(input=spent.input, output=spent.output) if failure.ambiguous else None
+        known = None
+        if failure.kind is Kind.RATE_LIMITED:
+            known = self._ledger.refused(ask.lease, failure, now)
+            self._blocked.clear()
+            self.failing_since, self.last_answer = None, now
+            if known is Refused.EXPECTED:
+                self._settle(ask, spent, usage, now)
+                self._gates.returned(ask.model, ask)
+                return self._put_back(Action.REQUEUE, ask.task, None)
+        self._settle(ask, spent, usage, now)
+        closed = self._gates.failed(ask.model, ask, failure, ask.at, now, paced=known is Refused.SURPRISING)
+        task = ask.task
+        if failure.kind is Kind.RATE_LIMITED and self._flights.of_model[ask.model] == 0:
+            return self._refused_alone(ask, failure, closed, now)
+        if failure.kind in retry.OUTAGES:
+            self.failing_since = ask.at if self.failing_since is None else self.failing_since
+        else:
+            self.failing_since, self.last_answer = None, now
+        if self._lengths is not None and failure.cap is not None and failure.cap < ask.lease.charge.output:
+            self._lengths.refused(ask.model, failure.cap)
+            if task.request.body is None or task.free:
+                return self._put_back(Action.REQUEUE, task, closed)
+        down = failure.kind in retry.OUTAGES and self._gates[ask.model].narrow
+        action = Action.REQUEUE if down else retry.action(failure, task.attempts + 1, self._attempts)
+        if action is Action.RETRY and self._backlog.lost.keys() >= set(task.models):
+            action = Action.FINISH
+        return self._carry_out(action, ask, failure, closed, now)
+
+    def _refused_alone(self, ask: Ask, failure: Failure, closed: str | None, now: float) -> Landing:
+        """Let others go first: what is refused again and again while they are answered is larger than what fits."""
+        task, answers = ask.task, self._answers[ask.model]
+        idle = now - self._answered_at[ask.model] > self._window
+        task.refusals += answers > task.answers_seen or idle
+        task.answers_seen = answers
+        if task.refusals >= MOST_REFUSALS:
+            message = (
+                f"refused {task.refusals} times, alone or while others were answered; the last time: {failure.message}"
+            )
+            return self._carry_out(Action.FINISH, ask, replace(failure, message=message), closed, now)
+        self._backlog.number(task)
+        return self._put_back(Action.REQUEUE, task, closed)
+
+    def _carry_out(self, action: Action, ask: Ask, failure: Failure, closed: str | None, now: float) -> Landing:
+        task = ask.task
+        if action in (Action.REQUEUE, Action.STOP):
+            return self._put_back(action, task, closed)
+        if action is Action.RETRY:
+            task.attempts += 1
+            retry_at = now + (failure.retry_after or retry.delay(task.attempts, self._rng))
+            self._backlog.put_later(task, retry_at)
+            return Landing(action, closed=closed, retry_at=retry_at)
+        if action is Action.MOVE:
+            ended = self._backlog.lose(ask.model, failure)
+            moved = self._put_back(action, task, closed)
+            return replace(moved, finished=(*ended, *moved.finished))
+        if action is Action.PEND:
+            self._backlog.suspend(ask.model, failure)
+            return self._put_back(action, task, closed)
+        task.attempts += 1
+        return Landing(action, (Finished(task, ask.model, Status.ERRORED, failure),), closed)
+
+    def _put_back(self, action: Action, task: Task, closed: str | None) -> Landing:
+        finished = self._backlog.put(task)
+        return Landing(action, () if finished is None else (finished,), closed)
+
+    def _settle(
+        self, ask: Ask, charge: Charge, usage: Usage | None, now: float, counted_at: float | None = None
+    ) -> None:
+        held = ask.lease.charge
+        self._ledger.settle(ask.lease, charge, now, counted_at)
+        self._spending.settle(ask.model, held, usage)
+        if self._blocked:
+            budget, age = self._budgets[ask.model], now - ask.at
+            freed = {limit for limit in budget if limit.of(charge) < limit.of(held) or age >= limit.window}
+            self._blocked.freed(freed, now)

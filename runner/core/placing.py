@@ -1,0 +1,165 @@
+"""Which task goes to which model now.
+
+- A model takes tasks that only it can answer before tasks of a pool.
+- The model with the most work left for its limits goes first, so that a combined limit is spent where it is needed
+  most; among equals the emptiest goes first, then the one with the fewest requests under way.
+- Among tasks that fit, the oldest goes first, and of the last ones the largest. One that does not fit is passed by
+  smaller ones, but not for ever: once it has waited half a window, its model takes nothing else until it fits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+
+from runner.core.backlog import Backlog
+from runner.core.blocked import Block, Blocked
+from runner.core.caps import Spending
+from runner.core.flights import Flights
+from runner.core.gates import Gates
+from runner.core.limits import Budget
+from runner.core.ports import Lease, Ledger
+from runner.core.queues import Queue
+from runner.core.values import Charge
+from runner.core.work import Task
+
+LAST = 100
+"""Tasks of a queue, once no more will come, of which the largest that fits goes first: what ends last began early."""
+
+Placed = tuple[Task, str, Lease]
+"""A task that is to be sent, the model, and the lease that holds its charge."""
+
+
+class Placing:
+    """Takes tasks out of the backlog, each with a lease at a model that has room for it."""
+
+    def __init__(
+        self,
+        *,
+        budgets: Mapping[str, Budget],
+        ledger: Ledger,
+        charge: Callable[[Task, str], Charge],
+        spending: Spending,
+        window: float,
+        backlog: Backlog,
+        blocked: Blocked,
+        flights: Flights,
+        gates: Gates,
+    ) -> None:
+        self._budgets = budgets
+        self._ledger = ledger
+        self._charge = charge
+        self._spending = spending
+        self._window = window
+        self._backlog = backlog
+        self._blocked = blocked
+        self._flights = flights
+        self._gates = gates
+        self._draining: dict[str, Task] = {}
+        """Models that take nothing but one large task."""
+        self._work = {model: Charge(0, 0, 0) for model in budgets}
+        self._windows = dict.fromkeys(budgets, 0.0)
+        """That work, in windows of the limit that it takes most of."""
+
+    def expect(self, model: str, charge: Charge) -> None:
+        """There is so much more work that only this model can do."""
+        self._set_work(model, self._work[model] + charge)
+
+    def _set_work(self, model: str, work: Charge) -> None:
+        """So much is left that only this model can do; in windows, models within a hundredth count as equal."""
+        self._work[model] = work
+        seconds = max((limit.of(work) / limit.amount * limit.window for limit in self._budgets[model]), default=0.0)
+        self._windows[model] = round(seconds / self._window, 2)
+
+    def next(self, now: float, *, last: bool) -> Placed | str | None:
+        """What is to be sent now, or why nothing may be sent any more; `last` says that no more tasks will come."""
+        for model in self._by_urgency(now):
+            placed = self._place(model, now, last)
+            if placed is not None:
+                return placed
+        return None
+
+    def _by_urgency(self, now: float) -> Iterator[str]:
+        """The models that may be asked."""
+        blocked, gates, windows = self._blocked, self._gates, self._windows
+        ready = [
+            model for model in self._backlog.ready if not blocked.holds(model, now) and gates.wait(model, now) <= now
+        ]
+        if len(ready) < 2:
+            yield from ready
+            return
+        ready.sort(key=windows.__getitem__, reverse=True)
+        for _, equals in groupby(ready, key=windows.__getitem__):
+            models = list(equals)
+            if len(models) > 1:
+                models.sort(key=lambda model: (self._ledger.use(model, now), self._flights.of_model[model]))
+            yield from models
+
+    def _place(self, model: str, now: float, last: bool) -> Placed | str | None:
+        draining = self._draining.get(model)
+        newest = math.inf if draining is None else draining.sequence
+        room = self._ledger.room(model, now)
+        for queue in self._backlog.queues(model):
+            if not queue.length:
+                continue
+            key, passed = queue.oldest_that_fits(model, room, self._charge, now, newest)
+            if passed is not None and self._has_waited(passed, now):
+                self._draining[model] = passed
+                newest = passed.sequence
+                if key is not None and queue.lines[key].tasks[0].sequence > newest:
+                    key = None
+            if key is None:
+                continue
+            if last and queue.length <= LAST:
+                key = queue.largest_that_fits(model, room, self._charge, now, newest) or key
+            placed = self._take(queue, key, model, now)
+            if placed is None:
+                continue
+            if passed is not None and not isinstance(placed, str) and passed.sequence < placed[0].sequence:
+                passed.passed_since = min(passed.passed_since, now)
+            return placed
+        return self._block(model, newest, now)
+
+    def _has_waited(self, task: Task, now: float) -> bool:
+        return now - task.passed_since >= self._window / 2 and task not in self._draining.values()
+
+    def _take(self, queue: Queue, key: tuple[int, int], model: str, now: float) -> Placed | str | None:
+        """Take the head of a line, if the caps of the run and the ledger have room for what it costs by now."""
+        charge = self._charge(queue.lines[key].tasks[0], model)
+        reason = self._spending.refuses(model, charge)
+        if reason is not None:
+            return reason
+        lease = self._ledger.take(model, charge, now)
+        return self._placed(queue, key, model, lease) if isinstance(lease, Lease) else None
+
+    def _block(self, model: str, newest: float, now: float) -> Placed | None:
+        """Nothing fits: note until when, by what will fit first; unless the ledger wants it to find out more."""
+        block = Block()
+        smallest = ((queue, *first) for queue in self._backlog.queues(model) for first in queue.smallest(newest))
+        for queue, key, task in smallest:
+            lease = self._ledger.take(model, self._charge(task, model), now)
+            if isinstance(lease, Lease):
+                return self._placed(queue, key, model, lease)
+            block.until = min(block.until, lease.until)
+            block.limits.add(lease.limit)
+            block.first.append(task)
+            if lease.any_size:
+                break
+        self._blocked[model] = block
+        return None
+
+    def _placed(self, queue: Queue, key: tuple[int, int], model: str, lease: Lease) -> Placed:
+        """Take out a task for which there is room: no model is kept free for it any more, nor is its work to come."""
+        task = self._backlog.take(queue, key)
+        if self._draining:
+            free = [name for name, large in self._draining.items() if large is task]
+            for name in free:
+                del self._draining[name]
+            self._blocked.lift(free)
+        task.passed_since = math.inf
+        if len(task.models) == 1:
+            work, spent = self._work[model], lease.charge
+            left = max(0, work.requests - 1), max(0, work.input - spent.input), max(0, work.output - spent.output)
+            self._set_work(model, Charge(*left))
+        return task, model, lease
