@@ -12,6 +12,7 @@ import pytest
 
 from runner.core.ports import Ledger
 from runner.ledgers.memory import MemoryLedger
+from runner.ledgers.pages import Member
 from runner.ledgers.processes import Life, Process, this_process
 from runner.ledgers.shared import SharedLedger
 from runner.ledgers.sqlite import Store
@@ -37,16 +38,19 @@ class Host:
             budgets,
             guard,
             store=self._stores[-1],
-            run=options.pop("run", f"run-{number}"),
-            process=process,
-            since=float(number),
+            me=Member(
+                run=options.pop("run", f"run-{number}"),
+                process=process,
+                priority=options.pop("priority", "normal"),
+                since=float(number),
+            ),
             alive=self._fate,
             **options,
         )
 
     def kill(self, ledger: SharedLedger) -> None:
         """End a run's process without a word."""
-        self.fates[ledger.process.pid] = Life.GONE
+        self.fates[ledger.me.process.pid] = Life.GONE
 
     def _fate(self, process: Process) -> Life:
         return self.fates.get(process.pid, Life.GONE)
