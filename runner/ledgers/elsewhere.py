@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from runner.core.mirrors import Take
@@ -51,6 +51,13 @@ class Elsewhere:
         """What a run has spent of a limit since a moment."""
         pieces = self._pieces.get(run, {}).values()
         return sum(piece.takes[key].amount for piece in pieces if piece.at >= since and key in piece.takes)
+
+    def log(self, key: str) -> Iterator[tuple[float, int]]:
+        """When all of them spent of a limit, and how much, in no order."""
+        for pieces in self._pieces.values():
+            for piece in pieces.values():
+                if key in piece.takes:
+                    yield piece.at, piece.takes[key].amount
 
     def forget(self, now: float) -> None:
         """Let go of what is over."""

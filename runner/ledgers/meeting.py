@@ -50,8 +50,8 @@ class Meeting:
         self._pieces: Pieces | None = None
         self._seen = 0
         self._swept = float("-inf")
-        self._told: dict[str, float] = {}
-        """By limit: when that was found out which was told last."""
+        self._told: dict[str, tuple[float, float]] = {}
+        """By limit: when that was found out which was told last, and when it was told."""
 
     @property
     def spending(self) -> Pieces:
@@ -59,6 +59,10 @@ class Meeting:
         if self._pieces is None:  # nobody was met yet
             self._pieces = Pieces(self._span)
         return self._pieces
+
+    def log(self, key: str) -> list[tuple[float, int]]:
+        """When all runs spent of a limit, and how much, as far as that is known; oldest first."""
+        return sorted([*self.spending.log(key), *self._elsewhere.log(key)])
 
     def can_be_held(self) -> bool:
         """Whether the others can be met now."""
@@ -128,10 +132,13 @@ class Meeting:
                     window.hear(told, now)
 
     def _tell_learning(self, visit: Visit, drawn: Collection[str], now: float) -> None:
-        """What is new of the limits; how full a bucket is changes all the time."""
+        """What is new of the limits, and again what is not, for those who come later; a bucket's level always is."""
         news = {}
         for key, window in self._windows.items():
             told = window.tell(now) if isinstance(window, Window) else None
-            if told is not None and (told["at"] != self._told.get(key) or ("level" in told and key in drawn)):
-                news[key], self._told[key] = told, float(told["at"])
+            if told is None:
+                continue
+            at, told_at = self._told.get(key, (None, now))
+            if told["at"] != at or now - told_at > self._span or ("level" in told and key in drawn):
+                news[key], self._told[key] = told, (float(told["at"]), now)
         visit.tell(news, now + 2 * self._span)

@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from runner.core.knowledge import Facts, limit_key
+from runner.core.leeway import PARTS, Leeway
 from runner.core.limits import Budget, Limit
 from runner.core.ports import Lease, Refusal, Refused, Room
 from runner.core.sharing import Claim, divide, period
 from runner.core.values import Charge, Failure
-from runner.core.window import Window
+from runner.core.window import Kind, Window
 from runner.ledgers.company import Company
 from runner.ledgers.meeting import Meeting
 from runner.ledgers.memory import NO_ROOM, Log, MemoryLedger
@@ -75,6 +76,8 @@ class SharedLedger(MemoryLedger):
         self._wants = Wants()
         self._left: dict[str, float] | None = None
         """What may still be taken, by limit; None for all that there is."""
+        self._spare: dict[str, float] = {}
+        """What may still be taken of limits of which something is left to others that may come."""
         self._until = -math.inf
         self._met = self._due = -math.inf
         self._share = 1.0
@@ -89,9 +92,7 @@ class SharedLedger(MemoryLedger):
             amounts = self._amounts(model, charge)
             self._piece_of[lease] = self._meeting.spending.take(amounts, now)
             self._wants.took(amounts)
-            if self._left is not None:
-                for key, amount in amounts.items():
-                    self._left[key] -= amount
+            self._keep_count(amounts)
         return lease
 
     def refusal(self, model: str, charge: Charge, now: float) -> Refusal | None:
@@ -100,12 +101,12 @@ class SharedLedger(MemoryLedger):
         refusal = super().refusal(model, charge, now)
         if refusal is not None and not refusal.any_size:
             self._wants.missed(self._amounts(model, charge), [self._keys[refusal.limit]])
-        if refusal is None and self._left is not None:
+        if refusal is None and self._is_bound:
             refusal = self._beyond(model, charge, now)
             if refusal is not None and not refusal.any_size and now >= self._met + SOONEST * self.period:
                 self.meet(now)  # the lease is used up before its end
                 refusal = super().refusal(model, charge, now) or self._beyond(model, charge, now)
-        if refusal is not None and self._left is not None:
+        if refusal is not None and self._is_bound:
             # Others may give back at any moment what this waits for.
             refusal.until = min(refusal.until, max(self._due, now + SOONEST * self.period))
         if refusal is not None:
@@ -114,8 +115,6 @@ class SharedLedger(MemoryLedger):
 
     def _beyond(self, model: str, charge: Charge, now: float) -> Refusal | None:
         """The refusal of what there is room for, but not for this run."""
-        if self._left is None:
-            return None
         short: list[Limit] = []
         scarcest, least = None, math.inf
         for window in self._budgets[model]:
@@ -134,17 +133,29 @@ class SharedLedger(MemoryLedger):
         """Whether a window is empty and all of it is ours: then what is larger than it goes alone."""
         return left > 0 and window.used(now) <= 0 and left >= math.floor(window.free(now))
 
+    @property
+    def _is_bound(self) -> bool:
+        """Whether it may take less than all that there is."""
+        return self._left is not None or bool(self._spare)
+
     def _may_take(self, limit: Limit, now: float) -> float:
         key = self._keys[limit]
+        spare = self._spare.get(key, math.inf)
         if self._left is None or key not in self._leased:
-            return math.inf
-        return self._left[key] if now < self._until else 0.0
+            return spare
+        return min(spare, self._left[key]) if now < self._until else 0.0
+
+    def _keep_count(self, taken: Mapping[str, int]) -> None:
+        for left in (self._left, self._spare):
+            if left:
+                for key in taken.keys() & left.keys():
+                    left[key] -= taken[key]
 
     def room(self, model: str, now: float) -> Room:
         """What a model's budget has room for within this run's part."""
         self.beat(now)
         room = super().room(model, now)
-        if self._left is None or room is NO_ROOM:
+        if not self._is_bound or room is NO_ROOM:
             return room
         least = room._asdict()
         for window in self._budgets[model]:
@@ -160,11 +171,9 @@ class SharedLedger(MemoryLedger):
         guess, truth = self._amounts(lease.model, lease.charge), self._amounts(lease.model, charge)
         at = lease.at if counted_at is None else counted_at
         self._meeting.spending.settle(self._piece_of.pop(lease), guess, truth, at, now)
-        if self._left is not None:
-            for window in self._budgets[lease.model]:
-                if now < lease.at + window.limit.window:
-                    key = self._keys[window.limit]
-                    self._left[key] += guess[key] - truth[key]
+        if self._is_bound:
+            ours = [w.limit for w in self._budgets[lease.model] if now < lease.at + w.limit.window]
+            self._keep_count({key: truth[key] - guess[key] for key in map(self._keys.__getitem__, ours)})
         self.beat(now)
 
     def accepted(self, lease: Lease, now: float) -> bool:
@@ -200,13 +209,17 @@ class SharedLedger(MemoryLedger):
         """Tell the others what was spent, hear what they did, and take a new lease."""
         elapsed, self._met, self._due = now - self._met, now, now + self.period
         left: dict[str, float] | None = None
+        spare: dict[str, float] = {}
 
         def write(company: Company) -> Page:
-            nonlocal left
+            nonlocal left, spare
             self._share = company.share
             claims = self._claims(elapsed, now)
             self._follow_nobody()
-            left = self._divide(company, claims, now) if company else None
+            spare = self._spared(now)
+            if company:
+                parts = self._divide(company, claims, now)
+                left = {key: min(part, spare.get(key, math.inf)) for key, part in parts.items()}
             return self._page(left, claims, now)
 
         try:
@@ -215,7 +228,7 @@ class SharedLedger(MemoryLedger):
             self._fail(error, now)
             return
         self._failing_since, self._until = math.inf, now + LASTS * self.period
-        self._left = left
+        self._left, self._spare = left, spare
         self._wants.told(now)
 
     @property
@@ -280,6 +293,20 @@ class SharedLedger(MemoryLedger):
                 requests += left[key] / max(1.0, mine[key].least)
         return left
 
+    def _spared(self, now: float) -> dict[str, float]:
+        """What this run may take of limits of which it leaves something to others that may come."""
+        part, spared = PARTS[self.me.priority], {}
+        for key in self._leased & self._wants.used if part else ():
+            window = self._by_key[key]
+            if not isinstance(window, Window) or window.limit.measure != "input" or not _bursts(window):
+                continue
+            amount = window.belief.amount(now)
+            if self._meeting.spending.since(window.since(now), key) >= part * amount:
+                leeway = Leeway(amount, part, window.limit.window, window.since)
+                leeway.spend(self._meeting.log(key))
+                spared[key] = leeway.room(now, LASTS * self.period, self._wants.least(key))
+        return spared
+
     # Going on alone.
 
     def _fail(self, error: Unusable, now: float) -> None:
@@ -294,7 +321,7 @@ class SharedLedger(MemoryLedger):
             self._due = now + SOONEST * self.period
             return
         self._due = now + max(1.0, self.period)
-        self._left = None
+        self._left, self._spare = None, {}
         for window in self._by_key.values():
             window.share = self._share
             if isinstance(window, Window):
@@ -303,3 +330,8 @@ class SharedLedger(MemoryLedger):
         notice = f"The budget cannot be shared with other runs ({error}): this one goes on {part}."
         if not self.notices:
             self.notices.append(notice)
+
+
+def _bursts(window: Window) -> bool:
+    """Whether all of a limit is spent at once, and comes back at once: as far as that is known."""
+    return window.kind is Kind.SLIDING or (window.kind is Kind.CALENDAR and window.sure)

@@ -55,6 +55,10 @@ class Wants:
         """Whether a limit had room for what other limits had none for."""
         return key in self._missed and key not in self._short
 
+    def least(self, key: str) -> float:
+        """What the next request takes of a limit."""
+        return float(self._short.get(key, self._missed.get(key, self._largest.get(key, 0))))
+
     def told(self, now: float) -> None:
         """The others know all of it."""
         self._drawn.clear()
@@ -71,7 +75,7 @@ class Wants:
         claims = {}
         for key, amount in used.items():
             short, drawn = key in self._short, self._drawn.get(key, 0)
-            least = float(self._short[key] if short else self._missed.get(key, self._largest.get(key, 0)))
+            least = self.least(key)
             want = math.inf if short else GROWTH * drawn * pace + least
             claims[key] = Claim(weight=weight, used=float(amount), want=want, least=least)
         return claims
