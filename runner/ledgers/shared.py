@@ -12,28 +12,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from runner.core.knowledge import Facts, limit_key
-from runner.core.leeway import PARTS, Leeway
 from runner.core.limits import Budget, Limit
 from runner.core.ports import Lease, Refusal, Refused, Room
-from runner.core.sharing import Claim, divide, period
+from runner.core.sharing import Claim, period
 from runner.core.values import Charge, Failure
-from runner.core.window import Kind, Window
+from runner.core.window import Window
 from runner.ledgers.company import Company
 from runner.ledgers.meeting import Meeting
 from runner.ledgers.memory import NO_ROOM, Log, MemoryLedger
 from runner.ledgers.pages import Member, Page
+from runner.ledgers.parts import LASTS, SOONEST, Parts
 from runner.ledgers.pieces import Piece
 from runner.ledgers.processes import Life, Process, life
 from runner.ledgers.sqlite import Damaged, Store, Unusable
 from runner.ledgers.wants import Wants
 
-LASTS = 2.0
-"""Periods for which a lease holds: it is renewed after one."""
-SOONEST = 0.5
-"""Of a period: the shortest time between two visits."""
 BUSY = 1.0, 4.0
 """Seconds, or periods, whatever is longer, for which the store may be busy before a run goes on without it."""
 LEASED = 8.0
@@ -64,7 +59,6 @@ class SharedLedger(MemoryLedger):
         self.notices: list[str] = []
         """What a user should know: that the store cannot be used."""
         self._store = store
-        self._probing_allowed = probes
         self._by_key: dict[str, Window | Log] = {limit_key(limit): window for limit, window in self._windows.items()}
         self._keys = {limit: limit_key(limit) for limit in self._windows}
         self._span = max((limit.window for limit in self._windows), default=1.0)
@@ -74,6 +68,9 @@ class SharedLedger(MemoryLedger):
         self._piece_of: dict[Lease, Piece] = {}
         self._meeting = Meeting(me, store, self._by_key, self._leased, alive, span=self._span, period=self.period)
         self._wants = Wants()
+        self._parts = Parts(
+            me, self._by_key, self._leased, self._wants, span=self._span, period=self.period, probes=probes
+        )
         self._left: dict[str, float] | None = None
         """What may still be taken, by limit; None for all that there is."""
         self._spare: dict[str, float] = {}
@@ -214,11 +211,11 @@ class SharedLedger(MemoryLedger):
         def write(company: Company) -> Page:
             nonlocal left, spare
             self._share = company.share
-            claims = self._claims(elapsed, now)
-            self._follow_nobody()
-            spare = self._spared(now)
+            claims = self._parts.claims(self._meeting, elapsed, now)
+            self._parts.follow(1.0)
+            spare = self._parts.spared(self._meeting, now)
             if company:
-                parts = self._divide(company, claims, now)
+                parts = self._parts.divide(company, claims, now)
                 left = {key: min(part, spare.get(key, math.inf)) for key, part in parts.items()}
             return self._page(left, claims, now)
 
@@ -254,59 +251,6 @@ class SharedLedger(MemoryLedger):
             },
         )
 
-    # Dividing.
-
-    def _claims(self, elapsed: float, now: float) -> dict[str, Claim]:
-        """What this run says of each limit; `elapsed` is the time since the last visit."""
-        pace = min(LASTS, self.period / max(elapsed, SOONEST * self.period))
-        used = {key: self._meeting.spending.since(window.since(now), key) for key, window in self._by_key.items()}
-        return self._wants.claims(used, self.me.weight, pace)
-
-    def _follow_nobody(self) -> None:
-        """As if this run had no others beside it."""
-        for window in self._by_key.values():
-            window.share = 1.0
-            if isinstance(window, Window):
-                window.probes = self._probing_allowed
-
-    def _divide(self, company: Company, mine: dict[str, Claim], now: float) -> dict[str, float]:
-        """What this run may take of each limit during its next lease."""
-        left: dict[str, float] = {}
-        requests = 0.0
-        for key, window in sorted(self._by_key.items(), key=lambda item: not self._wants.is_short(item[0])):
-            if self._wants.is_held_back(key):
-                # What the limits that bind it let it send, it needs of the others too.
-                want = max(mine[key].want, requests * mine[key].least)
-                mine[key] = replace(mine[key], want=want)
-            if key not in self._leased:
-                window.share, left[key] = company.share_of(key), math.inf
-                continue
-            claims, turn = company.claims(key, mine[key], window.since(now))
-            if isinstance(window, Window):
-                leads = company.is_led_by_us(key) and window.limit.measure == "input"
-                window.probes = self._probing_allowed and leads
-            least = max(claim.least for claim in claims)
-            pool = min(window.free(now), max(window.pace(now) * self.period, least))
-            held = company.holds(key, window.limit.amount, self._span)
-            left[key] = float(math.floor(max(0.0, min(divide(pool, claims)[turn], pool - held))))
-            if self._wants.is_short(key):
-                requests += left[key] / max(1.0, mine[key].least)
-        return left
-
-    def _spared(self, now: float) -> dict[str, float]:
-        """What this run may take of limits of which it leaves something to others that may come."""
-        part, spared = PARTS[self.me.priority], {}
-        for key in self._leased & self._wants.used if part else ():
-            window = self._by_key[key]
-            if not isinstance(window, Window) or window.limit.measure != "input" or not _bursts(window):
-                continue
-            amount = window.belief.amount(now)
-            if self._meeting.spending.since(window.since(now), key) >= part * amount:
-                leeway = Leeway(amount, part, window.limit.window, window.since)
-                leeway.spend(self._meeting.log(key))
-                spared[key] = leeway.room(now, LASTS * self.period, self._wants.least(key))
-        return spared
-
     # Going on alone.
 
     def _fail(self, error: Unusable, now: float) -> None:
@@ -322,16 +266,8 @@ class SharedLedger(MemoryLedger):
             return
         self._due = now + max(1.0, self.period)
         self._left, self._spare = None, {}
-        for window in self._by_key.values():
-            window.share = self._share
-            if isinstance(window, Window):
-                window.probes = self._probing_allowed and self._share == 1.0
+        self._parts.follow(self._share)
         part = "as if there were none" if self._share == 1.0 else f"with {self._share:.0%} of every limit"
         notice = f"The budget cannot be shared with other runs ({error}): this one goes on {part}."
         if not self.notices:
             self.notices.append(notice)
-
-
-def _bursts(window: Window) -> bool:
-    """Whether all of a limit is spent at once, and comes back at once: as far as that is known."""
-    return window.kind is Kind.SLIDING or (window.kind is Kind.CALENDAR and window.sure)
