@@ -171,6 +171,7 @@ def resume(
 @click.option("--gateway", metavar="URL|local", help="The gateway, if the environment does not name it.")
 @keep_going_option
 @memory_option
+@share_options
 @cap_options
 @show_options
 def redrive(
@@ -179,6 +180,8 @@ def redrive(
     gateway: str | None,
     keep_going: bool | None,
     memory: bool | None,
+    share: bool | None,
+    priority: Priority | None,
     quiet: bool,
     as_json: bool,
     **caps: Any,
@@ -204,8 +207,9 @@ def redrive(
         attend,
         gateway,
         caps_from(caps),
-        {"keep_going": keep_going},
+        {"keep_going": keep_going, "priority": priority},
         memory=memory is not False,
+        share=share is not False,
         redrive=[Kind(name) for name in names],
     )
     print_finish(finish, quiet=quiet, as_json=as_json)
