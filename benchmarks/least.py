@@ -78,14 +78,16 @@ class Limit:
         return sum((end - begin) * self.highest(begin, begin) for begin, end in pairwise(borders)) / self.seconds
 
 
-def least_seconds(meter: Mapping[str, Any], *, pinned: bool) -> float:
+def least_seconds(meter: Mapping[str, Any], *, pinned: bool, shortest: float = 0.0) -> float:
     """From the first request to the last answer, for what this gateway's meter has counted.
 
     `pinned` says that each row was for one model; otherwise any model of those that were asked may have answered it.
+    `shortest` is as in `least_admission`.
     """
     limits = [Limit.from_meter(name, report) for name, report in meter["limits"].items()]
     start, outages = meter["first_asked"] or 0.0, meter["outages"]
-    return least_admission(limits, pinned=pinned, start=start, outages=outages) + (meter["quickest_answer"] or 0.0)
+    admitted = least_admission(limits, pinned=pinned, start=start, outages=outages, shortest=shortest)
+    return admitted + float(meter["quickest_answer"] or 0.0)
 
 
 def least_admission(
