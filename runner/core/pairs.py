@@ -6,8 +6,6 @@ the first one whatever stands there has said nothing about either.
 
 from __future__ import annotations
 
-import json
-import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,21 +27,6 @@ Which of the two is the better answer? Labels: answer 1, answer 2, tie
 Answer with one of these labels only, exactly as it is written here.
 """
 """What follows the job's question in every prompt for a judge: a template over the two columns above."""
-
-_HIDDEN = ("Cc", "Cf", "Zl", "Zp")
-"""Categories of characters that end lines, turn the direction of writing, or are not seen at all."""
-
-
-def quoted(answer: str) -> str:
-    """An answer as a JSON string on one line, out of which nothing in it leads.
-
-    Quotes and backslashes are escaped, and so is each character that a reader could take for the end of a line, or
-    that nobody sees.
-    """
-    text = json.dumps(answer, ensure_ascii=False)
-    return "".join(
-        json.dumps(character)[1:-1] if unicodedata.category(character) in _HIDDEN else character for character in text
-    )
 
 
 class Result(StrEnum):

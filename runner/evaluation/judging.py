@@ -16,6 +16,7 @@ from runner.core.caps import Caps
 from runner.core.evaluating import JUDGE, Evaluation, Judging
 from runner.core.job import Job
 from runner.core.labelling import Reading
+from runner.core.quoting import quoted
 from runner.core.values import Settings
 from runner.evaluation.judges import Ask, Judged, as_line, digest, is_answered, judged_by, lines_of
 from runner.evaluation.scores import ANSWERED, INVALID, Measured
@@ -24,7 +25,7 @@ from runner.statistics.intervals import wilson
 from runner.statistics.ratings import ratings
 
 ANSWER, EXPECTED, KEY = "answer", "expected", "grading"
-"""What a rubric may use beside the row's columns, and the column that names what is graded."""
+"""What a rubric may use beside the row's columns, the answer quoted; and the column that names what is graded."""
 
 
 def grade(run: Path, evaluation: Evaluation, judging: Judging, columns: Mapping[str, str], ask: Ask) -> Judged | None:
@@ -57,7 +58,7 @@ def _gradings(results: Path, evaluation: Evaluation, columns: Mapping[str, str])
             continue
         seen.add((line["row"], line[ANSWER]))
         expected = None if evaluation.expected is None else line[columns[evaluation.expected]]
-        lines.append(as_line({**row, ANSWER: line[ANSWER], EXPECTED: expected, KEY: _key(line)}))
+        lines.append(as_line({**row, ANSWER: quoted(line[ANSWER]), EXPECTED: expected, KEY: _key(line)}))
     return b"".join(lines)
 
 

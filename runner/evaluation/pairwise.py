@@ -21,6 +21,7 @@ from runner.core.evaluating import PAIRWISE, Evaluation, Pairwise
 from runner.core.job import Job
 from runner.core.labelling import Reading
 from runner.core.pairs import FIRST, POINTS, SECOND, TIE, Result, Spoken
+from runner.core.quoting import quoted
 from runner.core.values import Settings, Status
 from runner.evaluation.judges import Ask, Judged, as_line, digest, is_answered, judged_by, lines_of
 from runner.evaluation.scores import Measured
@@ -93,7 +94,7 @@ def _questions(results: Path, evaluation: Evaluation, pairwise: Pairwise, column
         one, other = open_pairs[line["row"]]
         expected = None if evaluation.expected is None else line[columns[evaluation.expected]]
         for first, second in ((one, other), (other, one)):
-            shown = {pairs.FIRST_COLUMN: pairs.quoted(first), pairs.SECOND_COLUMN: pairs.quoted(second)}
+            shown = {pairs.FIRST_COLUMN: quoted(first), pairs.SECOND_COLUMN: quoted(second)}
             lines.append(as_line({**row, EXPECTED: expected, **shown, KEY: _key(line["row"], first, second)}))
     return b"".join(lines)
 

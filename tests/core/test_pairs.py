@@ -18,9 +18,9 @@ from runner.core.pairs import (
     Result,
     Spoken,
     before_judging,
-    quoted,
     settled,
 )
+from runner.core.quoting import quoted
 
 SWAPPED = {FIRST: SECOND, SECOND: FIRST, TIE: TIE}
 LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
