@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
-PARTS: Mapping[str, float] = {"batch": 1 / 20, "normal": 1 / 50, "urgent": 0.0}
+PARTS: Mapping[str, float] = {"batch": 1 / 20, "normal": 0.0, "urgent": 0.0}
 """Of a limit: what is spent evenly. Whoever has used less than so much of it is not held back at all."""
 EVENLY = 0.9
 """Of a window: in so much of it that part can be spent; the rest is for whole requests, and for clocks."""
