@@ -1,5 +1,7 @@
 """What a decision costs: the scheduler alone, with many rows queued for twelve models under limits that bind.
 
+A new row comes for each that has ended, so that as many are queued at the end as at the start.
+
 python benchmarks/decisions.py [--rows N,N,...]
 """
 
@@ -45,10 +47,14 @@ def measured(rows: int) -> tuple[int, float]:
     )
     chance = random.Random(1)
     caps = dict.fromkeys(names, 400)
-    for row in range(rows):
+
+    def offer(row: int) -> None:
         size = Size(max(8, round(chance.lognormvariate(6.0, 1.2))))
         pool = (chance.choice(names),) if chance.random() < 0.5 else names
         scheduler.offer(Task(row=row, models=pool, size=size, caps=caps, request=Request()))
+
+    for row in range(rows):
+        offer(row)
     now, decisions, began = 0.0, 0, time.process_time()
     flights: list[Ask] = []
     while decisions < DECISIONS:
@@ -65,6 +71,7 @@ def measured(rows: int) -> tuple[int, float]:
             reply = Reply(text="", outcome=Outcome.OK, finish_reason="", usage=usage)
             charges.learn(ask.task, ask.model, usage, now - ask.at)
             scheduler.landed(ask, reply, now)
+            offer(row := row + 1)
         flights.clear()
     return decisions, time.process_time() - began
 

@@ -23,7 +23,6 @@ from runner.core.values import Kind
 from runner.engines.interruptions import interruptible
 from runner.engines.loops import loop_factory
 from runner.engines.process import most_connections, spare_the_collector
-from runner.evaluation.ending import conclude, judge
 from runner.execution import Ending, make_scheduler, tasks_of
 from runner.finishing import Finish
 from runner.gateway import environment
@@ -182,6 +181,9 @@ def _evaluated(
     job, columns = prepared.job, prepared.columns
     if (job.evaluate is None and job.gates is None) or finish.summary["tasks"]["open"]:
         return finish
+    # numpy and the statistics take a tenth of a second to load, and few jobs need them.
+    from runner.evaluation.ending import conclude, judge
+
     ending, summary = finish.ending, dict(finish.summary)
     judged = judge(directory, job, columns, partial(_ask_judge, prepared, gateway, attend))
     unfinished = next((one for one in judged.values() if not one.is_over), None)

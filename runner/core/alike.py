@@ -42,6 +42,9 @@ class Alike:
         if isinstance(event.result, Reply):
             self._most = LATER
             self.release()
+        if event.what is What.SENT:
+            self._watch(event)
+            return
         suspect = next((finished for finished in _ended(event) if _is_suspect(finished)), None)
         if suspect is None or not isinstance(suspect.result, Failure):
             self._watch(event)

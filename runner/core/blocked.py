@@ -45,15 +45,13 @@ class Blocked:
         """What a model waits for, if it is blocked."""
         return self._blocks.get(model)
 
-    def holds(self, model: str, now: float) -> bool:
-        """Whether a model is still to be passed over; once its time is up it is not blocked any more."""
-        block = self._blocks.get(model)
-        if block is None:
-            return False
-        if block.until > now:
-            return True
-        del self._blocks[model]
-        return False
+    def __contains__(self, model: str) -> bool:
+        return model in self._blocks
+
+    def expire(self, now: float) -> None:
+        """Forget those whose time is up."""
+        for model in [model for model, block in self._blocks.items() if block.until <= now]:
+            del self._blocks[model]
 
     def lift(self, models: Iterable[str]) -> None:
         """Something arrived for these models: it may fit."""

@@ -83,9 +83,8 @@ class Placing:
     def _by_urgency(self, now: float) -> Iterator[str]:
         """The models that may be asked."""
         blocked, gates, windows = self._blocked, self._gates, self._windows
-        ready = [
-            model for model in self._backlog.ready if not blocked.holds(model, now) and gates.wait(model, now) <= now
-        ]
+        blocked.expire(now)
+        ready = [model for model in self._backlog.ready if model not in blocked and gates.wait(model, now) <= now]
         if len(ready) < 2:
             yield from ready
             return

@@ -13,8 +13,6 @@ from runner.core.errors import UsageError
 from runner.core.escalation import Escalator
 from runner.core.job import Job
 from runner.labelling import decisions
-from runner.labelling.confidence import calibration, confidence, confidences
-from runner.labelling.figures import figures, quality, readable
 from runner.labelling.tables import input_columns, labels_table, write_disagreements, write_labels
 from runner.labelling.votes import POLLS, Votes, poll, read_votes, verdicts
 from runner.reading import Replies, as_text
@@ -32,6 +30,9 @@ def label(
     """Write a run's labels and open rows from its results, and give the figures; None for a job that labels nothing."""
     if job.answer is None or job.answer.reader.kind not in POLLS or not job.votes:
         return None
+    from runner.labelling.confidence import calibration, confidences
+    from runner.labelling.figures import figures, quality, readable
+
     reader, results, gold = job.answer.reader, directory.results_path, job.gold
     everything = read_votes(results, reader.kind, annotators, stronger)
     votes = _own(job, results, everything)
@@ -70,6 +71,8 @@ def escalation(job: Job, journal_path: Path, history: History) -> Escalator | No
     """What asks stronger models, if the job wants that; answers of earlier sessions are read from the journal."""
     if job.escalate is None or job.answer is None:
         return None
+    from runner.labelling.confidence import confidence
+
     kind, voting, basis = job.answer.reader.kind, job.vote, job.confidence
     least_share, least_sure = job.escalate.below, job.escalate.confidence_below
 

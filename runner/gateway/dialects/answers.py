@@ -234,7 +234,7 @@ def decode(response: Response, reply: Callable[[Mapping[str, Json]], Reply]) -> 
     if response.status != 200:
         return faults.failure(response)
     body = json_text.read(response.body)
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         return _page(response) if response.body.lstrip()[:1] == b"<" else _invalid(response, "it is no JSON object")
     if faults.confessed(body):
         return faults.failure(response)

@@ -94,9 +94,10 @@ GRAMMAR = drafts.Grammar(
 
 def _reply(body: Mapping[str, Json]) -> Reply:
     choices = as_list(body.get("choices"))
-    if not choices or not isinstance(choices[0], Mapping) or not isinstance(choices[0].get("message"), Mapping):
+    choice = as_object(choices[0]) if choices else {}
+    message = choice.get("message")
+    if not isinstance(message, dict):
         raise answers.Malformed("there is no message in it")
-    message = choices[0]["message"]
     heard = answers.Heard()
     heard.content(message.get("content"))
     heard.refusal(message.get("refusal"))
@@ -108,7 +109,7 @@ def _reply(body: Mapping[str, Json]) -> Reply:
     if legacy := as_object(message.get("function_call")):
         heard.call("", legacy.get("name"), legacy.get("arguments"))
     return heard.reply(
-        finish=as_text(choices[0].get("finish_reason")),
+        finish=as_text(choice.get("finish_reason")),
         usage=METER.read(body.get("usage")),
         model=as_text(body.get("model")),
     )

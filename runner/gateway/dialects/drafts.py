@@ -148,7 +148,9 @@ def begin(grammar: Grammar, request: Request, model: Model) -> Draft:
     if request.body is None:
         draft.merge(grammar.turns(request.messages))
         for setting in SETTINGS:
-            draft.put(setting, getattr(request.settings, setting))
+            value = getattr(request.settings, setting)
+            if value is not None:
+                draft.put(setting, value)
     else:
         draft.merge(request.body)
         if draft.cap is None:
@@ -169,7 +171,7 @@ def merged(old: Mapping[str, Json], new: Mapping[str, Json]) -> Fragment:
     result = dict(old)
     for key, value in new.items():
         before = result.get(key)
-        if isinstance(before, Mapping) and isinstance(value, Mapping):
+        if before is not None and isinstance(before, Mapping) and isinstance(value, Mapping):
             result[key] = merged(before, value)
         else:
             result[key] = value

@@ -75,7 +75,7 @@ def _whole(escape: re.Match[str]) -> str:
 
 def as_object(value: Json) -> Mapping[str, Json]:
     """The value if it is an object, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict | Mapping) else {}
 
 
 def as_list(value: Json) -> Sequence[Json]:
@@ -91,5 +91,7 @@ def as_text(value: Json) -> str:
 def at(value: Json, place: str) -> Json:
     """What stands at a dotted place ("usage.input_tokens"), or None."""
     for key in place.split("."):
-        value = as_object(value).get(key)
+        if not isinstance(value, dict | Mapping):
+            return None
+        value = value.get(key)
     return value
