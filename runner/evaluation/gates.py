@@ -111,5 +111,6 @@ def _not_worse(run: Side, accepted: Side | str | None) -> Iterator[Check]:
 def _parts(found: Comparison) -> Iterator[Check]:
     """Each comparison; of several, one counts only if it stands when corrected for their number (Holm)."""
     for part, kind in zip(found.parts, kinds(found), strict=True):
-        label = "" if part.models[0] != part.models[1] else f"{part.models[1]}: "
-        yield Check(kind != "worse", f"{label}{part.verdict.sentence}")
+        said = part.verdict.sentence
+        said = said[:1].upper() + said[1:] if part.models[0] != part.models[1] else f"{part.models[1]}: {said}"
+        yield Check(kind != "worse", said)
