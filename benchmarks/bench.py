@@ -3,7 +3,11 @@
 The local gateway runs in a process of its own, and everything is judged by its meter: what it admitted, refused and
 answered, and when. The least possible time is that of one who knows everything in advance (see least.py).
 
-    python benchmarks/bench.py [--only TEXT,...] [--windows KIND,...] [--seeds N] [--quick] [--again] [--peers PYTHON]
+With time compressed, a wave is bound by the processors as well: with --processors the same work is done once without
+any limits, and the least possible time of those who can pass no more in a second than was passed then stands beside it.
+
+    python benchmarks/bench.py [--only TEXT,...] [--windows KIND,...] [--seeds N] [--quick] [--again] [--processors]
+                               [--peers PYTHON]
 
 Prints a table, and writes results.json and a plot of each run into --out.
 """
@@ -26,6 +30,8 @@ from scenarios import KINDS, SCENARIOS, Scenario, limits
 PEERS = ("openai", "litellm", "async-batch-llm")
 PATIENCE = 60.0
 """Windows after which a client is stopped."""
+UNLIMITED = "[combined]\ninput_tokens = 1000000000000\n[per_model]\ninput_tokens = 1000000000000\n"
+UNLIMITED += "output_tokens = 1000000000000\nrequests_per_second = 1000000\n"
 QUICK = 4
 """By how much fewer rows there are with --quick."""
 
@@ -47,6 +53,8 @@ class Line:
     """Seconds from the first request that the gateway saw to the last answer that it gave."""
     least: float
     """Seconds that nobody could beat."""
+    here: float | None = None
+    """The same for those who have no more than these processors."""
     refused: float
     """Per cent of all requests that were answered 429."""
     again: float | None = None
@@ -81,13 +89,14 @@ class Line:
         """The line of the table."""
         again = "" if self.again is None else f"{self.again:.2f}"
         counts = [f"{number:,}" for number in (self.rows, self.answered, self.lost, self.twice)]
-        times = [f"{self.taken:.1f}", f"{self.least:.1f}", f"{self.share:.3f}", f"{self.refused:.2f}", again]
+        here = "" if self.here is None else f"{self.here / self.taken:.3f}" if self.taken else "0"
+        times = [f"{self.taken:.1f}", f"{self.least:.1f}", f"{self.share:.3f}", here, f"{self.refused:.2f}", again]
         return [self.scenario, self.window, str(self.seed), self.client, *counts, *times, self.remark]
 
 
 TITLES = ("scenario", "window", "seed", "client", "rows", "answered", "lost", "twice")
-TITLES += ("taken", "least", "share", "429%", "again%", "")
-WIDTHS = (17, 9, 5, 16, 10, 10, 8, 6, 8, 8, 7, 7, 7, 0)
+TITLES += ("taken", "least", "share", "here", "429%", "again%", "")
+WIDTHS = (17, 9, 5, 16, 10, 10, 8, 6, 8, 8, 7, 7, 7, 7, 0)
 
 
 def show(cells: list[str]) -> None:
@@ -154,7 +163,19 @@ def _value(text: str) -> Any:
         return text
 
 
-def play(work: Work, client: str, python: str, again: bool, out: Path) -> Line:
+def unlimited(work: Work) -> float:
+    """Seconds that the same work takes the runner and the gateway where nothing is limited but the processors."""
+    words = ["run", str(work.rows), "--json", "-o", str(work.folder / "unlimited"), "--no-memory", "--no-share"]
+    limits = work.folder / "unlimited.toml"
+    limits.write_text(UNLIMITED)
+    words += ["-m", ",".join(work.scenario.models), "--limits", str(limits), f"--max-tokens={work.scenario.cap or 64}"]
+    with gateway("--no-limits", "--time-scale=0", *work.scenario.gateway) as local:
+        measured(runner(*words), local.url, patience=PATIENCE * work.window)
+        meter = local.meter()
+    return float((meter["last_done"] or 0.0) - (meter["first_asked"] or 0.0))
+
+
+def play(work: Work, client: str, python: str, again: bool, shortest: float, out: Path) -> Line:
     """Run one client, and read the meter."""
     start = ["--limits", str(work.limits), *work.scenario.options(work.kind, work.seed, work.window)]
     # What a run learns must neither come from elsewhere nor stay.
@@ -170,10 +191,10 @@ def play(work: Work, client: str, python: str, again: bool, out: Path) -> Line:
             second = refused(local.meter())
     name = "-".join([work.scenario.name, work.kind, str(work.seed), client])
     plot(meter, name, out / f"{name}.png")
-    return line(work, client, run, meter, second)
+    return line(work, client, run, meter, second, shortest)
 
 
-def line(work: Work, client: str, run: Measured, meter: dict[str, Any], again: float | None) -> Line:
+def line(work: Work, client: str, run: Measured, meter: dict[str, Any], again: float | None, shortest: float) -> Line:
     """What came of a run."""
     answered = run.output["tasks"]["succeeded"] if client == "runner" and run.output else run.output.get("answered")
     return Line(
@@ -187,6 +208,7 @@ def line(work: Work, client: str, run: Measured, meter: dict[str, Any], again: f
         twice=meter["answered_more_than_once"],
         taken=(meter["last_done"] or 0.0) - (meter["first_asked"] or 0.0),
         least=least_seconds(meter, pinned=work.scenario.pinned),
+        here=least_seconds(meter, pinned=work.scenario.pinned, shortest=shortest) if shortest else None,
         refused=refused(meter),
         code=run.exit_code,
         over=exceeded(meter),
@@ -236,6 +258,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="a quarter of the rows")
     parser.add_argument("--again", action="store_true", help="a second run of each, after what the first has learned")
+    parser.add_argument("--processors", action="store_true", help="what they let through at most, beside the limits")
     parser.add_argument("--peers", metavar="PYTHON", help="run the peers too, under the Python that has them")
     parser.add_argument("--clients", default="", metavar="NAME,...", help="only these: runner, " + ", ".join(PEERS))
     parser.add_argument("--out", type=Path, default=Path("bench-out"), metavar="DIR", help="for results and plots")
@@ -248,6 +271,7 @@ def main() -> None:
     clients = options.clients.split(",") if options.clients else ["runner", *(PEERS if options.peers else ())]
     options.out.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, Any]] = []
+    shortest: dict[str, float] = {}
     show(list(TITLES))
     for scenario, kind, seed in chosen(options):
         count = options.rows or scenario.rows // (QUICK if options.quick else 1)
@@ -256,8 +280,11 @@ def main() -> None:
                 scenario=scenario, kind=kind, seed=seed, count=count, window=options.window_seconds, folder=Path(folder)
             )
             work.write()
+            if options.processors and scenario.name not in shortest:
+                shortest[scenario.name] = unlimited(work)
             for client in clients:
-                done = play(work, client, options.peers or "", options.again, options.out)
+                passed = shortest.get(scenario.name, 0.0)
+                done = play(work, client, options.peers or "", options.again, passed, options.out)
                 show(done.cells())
                 results.append({**asdict(done), "lost": done.lost, "share": round(done.share, 4)})
                 (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")

@@ -13,10 +13,10 @@ import time
 
 from harness import note
 
-from runner.app import guard
 from runner.core.caps import Caps, Spending
 from runner.core.charges import Charges
 from runner.core.estimate import Size
+from runner.core.lag import guard
 from runner.core.schedule import Scheduler
 from runner.core.values import Outcome, Reply, Request, Usage
 from runner.core.work import Ask, Done, Task

@@ -78,23 +78,34 @@ class Limit:
         return sum((end - begin) * self.highest(begin, begin) for begin, end in pairwise(borders)) / self.seconds
 
 
-def least_seconds(meter: Mapping[str, Any], *, pinned: bool) -> float:
+def least_seconds(meter: Mapping[str, Any], *, pinned: bool, shortest: float = 0.0) -> float:
     """From the first request to the last answer, for what this gateway's meter has counted.
 
     `pinned` says that each row was for one model; otherwise any model of those that were asked may have answered it.
+    `shortest` is as in `least_admission`.
     """
     limits = [Limit.from_meter(name, report) for name, report in meter["limits"].items()]
     start, outages = meter["first_asked"] or 0.0, meter["outages"]
-    return least_admission(limits, pinned=pinned, start=start, outages=outages) + (meter["quickest_answer"] or 0.0)
+    admitted = least_admission(limits, pinned=pinned, start=start, outages=outages, shortest=shortest)
+    return admitted + float(meter["quickest_answer"] or 0.0)
 
 
 def least_admission(
-    limits: Sequence[Limit], *, pinned: bool, start: float = 0.0, outages: Sequence[Sequence[float]] = ()
+    limits: Sequence[Limit],
+    *,
+    pinned: bool,
+    start: float = 0.0,
+    outages: Sequence[Sequence[float]] = (),
+    shortest: float = 0.0,
 ) -> float:
-    """Seconds from `start`, on the gateway's clock, until the last request can have been let in."""
+    """Seconds from `start`, on the gateway's clock, until the last request can have been let in.
+
+    `shortest` is the time that all of the work takes where nothing but the processors is in its way; they then let
+    through so much at most, evenly.
+    """
     measures = sorted({limit.measure for limit in limits if limit.counted})
     alike = ([limit for limit in limits if limit.measure == measure] for measure in measures)
-    return max((_Programme(group, pinned, start, outages).least() for group in alike), default=0.0)
+    return max((_Programme(group, pinned, start, outages, shortest).least() for group in alike), default=0.0)
 
 
 class _Grid:
@@ -199,9 +210,17 @@ class _Table:
 class _Programme:
     """The linear programme of one measure."""
 
-    def __init__(self, limits: Sequence[Limit], pinned: bool, start: float, outages: Sequence[Sequence[float]]) -> None:
+    def __init__(
+        self,
+        limits: Sequence[Limit],
+        pinned: bool,
+        start: float,
+        outages: Sequence[Sequence[float]],
+        shortest: float,
+    ) -> None:
         self._limits = limits
         self._outages = outages
+        self._shortest = shortest
         self._grid = _Grid(limits[0], start)
         self._unit = max(amount for limit in limits for _, amount in limit.amounts)
         own = {limit.model: limit.counted for limit in limits if limit.model is not None}
@@ -233,6 +252,8 @@ class _Programme:
         admitted = {model: [table.column() for _ in range(slots)] for model in self._models}
         for columns in admitted.values():
             self._flow(table, columns)
+        if self._shortest:
+            self._process(table, list(zip(*admitted.values(), strict=True)))
         for limit in self._limits:
             columns = list(zip(*(admitted[m] for m in self._models if limit.model in (None, m)), strict=True))
             if limit.kind == "bucket":
@@ -252,6 +273,14 @@ class _Programme:
             begin, end = self._grid.begin(slot), self._grid.begin(slot + 1)
             if any(since <= begin and end <= until for since, until in self._outages):
                 table.at_most([(column, 1.0), *((other, -factor) for other, factor in before)], 0.0)
+
+    def _process(self, table: _Table, columns: Sequence[tuple[int, ...]]) -> None:
+        """The processors let through an even share of the work in each slot, at most."""
+        rate = sum(work for _, work in self._work) / self._shortest / self._unit
+        for slot, now in enumerate(columns):
+            passed = [(column, 1.0) for column in now]
+            passed += [(column, -1.0) for column in (columns[slot - 1] if slot else ())]
+            table.at_most(passed, rate * (self._grid.begin(slot + 1) - self._grid.begin(slot)))
 
     def _pass(self, table: _Table, limit: Limit, columns: Sequence[tuple[int, ...]]) -> None:
         """What is in force at the end of each slot is at most what the limit was at some moment since it came.

@@ -15,18 +15,22 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from runner.app import guard
+from runner import planning
 from runner.core.caps import Caps, Spending
 from runner.core.catalog import Catalogue
 from runner.core.charges import Charges
 from runner.core.estimate import Size
+from runner.core.events import Event, What
 from runner.core.knowledge import Facts, Knowledge
+from runner.core.lag import guard
 from runner.core.schedule import Scheduler
+from runner.core.survey import Survey
 from runner.core.values import Failure, Kind, Outcome, Reply, Request, Usage
 from runner.core.work import Ask, Done, Task
+from runner.foresight import Foresight
 from runner.ledgers.memory import MemoryLedger
 from runner.simulator import Neighbour, Simulator, judge
 from runner.simulator.account import Account
@@ -35,6 +39,9 @@ from runner.storage.specs import load_catalogue, load_limits
 AHEAD = 4096
 POOL = ("gpt-5-4", "gpt-5-4-mini", "gpt-5-4-nano", "gpt-5-1", "claude-haiku-4-5", "claude-sonnet-4-6")
 JOB = "job"
+Watch = Callable[[Event], None]
+Rows = Sequence[tuple[Task, int]]
+"""Tasks, and how long the answer to each will be."""
 PAUSE = 5.0
 """Seconds between a run and the next one at the same gateway."""
 
@@ -62,6 +69,10 @@ class Scenario:
     tokens_per_second: float = 80.0
     truth: float = 0.95
     """The gateway's tokens for one that we guess."""
+    waking: float = 0.0
+    """Seconds before the first request is counted, while the gateway's front or the connection comes up."""
+    front: float = 0.0
+    """Seconds that each request keeps the gateway's front busy before it is counted; one after another."""
 
 
 @dataclass
@@ -116,13 +127,45 @@ class World:
             task = Task(row=row, models=pool, size=size, caps=caps, free=scenario.free, request=Request())
             yield task, max(1, round(lognormal(chance, scenario.output_mean, scenario.output_sigma)))
 
-    def play(self) -> Run:
-        """A run to its end, which begins with what those before it have learned."""
+    def plan(self, rows: Rows, answers: int | None = None) -> planning.Plan:
+        """What `runner plan` says of these rows, with what the runs before have learned."""
+        scheduler, charges, ledger = self._parts(0.0, probes=False)
+        likely = planning.Likely(charges, answers)
+        paces = planning.Paces(charges.latencies.speeds(), None, None)
+        unknown = planning.kinds_unknown(ledger.windows)
+        tasks = (replace(task) for task, _ in rows)
+        simulation = planning.Simulation(scheduler, tasks, self.models, likely, paces, charges.learn)
+        made = planning.simulate(simulation, self.limits.budgets(self.models.values()), self.limits)
+        made.assumed = planning.assumptions(made, paces, unknown)
+        return made
+
+    def play(self, rows: Rows | None = None, watched: Callable[[Foresight], Watch] | None = None) -> Run:
+        """A run to its end, which begins with what those before it have learned; over new rows, if none are given.
+
+        `watched` is given the run's foresight, and gives what is told of every event after it.
+        """
+        scheduler, charges, ledger = self._parts(self.now, probes=True)
+        tasks = self.tasks() if rows is None else ((replace(task), length) for task, length in rows)
+        watch = None
+        if rows is not None and watched is not None:
+            foresight = self._foresight(rows, scheduler, charges, ledger)
+            then = watched(foresight)
+
+            def watch(event: Event) -> None:
+                foresight.watch(event)
+                then(event)
+
+        run = _Flights(self, scheduler, charges, tasks, watch).run()
+        self.known = charges.remember(self.known, JOB)
+        self.learned = ledger.remember(self.now, self.now)
+        return run
+
+    def _parts(self, now: float, *, probes: bool) -> tuple[Scheduler, Charges, MemoryLedger]:
         budgets = self.limits.budgets(self.models.values())
         charges = Charges(self.models.values(), budgets, self.limits.window_seconds)
         charges.recall(self.known, JOB)
-        ledger = MemoryLedger(budgets, guard, learns=True)
-        ledger.recall(self.learned, self.now, self.now)
+        ledger = MemoryLedger(budgets, guard, learns=True, probes=probes)
+        ledger.recall(self.learned, self.now, now)
         scheduler = Scheduler(
             budgets=budgets,
             ledger=ledger,
@@ -133,35 +176,59 @@ class World:
             most_in_flight=4000,
             lengths=charges.lengths,
         )
-        run = _Flights(self, scheduler, charges).run()
-        self.known = charges.remember(self.known, JOB)
-        self.learned = ledger.remember(self.now, self.now)
-        return run
+        return scheduler, charges, ledger
+
+    def _foresight(self, rows: Rows, scheduler: Scheduler, charges: Charges, ledger: MemoryLedger) -> Foresight:
+        survey = Survey(complete=True)
+        for task, _ in rows:
+            survey.note_task(task)
+        return Foresight(
+            survey=lambda: survey,
+            ended={},
+            models=self.models,
+            budgets=self.limits.budgets(self.models.values()),
+            charges=charges,
+            ledger=ledger,
+            most_in_flight=4000,
+            guard=guard,
+            window=self.limits.window_seconds,
+        )
 
     def least(self) -> float:
         """A bound on the time that no scheduler could beat, for what the gateway counted."""
         from least import Limit, least_admission
 
         limits = [Limit.from_meter(limit.name, limit.report()) for limit in self.account.limits]
-        outages = self.scenario.gateway.outages
-        return least_admission(limits, pinned=self.scenario.pinned, outages=outages) + self.scenario.latency
+        scenario, outages = self.scenario, self.scenario.gateway.outages
+        shortest = scenario.front * scenario.rows
+        return least_admission(limits, pinned=scenario.pinned, outages=outages, shortest=shortest) + scenario.latency
 
 
 class _Flights:
     """One run: requests on their way to the gateway, and answers on theirs back."""
 
-    def __init__(self, world: World, scheduler: Scheduler, charges: Charges) -> None:
+    def __init__(
+        self,
+        world: World,
+        scheduler: Scheduler,
+        charges: Charges,
+        tasks: Iterator[tuple[Task, int]],
+        watch: Watch | None,
+    ) -> None:
         self.world = world
+        self.watch = watch
+        self.tasks = tasks
         self.scheduler = scheduler
         self.charges = charges
         self.outputs: dict[int, int] = {}
         self.flights: list[tuple[float, int, Ask, Failure | tuple[list[judge.Taken], Reply] | None]] = []
         self.number = 0
+        self.front_free = world.now + world.scenario.waking
         self.made = Run()
 
     def run(self) -> Run:
         world, scheduler, made = self.world, self.scheduler, self.made
-        tasks, began, started = world.tasks(), world.now, time.process_time()
+        tasks, began, started = self.tasks, world.now, time.process_time()
         more = True
         while True:
             while more and scheduler.queued < AHEAD:
@@ -178,7 +245,10 @@ class _Flights:
                 break
             if isinstance(decision, Ask):
                 made.sent += 1
-                self._fly(world.now + self._transit(), decision, None)
+                if self.watch is not None:
+                    self.watch(Event(world.now, What.SENT, ask=decision))
+                self.front_free = max(self.front_free, world.now + self._transit()) + world.scenario.front
+                self._fly(self.front_free, decision, None)
                 continue
             lands = self.flights[0][0] if self.flights else math.inf
             world.now = max(world.now, min(decision.until, lands))
@@ -240,15 +310,20 @@ class _Flights:
         made = self.made
         if isinstance(what, Failure):
             made.refused += what.kind is Kind.RATE_LIMITED
-            landing = self.scheduler.landed(ask, what, at)
+            result: Failure | Reply = what
+            landing = self.scheduler.landed(ask, result, at)
         else:
-            taken, reply = what
-            judge.settle(at, taken, reply.usage.output)
-            self.charges.learn(ask.task, ask.model, reply.usage, at - ask.at)
-            landing = self.scheduler.landed(ask, reply, at)
+            taken, result = what
+            judge.settle(at, taken, result.usage.output)
+            self.charges.learn(ask.task, ask.model, result.usage, at - ask.at)
+            landing = self.scheduler.landed(ask, result, at)
             made.succeeded += bool(landing.finished)
             made.cut_short += not landing.finished
         made.ends.update(finished.task.row for finished in landing.finished)
+        if self.watch is not None:
+            self.watch(Event(at, What.LANDED, ask=ask, result=result, landing=landing))
+            for finished in landing.finished:
+                self.watch(Event(at, What.FINISHED, ask=ask, finished=finished))
 
 
 def scenarios() -> list[Scenario]:
@@ -311,6 +386,7 @@ def _happenings(kind: str, gateway: Simulator) -> Iterator[Scenario]:
     yield label("neighbour 50 %", neighbours=(Neighbour(input=100_000, begin=70.0, end=220.0),))
     yield label("outage", outages=((70.0, 118.0),))
     yield label("charged refusals", charge_refused=True)
+    yield replace(label("slow front"), front=0.006)
     if kind != "counter":
         yield label("no Retry-After", retry_after=False)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runner.api import plan, resume, run
-    from runner.app import Finish
     from runner.core.errors import RunnerError
+    from runner.finishing import Finish
     from runner.planning import Plan
     from runner.scoring.scores import Score
 
@@ -22,7 +22,7 @@ _HOMES = {
     "run": "runner.api",
     "resume": "runner.api",
     "plan": "runner.api",
-    "Finish": "runner.app",
+    "Finish": "runner.finishing",
     "Plan": "runner.planning",
     "RunnerError": "runner.core.errors",
     "Score": "runner.scoring.scores",

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from runner import app
-from runner.app import Finish
 from runner.core.errors import UsageError
 from runner.core.sharing import Priority
+from runner.finishing import Finish
 from runner.planning import Plan
 from runner.preparing import Prepared, Setup, prepare
 from runner.report.progress import attendant
@@ -139,8 +139,8 @@ def plan(
     limits: str | Path | None = None,
     no_limits: bool = False,
     catalogs: Sequence[str | Path] = (),
-    latency: float = 1.0,
-    tokens_per_second: float = 80.0,
+    latency: float | None = None,
+    tokens_per_second: float | None = None,
     answers: int | None = None,
     **words: Unpack[Words],
 ) -> Plan:

@@ -6,7 +6,9 @@ from collections import Counter
 from typing import Any
 
 from runner.core.answers import Invalid
+from runner.core.examples import Examples
 from runner.core.prompt import RowError
+from runner.evaluation.checking import declared, declared_gates
 from runner.planning import Plan
 from runner.preparing import Prepared
 from runner.reading import Replies
@@ -41,7 +43,12 @@ def checked(prepared: Prepared, plan: Plan) -> dict[str, Any]:
         "without_price": plan.unpriced,
         "seconds": round(plan.seconds, 1),
         "answer": _answer(prepared),
+        "examples": None if job.examples is None else _examples(job.examples),
         "gold": None if job.gold is None else _gold(prepared, replies, job.gold.column),
+        "evaluate": None
+        if job.evaluate is None
+        else declared(job.evaluate, prepared.setup.scorers, survey.selected - survey.bad),
+        "gates": [] if job.gates is None else declared_gates(job.gates, job.evaluate),
         "first_prompt": _first_prompt(prepared),
         "notices": prepared.notices,
     }
@@ -60,6 +67,11 @@ def _answer(prepared: Prepared) -> dict[str, Any] | None:
     }
 
 
+def _examples(examples: Examples) -> dict[str, Any]:
+    """How many a row is shown, of how many, and how they are chosen."""
+    return {"count": examples.count, "of": len(examples.rows), "choose": examples.choose}
+
+
 def _gold(prepared: Prepared, replies: Replies, column: str) -> dict[str, Any]:
     """How many rows have a known label, which ones, and what stands there that is none."""
     known, unreadable = Counter[str](), Counter[str]()
@@ -69,7 +81,7 @@ def _gold(prepared: Prepared, replies: Replies, column: str) -> dict[str, Any]:
         if text:
             (unreadable if isinstance(replies.read(text), Invalid) else known)[text] += 1
     return {
-        "column": column, "rows": known.total(), "labels": dict(known.most_common(100)),
+        "column": column, "rows": known.total(), "mixed_in": len(prepared.gold), "labels": dict(known.most_common(100)),
         "unreadable": dict(unreadable.most_common(100)),
     }  # fmt: skip
 

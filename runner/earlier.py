@@ -90,7 +90,7 @@ def mind_the_input(directory: RunDirectory, manifest: Mapping[str, Any]) -> None
 
 def _changes(directory: RunDirectory, manifest: Mapping[str, Any], source: Source | Files) -> str:
     """In which rows an input differs from what a run has answered."""
-    known = _digests(directory)
+    known = _digests(directory, manifest["input"].get("mixed_in_from"))
     rows, changed, first = 0, 0, ""
     for record in source:
         rows += 1
@@ -105,10 +105,12 @@ def _changes(directory: RunDirectory, manifest: Mapping[str, Any], source: Sourc
     return f"{counts}; {changed:,} rows with an outcome are not what they were{where}{gone}"
 
 
-def _digests(directory: RunDirectory) -> dict[int, str]:
-    """The digest of each row that has an outcome."""
+def _digests(directory: RunDirectory, end: int | None) -> dict[int, str]:
+    """The digest of each row before `end` that has an outcome."""
     if not directory.journal_path.exists():
         return {}
     payloads = (frame.payload for frame in journal.read(directory.journal_path))
     ended = (payload for payload in payloads if payload.get("final") and payload.get("key"))
-    return {payload["row"]: payload["key"].partition(":")[0] for payload in ended}
+    return {
+        payload["row"]: payload["key"].partition(":")[0] for payload in ended if end is None or payload["row"] < end
+    }

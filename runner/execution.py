@@ -91,11 +91,13 @@ def tasks_of(
     has_ended: Callable[[int, int], bool],
     stops: Callable[[str], bool] = lambda _reason: False,
     escalator: Escalator | None = None,
+    tried: Callable[[int, int], tuple[int, int]] = lambda _row, _slot: (0, 0),
 ) -> Iterator[Task | Finished]:
     """The tasks that are left to do, in input order; rows that cannot be asked come as finished.
 
     `stops` is asked, with the reason, whether such a row stops the run: then there are no more tasks. The `escalator`
-    holds tasks for stronger models back; only those come that are due already.
+    holds tasks for stronger models back; only those come that are due already. `tried` says of a row's task what it has
+    used in earlier sessions: attempts, and times that it was asked again.
     """
     slots = range(maker.slots)
     for record in records:
@@ -106,7 +108,10 @@ def tasks_of(
             if unreadable := getattr(record, "reason", None):
                 raise RowError(unreadable)
             made = maker.tasks(record.index, columns, record.digest, count)
-            due = () if escalator is None else escalator.hold(made, maker.escalations(made), has_ended)
+            stronger = [] if escalator is None else maker.escalations(made)
+            for task in (*made, *stronger):
+                task.attempts, task.asked_again = tried(task.row, task.slot)
+            due = () if escalator is None else escalator.hold(made, stronger, has_ended)
             for task in made:
                 if not has_ended(task.row, task.slot):
                     yield task

@@ -16,14 +16,17 @@ from runner.core.catalog import Catalogue, Model
 from runner.core.errors import InputRejected, UsageError
 from runner.core.job import Job
 from runner.core.limits import Budget, Limits
+from runner.core.mixing import disguised, mixed
 from runner.core.prompt import Prompt
 from runner.core.survey import Survey
 from runner.core.tasks import TaskMaker, selected
 from runner.evaluation.checking import check
+from runner.examples import shots_of
 from runner.gateway.dialects import by_url, choose
 from runner.gateway.images import pixels
 from runner.storage.results import COLUMN_TYPES
-from runner.storage.rows import Record, Source
+from runner.storage.rows import Record, Row, Source
+from runner.storage.small import placed
 from runner.storage.sources import Files, open_source
 from runner.storage.specs import load_catalogue, load_limits
 from runner.storage.templates import Template
@@ -72,6 +75,8 @@ class Prepared:
 
     digest: str | None = None
     """The input's, once it is known."""
+    gold: tuple[Row, ...] = ()
+    """Rows with known labels from a file of their own."""
     last: int | None = None
     """The last row to read, where a run was stopped before the whole input was looked over."""
 
@@ -79,8 +84,19 @@ class Prepared:
         """Look at the rows anew, to their end or for `patience` seconds."""
         look = Look(self.maker, self.catalogue)
         self.survey, found = look.survey, look.notices
-        look.over(self.records(), patience)
+        look.over(self._own(), patience)
+        self.mix_in()
+        if self.survey.tasks:  # else the input is what there is to say something of
+            look.among(self.gold)
         self.notices += [notice for notice in found if notice not in self.notices]
+
+    def mix_in(self) -> None:
+        """Find positions behind the input's for the rows with known labels that are mixed in."""
+        gold = self.job.gold
+        if gold is not None and gold.rows:
+            first = self.survey.selected if self.chosen is None else max(self.chosen, default=-1) + 1
+            usual = list(self.columns)
+            self.gold = placed([disguised(row, gold.column, usual) for row in gold.rows], first, "gold")
 
     def take_digest(self) -> None:
         """Take the input's digest, if that is quickly done and the last thing that is missing."""
@@ -124,17 +140,26 @@ class Prepared:
         return self.limits.budgets(self.models.values())
 
     def records(self) -> Iterator[Record]:
-        """The rows that the job selects, from the first."""
+        """The rows that the job selects, from the first, with those that are mixed in, as they are asked about."""
+        return mixed(self._own(), self.gold, self.survey.selected, self.job.seed) if self.gold else self._own()
+
+    def in_order(self) -> Iterator[Record]:
+        """The same by their positions: those that are mixed in stand behind the input's."""
+        yield from self._own()
+        yield from self.gold
+
+    def _own(self) -> Iterator[Record]:
         found = selected(iter(self.source), self.job, self.chosen)
         return found if self.last is None else _through(found, self.last)
 
     @property
     def columns(self) -> dict[str, Any]:
         """The input's columns and their types in tables."""
-        stated = self.source.schema()
+        stated, gold = self.source.schema(), self.job.gold
+        known = {gold.column: pl.String} if gold is not None and gold.rows else {}
         if stated is not None:
-            return {name: kind if _is_plain(kind) else pl.String for name, kind in stated.items()}
-        return {name: COLUMN_TYPES[kind] for name, kind in self.survey.kinds.items()}
+            return {name: kind if _is_plain(kind) else pl.String for name, kind in stated.items()} | known
+        return {name: COLUMN_TYPES[kind] for name, kind in self.survey.kinds.items()} | known
 
 
 def _through(records: Iterator[Record], last: int) -> Iterator[Record]:
@@ -173,15 +198,7 @@ def mind_the_evaluation(prepared: Prepared) -> None:
     evaluation = prepared.job.evaluate
     if evaluation is None:
         return
-    check(evaluation, prepared.columns, prepared.setup.scorers)
-    if evaluation.judge is not None:
-        prepared.catalogue.find(evaluation.judge.model)
-        rubric = Template(evaluation.judge.rubric, "evaluate.judge.rubric")
-        known = {*prepared.columns, "answer", "expected"}
-        if unknown := sorted(rubric.columns - known):
-            raise UsageError(
-                f"{rubric.origin} uses {unknown[0]!r}, which is none of the input's columns, `answer` or `expected`."
-            )
+    check(evaluation, prepared.columns, prepared.setup.scorers, prepared.catalogue, prepared.maker.annotators)
 
 
 def prepare_with(
@@ -197,6 +214,8 @@ def prepare_with(
 
     `known` is what an earlier look at the same input found.
     """
+    if job.examples is not None and job.prompt is None and not job.annotators.prompts:
+        raise UsageError("[examples] are shown through the job's prompt, and it has none: give it with --prompt.")
     prompt = _prompt(job, job.prompt, "--prompt")
     variants = {name: _prompt(job, text, f"annotators.prompts.{name}") for name, text in job.annotators.prompts.items()}
     budgets: dict[str, Budget] = {}
@@ -211,9 +230,12 @@ def prepare_with(
     source = open_source(Path(job.input))
     prepared = Prepared(job, setup, catalogue, limits, source, maker, known or Survey(), _draw(job, source))
     if known is None:
-        # Some things are known only at the end: which rows were drawn, and that none has a parameter to refuse.
-        whole = whole or job.sample is not None or job.strict_params
+        # Some things are known only at the end: which rows were drawn, which positions are free, and that none has a
+        # parameter to refuse.
+        whole = whole or job.sample is not None or job.strict_params or bool(job.gold and job.gold.rows)
         prepared.look(math.inf if whole else LOOK_SECONDS)
+    else:
+        prepared.mix_in()
     return prepared
 
 
@@ -232,7 +254,7 @@ def _prompt(job: Job, text: str | None, origin: str) -> Prompt:
                 )
     return Prompt(
         template=template, system=system, settings=job.settings, row_settings=job.row_settings,
-        hidden=frozenset(job.hidden), by_url=by_url,
+        hidden=frozenset(job.hidden), shots=shots_of(job, template), by_url=by_url,
     )  # fmt: skip
 
 
@@ -242,6 +264,11 @@ def _mind_the_annotators(job: Job, maker: TaskMaker) -> None:
         raise UsageError(f"escalate.models names {min(twice)!r}, which is asked about every row already.")
     if job.escalate is not None and job.answer is None:
         raise UsageError("[escalate] needs an [answer]: without one nobody knows what annotators agree on.")
+    if job.escalate is not None and job.escalate.confidence_below is not None and job.confidence is None:
+        raise UsageError(
+            "escalate.confidence_below needs something that shows confidence: answer.confidence, the field in which "
+            "models state it, or annotators.samples of 2 or more."
+        )
     for name in job.vote.weights:
         if name not in maker.annotators:
             near = difflib.get_close_matches(name, maker.annotators, n=1)

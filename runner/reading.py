@@ -38,7 +38,7 @@ class Replies:
             return Answer(text.strip())
         return self._reader.read(text, validate=self._validate, source=source)
 
-    def cells(self, text: str, outcome: str, columns: Mapping[str, Any]) -> dict[str, str | None]:
+    def cells(self, text: str, outcome: str, columns: Mapping[str, Any]) -> dict[str, str | float | None]:
         """The columns of the results table that say what a reply of a row with these `columns` says."""
         if self._reading is None or self._reader is None:
             return {"answer": text.strip()}
@@ -50,6 +50,7 @@ class Replies:
             "answer": as_text(found),
             "answer_status": "repaired" if found.repairs else "read",
             "repairs": ", ".join(found.repairs) or None,
+            "confidence": found.confidence,
         }
 
     def again(self, maker: TaskMaker, count: TokenCounter) -> AskingAgain | None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from runner import app
-from runner.app import Attend, Finish
 from runner.core.errors import RunBusy, UsageError
 from runner.core.job import Job
 from runner.execution import Ending
+from runner.finishing import Finish
 from runner.locking import Policy, by_policy
 from runner.preparing import Setup, prepare
 from runner.schedules.expressions import Expression
 from runner.schedules.slots import Act, State, due, latest, name_of
+from runner.session import Attend
 from runner.storage import marks, runs
 from runner.storage.marks import Mark
 from runner.storage.rundir import RunDirectory, slug
@@ -61,22 +61,11 @@ def run_slot(turn: Turn, attend: Attend, say: Callable[[str], None]) -> Finish |
         raise UsageError(f"{turn.folder} is a run itself, and slots cannot stand in it; give another folder with --in.")
 
     def call() -> Finish | None:
-        with _alone(turn.folder):
+        turn.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with RunDirectory(turn.folder).held():  # of a job's slots, one runs at a time
             return _run_due(turn, attend, say)
 
     return by_policy(call, turn.policy, say)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a job's folder: of its slots, one runs at a time."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = RunDirectory(folder)
-    lock.lock()
-    try:
-        yield
-    finally:
-        lock.unlock()
 
 
 def _run_due(turn: Turn, attend: Attend, say: Callable[[str], None]) -> Finish | None:

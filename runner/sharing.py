@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from runner.core.lag import guard
 from runner.core.limits import ALL
 from runner.gateway import environment
 from runner.ledgers.memory import MemoryLedger
+from runner.ledgers.pages import Member
 from runner.ledgers.processes import Life, life, this_process
 from runner.ledgers.shared import SharedLedger
 from runner.ledgers.sqlite import Store, place
@@ -27,9 +29,7 @@ def store_of(gateway: environment.Gateway) -> Store | None:
     return Store(place(memory.folder, memory.path.stem, this_process()))
 
 
-def ledger_of(
-    prepared: Prepared, gateway: environment.Gateway, run: Path, guard: Callable[[float], float]
-) -> MemoryLedger:
+def ledger_of(prepared: Prepared, gateway: environment.Gateway, run: Path) -> MemoryLedger:
     """The ledger of the run in a directory: one that shares with the other runs of the account, if there can be any."""
     store, budgets = store_of(gateway), prepared.budgets
     if store is None or not prepared.setup.share or not any(budgets.values()):
@@ -38,10 +38,7 @@ def ledger_of(
         budgets,
         guard,
         store=store,
-        run=str(run.resolve()),
-        process=this_process(),
-        since=time.time(),
-        priority=prepared.job.priority,
+        me=Member(run=str(run.resolve()), process=this_process(), priority=prepared.job.priority, since=time.time()),
         learns=True,
         above=prepared.job.probe_above,
     )
@@ -68,7 +65,7 @@ def budget(gateway: environment.Gateway, store: Store) -> dict[str, Any]:
     """Who spends from an account now, and how much, as JSON values. Raises Unusable."""
     pages, spent = store.look()
     now = time.monotonic()
-    runs = [page for page in pages if life(page.process) is not Life.GONE]
+    runs = [page for page in pages if life(page.member.process) is not Life.GONE]
     limits: dict[str, dict[str, Any]] = {}
     for page in runs:
         for key, (amount, window) in page.amounts.items():
@@ -84,12 +81,12 @@ def budget(gateway: environment.Gateway, store: Store) -> dict[str, Any]:
         "credential": gateway.token.fingerprint,
         "runs": [
             {
-                "run": page.run,
-                "pid": page.process.pid,
-                "priority": page.priority,
-                "since": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(page.since)),
+                "run": page.member.run,
+                "pid": page.member.process.pid,
+                "priority": page.member.priority,
+                "since": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(page.member.since)),
                 "seen_s_ago": round(max(0.0, now - page.beat), 1),
-                "state": life(page.process).name.lower(),
+                "state": life(page.member.process).name.lower(),
             }
             for page in runs
         ],

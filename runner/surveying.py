@@ -17,10 +17,11 @@ from runner.core.prompt import RowError
 from runner.core.survey import Survey
 from runner.core.tasks import NeverFits, TaskMaker
 from runner.core.values import Request
+from runner.core.work import Task
 from runner.gateway.asking import capped
 from runner.gateway.dialects import DIALECTS
 from runner.gateway.tokens import counter
-from runner.storage.rows import BadRow, Record
+from runner.storage.rows import BadRow, Record, Row
 
 STRIDE = 64
 """Rows between two looks at the clock."""
@@ -69,8 +70,19 @@ class Look:
         except RowError as error:
             survey.note_bad(record.where, str(error))
             return
+        self._note(tasks)
+
+    def among(self, rows: Iterable[Row]) -> None:
+        """Look at rows that are asked about among the input's; raises UsageError if one cannot be."""
+        for row in rows:
+            try:
+                self._note(self._maker.tasks(row.index, row.columns, row.digest, counter("o200k_base")))
+            except RowError as error:
+                raise UsageError(f"{row.where}: {error}.") from None
+
+    def _note(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
-            survey.note_task(task)
+            self.survey.note_task(task)
             self._note_parameters(task.request, task.dialects, task.caps)
 
     def _note_parameters(self, request: Request, dialects: Mapping[str, str], caps: Mapping[str, int]) -> None:

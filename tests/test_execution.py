@@ -84,6 +84,17 @@ def test_a_row_that_was_recorded_as_bad_stops_nothing() -> None:
     assert [said(one) for one in given(Maker(), {(1, 0), (2, 0)}, stops=lambda _reason: True)] == ["row 0.0", "row 3.0"]
 
 
+def test_tasks_know_what_they_have_used_before() -> None:
+    """Attempts, and times that an answer was asked for again: a restart makes neither of them anew."""
+    made = given(Maker(slots=2), tried=lambda row, slot: (row, slot))
+    assert [(one.attempts, one.asked_again) for one in made if isinstance(one, Task)] == [
+        (0, 0),
+        (0, 1),
+        (3, 0),
+        (3, 1),
+    ]
+
+
 @pytest.mark.parametrize(("pool", "code"), [(("a", "b"), 0), (("a",), 9)])
 def test_a_model_without_quota_matters_only_if_it_leaves_something_undone(pool: tuple[str, ...], code: int) -> None:
     """Where the rest of its pool has answered everything, the run has done what it was to do."""

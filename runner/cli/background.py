@@ -26,10 +26,10 @@ def submit(source: str, out: Path | None, base: Path | None, env_file: Path | No
     """
     from runner import app, background
     from runner.gateway.environment import take_from
+    from runner.notifying import check
     from runner.preparing import prepare
     from runner.storage.rundir import RUNS, fresh
     from runner.storage.runs import id_of
-    from runner.telling import check
 
     told = {name: words.pop(name) for name in ("notify_command", "notify_url")}
     check(**{name.removeprefix("notify_"): value for name, value in told.items()})
@@ -72,8 +72,8 @@ def unpause(directory: Path, gateway: str | None, env_file: Path | None, memory:
     from runner import background
     from runner.gateway.environment import take_from
     from runner.locking import Policy, by_policy
+    from runner.notifying import check
     from runner.storage.runs import id_of
-    from runner.telling import check
 
     check(**{name.removeprefix("notify_"): value for name, value in told.items()})
     if env_file is not None:
@@ -113,7 +113,7 @@ def _stopped(directory: Path, word: str) -> int:
     told = background.stop(directory, Mark(word))
     click.echo(f"{id_of(directory)}: {word}{', once what is in flight has landed' if told else ''}")
     if word == Mark.CANCELLED and not told:
-        from runner.folding import fold
+        from runner.finishing import fold
 
         try:
             fold(directory)

@@ -14,6 +14,15 @@ from runner.cli.unattended import RUN, base_option
 WATCH_SECONDS = 2.0
 
 
+class Beginning(click.Choice[str]):
+    """A choice of which the beginning is enough, where only one begins so."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The whole word; refused, with all that there are, if it is none of them."""
+        found = [choice for choice in self.choices if value and choice.startswith(value)]
+        return super().convert(found[0] if len(found) == 1 else value, param, ctx)
+
+
 @click.command("list")
 @base_option
 @click.option("--json", "as_json", is_flag=True, help="The runs as JSON.")
@@ -106,10 +115,10 @@ def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
 @click.option(
     "--to",
     "form",
-    type=click.Choice(["csv", "jsonl", "parquet", "openai-batch"]),
+    type=Beginning(["csv", "jsonl", "parquet", "openai-batch"]),
     default="jsonl",
     show_default=True,
-    help="openai-batch writes an output file and, beside it, an error file.",
+    help="The form; openai-batch, or openai, writes OpenAI's output file and, beside it, an error file.",
 )
 @click.option(
     "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to; standard output if not given."

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from runner.cli.streams import spoken
-from runner.core.errors import RunnerError
+from runner.core.errors import RunnerError, UsageError
 
 READER_LEFT = (errno.EPIPE, errno.EIO)
 """How it shows that nobody reads any more: at a pipe, and at a terminal."""
@@ -40,6 +40,7 @@ COMMANDS = {
     "history": ("runner.cli.evaluating", "Show how a job's metrics went over its runs."),
     "accept": ("runner.cli.evaluating", "Make a run the one that later runs are compared with."),
     "adopt": ("runner.cli.adopting", "Take over what people have decided about a labelling run's open rows."),
+    "score": ("runner.cli.scoring", "Read and score a finished run's replies again, as its job says now."),
     "init": ("runner.cli.jobs", "Begin a job of a kind: a folder that runs as it is."),
     "check": ("runner.cli.jobs", "Say everything about a job that can be said without sending."),
     "schema": ("runner.cli.jobs", "Print the JSON Schema of job files, for editors."),
@@ -129,9 +130,18 @@ def main() -> None:
     sys.exit(code)
 
 
+def _mind_the_words() -> None:
+    """Raise UsageError for a word that is no UTF-8: neither a terminal nor a file of ours can hold it."""
+    for word in sys.argv[1:]:
+        shown = word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        if shown != word:
+            raise UsageError(f"The word {shown} is no UTF-8. Rename what it names, or write it as UTF-8.")
+
+
 def _called() -> int:
     """The exit code of what the command line asks for; whatever goes wrong is said in one sentence."""
     try:
+        _mind_the_words()
         code = runner.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,11 +19,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def apply(function: F, decorators: list[Callable[[Any], Any]]) -> F:
-    """Put several options on a command, in this order."""
-    for decorate in reversed(decorators):
-        function = decorate(function)
-    return function
+def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """One decorator that puts several options on a command, in this order."""
+
+    def decorate(function: F) -> F:
+        decorated: F = reduce(lambda made, option: option(made), reversed(options), function)
+        return decorated
+
+    return decorate
+
+
+def _complete_models(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    from runner.storage.specs import load_catalogue
+
+    head, comma, last = incomplete.rpartition(",")
+    return [f"{head}{comma}{name}" for name in load_catalogue().models if name.startswith(last)]
 
 
 keep_going_option = click.option(
@@ -32,96 +43,88 @@ keep_going_option = click.option(
     help="Record rows that all fail alike as errored; otherwise ten of them before any answer stop the run.",
 )
 
+_question_options = together(
+    click.option(
+        "-m",
+        "--model",
+        "models",
+        multiple=True,
+        metavar="MODEL,...",
+        help="Models, a pool any of which may answer a row; repeatable. pick:TASK is the page's choice.",
+        shell_complete=_complete_models,
+    ),
+    click.option("--each", is_flag=True, default=None, help="Ask every model about every row."),
+    click.option(
+        "-p",
+        "--prompt",
+        metavar="TEXT|@FILE",
+        help="Jinja template over the columns, e.g. 'Sum up: {{ text }}'.",
+    ),
+    click.option("--system", metavar="TEXT|@FILE", help="Template of the system prompt."),
+    click.option("--max-tokens", type=int, metavar="N", help="Cap on output tokens. It is reserved: keep it close."),
+    click.option(
+        "--caps",
+        type=click.Choice(["exact", "ceiling"]),
+        help="ceiling: --max-tokens is only an upper bound; what is reserved follows the answers' lengths.",
+    ),
+    click.option("--temperature", type=float, metavar="X"),
+    click.option("--stop", multiple=True, metavar="TEXT", help="Text at which to stop; repeat for more."),
+    click.option("--effort", metavar="LEVEL", help="Reasoning effort: none, minimal, low, medium, high, xhigh, max."),
+    click.option("--schema", metavar="FILE", help="JSON schema that the answers must satisfy."),
+    click.option("--labels", metavar="A,B,...", help="Read the answer as one of these labels, and nothing else."),
+    click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any word of a job file: answer.asks=1."
+    ),
+    click.option(
+        "--endpoint", metavar="NAME", help="chat, messages, responses, gemini, or native: the provider's own."
+    ),
+    click.option("--strict-params", is_flag=True, default=None, help="Refuse parameters that a model rejects."),
+)
+"""What to ask, and of which models."""
+_row_options = together(
+    click.option("--id-column", metavar="NAME", help="Column that names a row in the results."),
+    click.option(
+        "--no-row-settings",
+        "row_settings",
+        flag_value=False,
+        default=None,
+        help="Do not take model, system, max_tokens and temperature from columns of these names.",
+    ),
+    click.option("--limit", type=int, metavar="N", help="Only the first N rows."),
+    click.option("--sample", type=int, metavar="N", help="Only N rows, drawn at random."),
+    click.option("--seed", type=int, metavar="N", help="Seed of that drawing."),
+    click.option(
+        "--bad-rows",
+        type=click.Choice(["stop", "record"]),
+        help="Stop before sending, or record as errored rows.",
+    ),
+    keep_going_option,
+)
+"""Which rows, and what of those that cannot be asked."""
+_account_options = together(
+    click.option("--limits", type=FILE, metavar="FILE", help="TOML file with the account's limits."),
+    click.option("--no-limits", is_flag=True, default=None, help="Keep no budgets at all."),
+    click.option(
+        "--catalog",
+        "catalogs",
+        type=FILE,
+        multiple=True,
+        metavar="FILE",
+        help="TOML file with models of your own.",
+    ),
+)
+"""What the account may spend, and on which models."""
+job_options = together(
+    click.argument("source", metavar="JOB-OR-FILE"), _question_options, _row_options, _account_options
+)
+"""What to ask, of which models, about which rows."""
 
-def job_options(function: F) -> F:
-    """What to ask, of which models, about which rows."""
-    return apply(
-        function,
-        [
-            click.argument("source", metavar="JOB-OR-FILE"),
-            click.option(
-                "-m",
-                "--model",
-                "models",
-                multiple=True,
-                metavar="MODEL,...",
-                help="Models, a pool any of which may answer a row; repeatable. pick:TASK is the page's choice.",
-                shell_complete=_complete_models,
-            ),
-            click.option("--each", is_flag=True, default=None, help="Ask every model about every row."),
-            click.option(
-                "-p",
-                "--prompt",
-                metavar="TEXT|@FILE",
-                help="Jinja template over the columns, e.g. 'Sum up: {{ text }}'.",
-            ),
-            click.option("--system", metavar="TEXT|@FILE", help="Template of the system prompt."),
-            click.option(
-                "--max-tokens", type=int, metavar="N", help="Cap on output tokens. It is reserved: keep it close."
-            ),
-            click.option(
-                "--caps",
-                type=click.Choice(["exact", "ceiling"]),
-                help="ceiling: --max-tokens is only an upper bound; what is reserved follows the answers' lengths.",
-            ),
-            click.option("--temperature", type=float, metavar="X"),
-            click.option("--stop", multiple=True, metavar="TEXT", help="Text at which to stop; repeat for more."),
-            click.option(
-                "--effort", metavar="LEVEL", help="Reasoning effort: none, minimal, low, medium, high, xhigh, max."
-            ),
-            click.option("--schema", metavar="FILE", help="JSON schema that the answers must satisfy."),
-            click.option(
-                "--labels", metavar="A,B,...", help="Read the answer as one of these labels, and nothing else."
-            ),
-            click.option(
-                "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any word of a job file: answer.asks=1."
-            ),
-            click.option(
-                "--endpoint", metavar="NAME", help="chat, messages, responses, gemini, or native: the provider's own."
-            ),
-            click.option("--strict-params", is_flag=True, default=None, help="Refuse parameters that a model rejects."),
-            click.option("--id-column", metavar="NAME", help="Column that names a row in the results."),
-            click.option(
-                "--no-row-settings",
-                "row_settings",
-                flag_value=False,
-                default=None,
-                help="Do not take model, system, max_tokens and temperature from columns of these names.",
-            ),
-            click.option("--limit", type=int, metavar="N", help="Only the first N rows."),
-            click.option("--sample", type=int, metavar="N", help="Only N rows, drawn at random."),
-            click.option("--seed", type=int, metavar="N", help="Seed of that drawing."),
-            click.option(
-                "--bad-rows",
-                type=click.Choice(["stop", "record"]),
-                help="Stop before sending, or record as errored rows.",
-            ),
-            keep_going_option,
-            click.option("--limits", type=FILE, metavar="FILE", help="TOML file with the account's limits."),
-            click.option("--no-limits", is_flag=True, default=None, help="Keep no budgets at all."),
-            click.option(
-                "--catalog",
-                "catalogs",
-                type=FILE,
-                multiple=True,
-                metavar="FILE",
-                help="TOML file with models of your own.",
-            ),
-        ],
-    )
-
-
-def cap_options(function: F) -> F:
-    """When to stop."""
-    return apply(
-        function,
-        [
-            click.option("--max-cost", type=float, metavar="USD", help="Stop before more than this is spent."),
-            click.option("--max-total-tokens", type=int, metavar="N", help="Stop before more tokens than this."),
-            click.option("--deadline", metavar="TIME", help="Stop sending after so long: 90, 45m, 8h."),
-        ],
-    )
-
+cap_options = together(
+    click.option("--max-cost", type=float, metavar="USD", help="Stop before more than this is spent."),
+    click.option("--max-total-tokens", type=int, metavar="N", help="Stop before more tokens than this."),
+    click.option("--deadline", metavar="TIME", help="Stop sending after so long: 90, 45m, 8h."),
+)
+"""When to stop."""
 
 memory_option = click.option(
     "--no-memory",
@@ -131,68 +134,42 @@ memory_option = click.option(
     help="Neither use what earlier runs learned of the gateway, nor keep what this one learns.",
 )
 
+share_options = together(
+    click.option(
+        "--priority",
+        type=click.Choice(["batch", "normal", "urgent"]),
+        help="Part of the budget beside other runs of the account: 1 to 2 to 8 (normal).",
+    ),
+    click.option(
+        "--no-share",
+        "share",
+        flag_value=False,
+        default=None,
+        help="Spend as if no other run of the account were there.",
+    ),
+)
+"""How to share the budget with other runs."""
 
-def share_options(function: F) -> F:
-    """How to share the budget with other runs."""
-    return apply(
-        function,
-        [
-            click.option(
-                "--priority",
-                type=click.Choice(["batch", "normal", "urgent"]),
-                help="Part of the budget beside other runs of the account: 1 to 2 to 8 (normal).",
-            ),
-            click.option(
-                "--no-share",
-                "share",
-                flag_value=False,
-                default=None,
-                help="Spend as if no other run of the account were there.",
-            ),
-        ],
-    )
+run_options = together(
+    click.option("--gateway", metavar="URL|local", help="The gateway; 'local' starts one on this machine for the run."),
+    memory_option,
+    click.option(
+        "--probe-above",
+        is_flag=True,
+        default=None,
+        help="Send more than the configured limits, little by little, to find out if they are really higher.",
+    ),
+    click.option("--attempts", type=int, metavar="N", help="Attempts for a row that fails (5)."),
+    click.option("--timeout", metavar="TIME", help="For one request (600)."),
+    click.option("--patience", metavar="TIME", help="How long the gateway may fail before the run stops (600)."),
+)
+"""How to run."""
 
-
-def run_options(function: F) -> F:
-    """How to run."""
-    return apply(
-        function,
-        [
-            click.option(
-                "--gateway", metavar="URL|local", help="The gateway; 'local' starts one on this machine for the run."
-            ),
-            memory_option,
-            click.option(
-                "--probe-above",
-                is_flag=True,
-                default=None,
-                help="Send more than the configured limits, little by little, to find out if they are really higher.",
-            ),
-            click.option("--attempts", type=int, metavar="N", help="Attempts for a row that fails (5)."),
-            click.option("--timeout", metavar="TIME", help="For one request (600)."),
-            click.option(
-                "--patience", metavar="TIME", help="How long the gateway may fail before the run stops (600)."
-            ),
-        ],
-    )
-
-
-def show_options(function: F) -> F:
-    """How to show it."""
-    return apply(
-        function,
-        [
-            click.option("-q", "--quiet", is_flag=True, help="No progress, and no summary but the exit code."),
-            click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output."),
-        ],
-    )
-
-
-def _complete_models(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    from runner.storage.specs import load_catalogue
-
-    head, comma, last = incomplete.rpartition(",")
-    return [f"{head}{comma}{name}" for name in load_catalogue().models if name.startswith(last)]
+show_options = together(
+    click.option("-q", "--quiet", is_flag=True, help="No progress, and no summary but the exit code."),
+    click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output."),
+)
+"""How to show it."""
 
 
 def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:

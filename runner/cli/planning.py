@@ -13,10 +13,16 @@ from runner.cli.options import cap_options, declared, job_options
 @job_options
 @cap_options
 @click.option(
-    "--latency", type=float, default=1.0, show_default=True, metavar="S", help="Seconds to a model's first token."
+    "--latency",
+    type=click.FloatRange(0.0),
+    metavar="S",
+    help="Seconds to a model's first token, whatever earlier runs have seen.",
 )
 @click.option(
-    "--tokens-per-second", type=float, default=80.0, show_default=True, metavar="N", help="How fast models write then."
+    "--tokens-per-second",
+    type=click.FloatRange(0.0, min_open=True),
+    metavar="N",
+    help="How fast models write then, whatever earlier runs have seen.",
 )
 @click.option(
     "--answers",
@@ -27,12 +33,18 @@ from runner.cli.options import cap_options, declared, job_options
 @click.option("--gateway", metavar="URL", help="The gateway whose memory to use, instead of the environment's.")
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON.")
 def plan(
-    source: str, latency: float, tokens_per_second: float, answers: int | None, as_json: bool, **words: Any
+    source: str,
+    latency: float | None,
+    tokens_per_second: float | None,
+    answers: int | None,
+    as_json: bool,
+    **words: Any,
 ) -> int:
     """Say what a run of JOB-OR-FILE would take and cost. Sends nothing, and needs no token.
 
     The same scheduler runs in virtual time. Answers are as long as in earlier runs of the same job at the same gateway;
-    where there were none, as long as --answers says or else as their caps allow.
+    where there were none, as long as --answers says or else as their caps allow. How fast models answer and how the
+    gateway counts is taken from any earlier run; what is only assumed is said.
     """
     from runner import app
     from runner.preparing import prepare

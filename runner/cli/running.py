@@ -24,6 +24,7 @@ from runner.core.sharing import Priority
 if TYPE_CHECKING:
     from runner.cli.unattended import Manner
     from runner.core.job import Job
+    from runner.finishing import Finish
     from runner.preparing import Setup
     from runner.scheduled import Turn
 
@@ -151,7 +152,7 @@ def resume(
         attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
         caps, changes = caps_from(words), {"bad_rows": bad_rows, "keep_going": keep_going, "priority": priority}
 
-        def call() -> app.Finish:
+        def call() -> Finish:
             marks.mind(directory, lifts=not background)
             words = directory, attend, gateway, caps, changes
             return app.resume(*words, memory=memory is not False, share=share is not False)
@@ -170,6 +171,7 @@ def resume(
 @click.option("--gateway", metavar="URL|local", help="The gateway, if the environment does not name it.")
 @keep_going_option
 @memory_option
+@share_options
 @cap_options
 @show_options
 def redrive(
@@ -178,6 +180,8 @@ def redrive(
     gateway: str | None,
     keep_going: bool | None,
     memory: bool | None,
+    share: bool | None,
+    priority: Priority | None,
     quiet: bool,
     as_json: bool,
     **caps: Any,
@@ -203,8 +207,9 @@ def redrive(
         attend,
         gateway,
         caps_from(caps),
-        {"keep_going": keep_going},
+        {"keep_going": keep_going, "priority": priority},
         memory=memory is not False,
+        share=share is not False,
         redrive=[Kind(name) for name in names],
     )
     print_finish(finish, quiet=quiet, as_json=as_json)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.options import FILE, F, apply
+from runner.cli.options import FILE, together
 
 if TYPE_CHECKING:
-    from runner.app import Finish
+    from runner.finishing import Finish
     from runner.locking import Policy
 
 IF_LOCKED = ("skip", "wait", "fail")
@@ -32,38 +32,26 @@ env_file_option = click.option(
     help="Take NEON_AI_GATEWAY_* from this file, which only you may read (mode 0600 or 0400).",
 )
 
+notify_options = together(
+    click.option(
+        "--notify-command", metavar="COMMAND", help="Run this at the end, with the counts as JSON on its input."
+    ),
+    click.option("--notify-url", metavar="URL", help="POST the counts there at the end, as JSON."),
+)
+"""Whom to tell."""
 
-def notify_options(function: F) -> F:
-    """Whom to tell."""
-    return apply(
-        function,
-        [
-            click.option(
-                "--notify-command", metavar="COMMAND", help="Run this at the end, with the counts as JSON on its input."
-            ),
-            click.option("--notify-url", metavar="URL", help="POST the counts there at the end, as JSON."),
-        ],
-    )
-
-
-def unattended_options(function: F) -> F:
-    """How a run behaves that nobody watches."""
-    return apply(
-        function,
-        [
-            click.option(
-                "--if-locked",
-                type=click.Choice(IF_LOCKED),
-                help="If another runner is at it: leave it with code 0, wait, or fail with 6 (fail).",
-            ),
-            click.option("--wait", metavar="TIME", help="How long --if-locked wait may take: 90, 45m, 8h (1h)."),
-            env_file_option,
-            click.option(
-                "--log", type=FILE, metavar="FILE", help="Say everything there; it is turned over at 1 MiB, twice."
-            ),
-            notify_options,
-        ],
-    )
+unattended_options = together(
+    click.option(
+        "--if-locked",
+        type=click.Choice(IF_LOCKED),
+        help="If another runner is at it: leave it with code 0, wait, or fail with 6 (fail).",
+    ),
+    click.option("--wait", metavar="TIME", help="How long --if-locked wait may take: 90, 45m, 8h (1h)."),
+    env_file_option,
+    click.option("--log", type=FILE, metavar="FILE", help="Say everything there; it is turned over at 1 MiB, twice."),
+    notify_options,
+)
+"""How a run behaves that nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +78,7 @@ class Manner:
     def told(self, job: str, slot: str | None, call: Callable[[], Finish | None]) -> Finish | None:
         """Run, and tell of the end; what goes wrong with the telling is one line, and changes nothing."""
         from runner.core.errors import RunnerError
-        from runner.telling import report
+        from runner.notifying import report
 
         try:
             finish = call()
@@ -102,7 +90,7 @@ class Manner:
         return finish
 
     def _tell(self, told: dict[str, Any]) -> None:
-        from runner.telling import tell
+        from runner.notifying import tell
 
         for line in tell(told, self.command, self.url):
             note(line)
@@ -123,7 +111,7 @@ def manner(words: dict[str, Any], *, slots: bool = True) -> Manner:
     """
     from runner.core.errors import UsageError
     from runner.locking import Policy
-    from runner.telling import check
+    from runner.notifying import check
 
     if_locked, wait = words.pop("if_locked"), seconds_of(words.pop("wait"), "--wait")
     if if_locked is not None and not slots:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from runner.core.catalog import Model
 from runner.core.estimate import Estimator
 from runner.core.knowledge import Knowledge
+from runner.core.latency import Latencies
 from runner.core.lengths import Lengths
 from runner.core.limits import Budget
 from runner.core.values import Charge, Usage
@@ -23,6 +24,7 @@ class Charges:
         self._models = {model.short: model for model in models}
         self.estimator = Estimator(self._models.values())
         self.lengths = Lengths(self._models, window)
+        self.latencies = Latencies(self._models)
         self._input = {name: _least(budget, "input", "total") for name, budget in budgets.items()}
         self._total = {name: _least(budget, "total") for name, budget in budgets.items()}
         self._limited = {name for name, budget in budgets.items() if _least(budget, "output", "total") < BOUNDLESS}
@@ -48,6 +50,7 @@ class Charges:
         """Begin with what earlier runs have learned; `job` is the key of the one that is run."""
         self.estimator.recall(known.ratios)
         self.lengths.recall(known.lengths.get(job, {}), known.output_caps)
+        self.latencies.recall(known.speeds)
 
     def remember(self, known: Knowledge, job: str) -> Knowledge:
         """What was known, with what was learned since."""
@@ -57,12 +60,14 @@ class Charges:
             ratios={**known.ratios, **self.estimator.remember()},
             output_caps={**known.output_caps, **self.lengths.most},
             lengths={**known.lengths, job: lengths} if lengths else known.lengths,
+            speeds={**known.speeds, **self.latencies.remember()},
         )
 
     def learn(self, task: Task, model: str, usage: Usage, seconds: float) -> None:
         """Take in what an answer took, in tokens and in seconds."""
         self.estimator.learn(task.size, model, usage)
         self.lengths.learn(model, usage, seconds)
+        self.latencies.learn(model, usage, seconds)
 
 
 def _least(budget: Budget, *measures: str) -> int:

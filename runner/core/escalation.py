@@ -1,4 +1,4 @@
-"""Asking stronger models about the rows on which annotators agree too little, while the run goes on.
+"""Asking stronger models about the rows that annotators leave in doubt, while the run goes on.
 
 The tasks for them are made with the others of their row, and held back until all of those have ended.
 """
@@ -31,19 +31,17 @@ class Escalator:
 
     def __init__(
         self,
-        below: float,
+        is_due: Callable[[Mapping[str, Vote]], bool],
         read: Callable[[str, str], Answer | Invalid],
-        share: Callable[[Mapping[str, Vote]], float],
         recall: Callable[[int, int], tuple[str, str] | None],
     ) -> None:
-        """`share` says how much of the votes is behind the winner; rows with less than `below` are due.
+        """`is_due` says, by the votes of all annotators, whether stronger models are to be asked.
 
         `read` reads a reply's text, given the text that spans are of. `recall` gives text and outcome of the reply that
         ended a row's task in an earlier session, None for a failure.
         """
-        self._below = below
+        self._is_due = is_due
         self._read = read
-        self._share = share
         self._recall = recall
         self._open: dict[int, _Open] = {}
 
@@ -81,4 +79,4 @@ class Escalator:
         return self._read(text, source) if outcome == Outcome.OK else Invalid("it is no whole answer")
 
     def _due(self, row: _Open) -> Sequence[Task]:
-        return row.held if self._share(row.votes) < self._below else ()
+        return row.held if self._is_due(row.votes) else ()

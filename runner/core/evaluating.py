@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-JUDGE = "judge"
-"""The name of the metric that a model as judge gives."""
+JUDGE, PAIRWISE = "judge", "pairwise"
+"""The names of the metrics that models as judges give: of answers one by one, and of two side by side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +51,33 @@ class Judging:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """How answers are measured against what is expected."""
+class Pairwise:
+    """A model that says which of two answers to a row is the better one."""
 
-    expected: str
-    """The input's column with the truth; no model sees it."""
+    model: str
+    question: str
+    """A Jinja template over the row's columns, and `expected`: what was to be answered, and what makes one better."""
+    sides: tuple[str, str]
+    """Two of the job's annotators, whose answers are compared."""
+    gold: str | None = None
+    """The input's column with known preferences: one of the sides, or `tie`; no model sees it."""
+    max_cost: float | None = None
+    """USD that the judge may spend, beside what the run may."""
+    max_tokens: int | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Pairwise:
+        """The declaration that `dataclasses.asdict` wrote."""
+        one, other = values["sides"]
+        return cls(**{**values, "sides": (one, other)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """How answers are measured: against what is expected, and by judges."""
+
+    expected: str | None
+    """The input's column with the truth; no model sees it. None where judges have no need of one."""
     scorers: tuple[Scoring, ...]
     main: str
     """The metric that verdicts are about."""
@@ -63,22 +85,25 @@ class Evaluation:
     several: bool = False
     """Whether what is expected is a list of acceptable answers."""
     judge: Judging | None = None
+    pairwise: Pairwise | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of all metrics, the judge's last."""
-        return (*(scoring.name for scoring in self.scorers), *((JUDGE,) if self.judge else ()))
+        """The names of all metrics, the judges' last."""
+        judges = {JUDGE: self.judge, PAIRWISE: self.pairwise}
+        return (*(scoring.name for scoring in self.scorers), *(name for name, judge in judges.items() if judge))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Evaluation:
         """The declaration that `dataclasses.asdict` wrote."""
-        judge = values["judge"]
+        judge, pairwise = values["judge"], values.get("pairwise")  # which earlier versions did not know
         return cls(
             **{
                 **values,
                 "scorers": tuple(Scoring(**one) for one in values["scorers"]),
                 "slices": tuple(Slice(**one) for one in values["slices"]),
                 "judge": None if judge is None else Judging(**judge),
+                "pairwise": None if pairwise is None else Pairwise.from_json(pairwise),
             }
         )
 

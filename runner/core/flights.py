@@ -44,16 +44,8 @@ class Flights:
         self.of_model[ask.model] -= 1
         self.alone_until = -math.inf
 
-    def full(self, now: float) -> bool:
-        """Whether there may be no more at this moment."""
-        under_way = len(self._asks)
-        if under_way and now < self.alone_until:
-            return True
-        if under_way < self.congestion.allowed:
-            return False
-        self.congestion.used = True
-        return True
-
-    def opens(self, now: float) -> float:
-        """When there may be more, while they are full; infinity where only a landing makes room."""
-        return self.alone_until if now < self.alone_until else math.inf
+    def full_until(self, now: float) -> float:
+        """Until when there may be no more, if nothing lands before; `now` if there may be."""
+        if self._asks and now < self.alone_until:
+            return self.alone_until
+        return self.congestion.full_until(len(self._asks), now)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from random import Random
 
 from runner.core.limits import ALL
-from runner.core.retry import OUTAGES
+from runner.core.retry import LONGEST_WAIT, OUTAGES
 from runner.core.values import Failure, Kind
 
 FIRST_PAUSE = 1 / 15
@@ -72,6 +72,16 @@ class Gates:
         if gate.until > now:
             return gate.until
         return math.inf if gate.narrow and gate.probe is not None else now
+
+    def restore(self, scope: str, until: float, now: float) -> None:
+        """An earlier process was told not to come back before `until`; that is believed as far as we wait at all.
+
+        Pauses of our own making do not outlive a process: a run's first request goes alone, and closes the gate again.
+        """
+        if until > now:
+            gate = self[scope]
+            gate.until = min(until, now + max(LONGEST_WAIT, self._window))
+            gate.reason = Kind.RATE_LIMITED
 
     def sent(self, model: str, flight: object) -> None:
         """A request goes out; where only one may, this is the one."""

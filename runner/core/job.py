@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from runner.core.caps import Caps
+from runner.core.confidence import Basis
 from runner.core.evaluating import Evaluation, Gates
+from runner.core.examples import Examples
 from runner.core.labelling import Annotators, Escalation, Gold, Reading, Voting
 from runner.core.sharing import Priority
 from runner.core.values import Settings
@@ -19,15 +21,16 @@ BadRows = Literal["stop", "record"]
 
 
 ASKED = (
-    "prompt", "system", "annotators", "settings", "row_settings", "cap_is", "endpoint", "strict_params",
+    "prompt", "system", "examples", "annotators", "settings", "row_settings", "cap_is", "endpoint", "strict_params",
     "models", "each",
 )  # fmt: skip
 """The fields of a job that decide what an answer can be."""
 SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "answer": Reading.from_json,
+    "examples": Examples.from_json,
     "annotators": lambda values: Annotators(**values),
     "vote": lambda values: Voting(**values),
-    "gold": lambda values: Gold(**values),
+    "gold": Gold.from_json,
     "escalate": Escalation.from_json,
     "evaluate": Evaluation.from_json,
     "gates": lambda values: Gates(**values),
@@ -87,6 +90,8 @@ class Job:
     """How large a part of the budget it gets beside other runs of the account."""
     answer: Reading | None = None
     """How replies are read; None takes them as they are."""
+    examples: Examples | None = None
+    """What a model is shown before it is asked."""
     annotators: Annotators = field(default_factory=Annotators)
     vote: Voting = field(default_factory=Voting)
     gold: Gold | None = None
@@ -97,9 +102,29 @@ class Job:
     @property
     def hidden(self) -> dict[str, str]:
         """The columns that no model may see, because they hold the truth; and what says so."""
-        gold = {self.gold.column: "[gold] says holds the known labels"} if self.gold else {}
-        expected = {self.evaluate.expected: "[evaluate] says holds the right answers"} if self.evaluate else {}
-        return expected | gold
+        evaluate, said = self.evaluate, {}
+        if evaluate is not None and evaluate.expected is not None:
+            said[evaluate.expected] = "[evaluate] says holds the right answers"
+        if evaluate is not None and evaluate.pairwise is not None and evaluate.pairwise.gold is not None:
+            said[evaluate.pairwise.gold] = "[evaluate.pairwise] says holds the known preferences"
+        if self.gold is not None:
+            said[self.gold.column] = "[gold] says holds the known labels"
+        return said
+
+    @property
+    def votes(self) -> bool:
+        """Whether its answers are counted as votes: those of an evaluation only where it asks for that."""
+        asks = self.vote.declared or self.gold is not None or self.escalate is not None
+        return self.answer is not None and (self.evaluate is None or asks)
+
+    @property
+    def confidence(self) -> Basis | None:
+        """What shows how sure annotators are of their answers, if anything does."""
+        if self.answer is None:
+            return None
+        if self.answer.reader.confidence is not None:
+            return "stated"
+        return "samples" if self.annotators.samples > 1 else None
 
     @property
     def slots(self) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from runner.core.latency import Speed
 from runner.core.limits import Limit
 
 LONGEST_NAME = 300
@@ -22,6 +23,10 @@ MOST_LENGTHS = 200
 MOST_MODELS = 100
 """Of one job."""
 MOST_REPLIES = 10**9
+LONGEST_ANSWER = 7 * 86_400.0
+"""Seconds; and tokens that it has, too."""
+MOST_SPREAD = 3.0
+"""Of the logarithm of the time to answer."""
 LEAST_RATIO, MOST_RATIO = 0.01, 100.0
 """True tokens for one that was guessed: beyond this a file is wrong, not a tokenizer."""
 
@@ -50,13 +55,15 @@ class Knowledge:
     """The largest cap on output tokens that each model takes."""
     lengths: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     """By a job's key and model, a sample of the output tokens of answers, the latest last."""
+    speeds: Mapping[str, Speed] = field(default_factory=dict)
+    """By model, how long it takes to answer."""
 
     @property
     def models(self) -> frozenset[str]:
         """Every model that something is known of."""
         scopes = (scope_of(key) for key in self.limits)
         named = (name for by_model in self.lengths.values() for name in by_model)
-        return frozenset((*scopes, *self.ratios, *self.output_caps, *named)) - {"*"}
+        return frozenset((*scopes, *self.ratios, *self.output_caps, *self.speeds, *named)) - {"*"}
 
     def without(self, model: str) -> Knowledge:
         """The same, as if nothing had ever been learned of this model."""
@@ -67,6 +74,7 @@ class Knowledge:
             ratios=_others(self.ratios, model),
             output_caps=_others(self.output_caps, model),
             lengths={job: by_model for job, by_model in lengths.items() if by_model},
+            speeds=_others(self.speeds, model),
         )
 
     def to_json(self) -> dict[str, dict[str, Any]]:
@@ -81,6 +89,10 @@ class Knowledge:
             "lengths": {
                 job: {name: list(sample[-MOST_LENGTHS:]) for name, sample in by_model.items()}
                 for job, by_model in self.lengths.items()
+            },
+            "speeds": {
+                name: {figure: getattr(speed, figure) for figure in SPEED_FIGURES}
+                for name, speed in self.speeds.items()
             },
         }
 
@@ -153,6 +165,26 @@ def _cap(value: Any) -> int | None:
     return int(value) if _is_count(value, 1) else None
 
 
+SPEED_FIGURES: Mapping[str, float] = {
+    "first": LONGEST_ANSWER,
+    "per_token": LONGEST_ANSWER,
+    "spread": MOST_SPREAD,
+    "tokens": LONGEST_ANSWER,
+    "tokens_spread": LONGEST_ANSWER,
+    "replies": MOST_REPLIES,
+}
+"""What is written of a speed, and the most that each figure may be."""
+
+
+def _speed(value: Any) -> Speed | None:
+    if not isinstance(value, Mapping) or not all(
+        _is_number(value.get(figure), 0.0, most) for figure, most in SPEED_FIGURES.items()
+    ):
+        return None
+    figures = {figure: float(value[figure]) for figure in SPEED_FIGURES if figure != "replies"}
+    return Speed(**figures, replies=int(value["replies"])) if _is_count(value["replies"], 1) else None
+
+
 def _lengths(value: Any) -> dict[str, tuple[int, ...]] | None:
     if not isinstance(value, Mapping) or len(value) > MOST_MODELS:
         return None
@@ -171,5 +203,6 @@ SECTIONS: Mapping[str, Callable[[Any], Any]] = {
     "ratios": _ratio,
     "output_caps": _cap,
     "lengths": _lengths,
+    "speeds": _speed,
 }
 """What reads an entry of each section: a value, or None for one that cannot be used."""

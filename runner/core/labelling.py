@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from runner.core.answers.reader import Reader
+from runner.core.values import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class Voting:
     """Annotator -> what its vote weighs; the others weigh 1."""
     least: float = 0.0
     """The share of the votes below which a row is a disagreement."""
+    declared: bool = False
+    """Whether the job says so, in a section of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +59,26 @@ class Gold:
 
     column: str
     """Rows in which it is not empty; it is shown to no model."""
+    rows: tuple[Mapping[str, Json], ...] = ()
+    """Rows of a file of their own, which are asked about among the input's."""
+    keep: bool = False
+    """Whether these stand in the table of labels too, behind the input's."""
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Gold:
+        """The declaration that `dataclasses.asdict` wrote."""
+        return cls(**{**values, "rows": tuple(values.get("rows", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Escalation:
-    """Rows on which annotators agree too little are asked of further models."""
+    """Rows on which annotators agree too little, or are too little sure, are asked of further models."""
 
     models: tuple[str, ...]
-    below: float
+    below: float | None = None
     """The share of votes for the winner below which a row is asked about again."""
+    confidence_below: float | None = None
+    """The same for how sure annotators are, each of its own answer."""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Escalation:

@@ -10,49 +10,59 @@ from __future__ import annotations
 
 from collections import deque
 
-MEMORY = 300
-"""Replies over which the model's own speed is learned."""
-RISE = 0.01
-"""Of the distance, with each reply: how fast the shortest overhead is let go of, should the model become slower."""
+MEMORY = 256
+"""Replies over which the model's own speed is learned: should it become slower, that is known after so many."""
+FIT = 16
+"""Replies after which the speed is reckoned anew; each time for the first of them."""
 NEIGHBOURS = 8
 """Replies of which the least delay counts."""
+JITTER_SECONDS = 0.05
+"""By how much requests may overtake each other on the way."""
+
+
+def guard(window: float) -> float:
+    """How much longer than a window its spending is kept, in seconds: clocks and ways are never quite alike."""
+    return JITTER_SECONDS + window / 300
 
 
 class Lag:
     """One model's speed, learned from its replies: a fixed time and a time for each output token."""
 
-    __slots__ = ("_count", "_floor", "_latency", "_product", "_recent", "_square", "_tokens")
+    __slots__ = ("_count", "_replies", "floor", "seconds_per_token")
 
     def __init__(self) -> None:
-        self._count = self._tokens = self._latency = self._product = self._square = 0.0
-        self._floor: float | None = None
-        self._recent: deque[float] = deque(maxlen=NEIGHBOURS)
+        self._replies: deque[tuple[float, int]] = deque(maxlen=MEMORY)
+        """Seconds and output tokens of each."""
+        self._count = 0
+        self.floor = 0.0
+        """Seconds that the model needs at least, before it writes; 0 until it has answered."""
+        self.seconds_per_token = 0.0
+        """The slope of latency over output tokens, by least squares over the last replies; 0 until it can be told."""
 
     def learn(self, latency: float, tokens: int) -> float:
         """Take in a reply; the seconds that it and its neighbours spent waiting, never negative."""
-        keep = 1 - 1 / MEMORY
-        self._count = self._count * keep + 1
-        self._tokens = self._tokens * keep + tokens
-        self._latency = self._latency * keep + latency
-        self._product = self._product * keep + tokens * latency
-        self._square = self._square * keep + tokens * tokens
-        overhead = latency - self.seconds_per_token * tokens
-        if self._floor is None or overhead < self._floor:
-            self._floor = overhead
-        else:
-            self._floor += (overhead - self._floor) * RISE
-        self._recent.append(overhead)
-        return max(0.0, min(self._recent) - self._floor)
+        replies = self._replies
+        replies.append((latency, tokens))
+        self._count += 1
+        if self._count <= FIT or self._count % FIT == 0:
+            self._fit()
+        slope = self.seconds_per_token
+        latest = min(
+            replies[-back][0] - slope * replies[-back][1] for back in range(1, min(NEIGHBOURS, len(replies)) + 1)
+        )
+        self.floor = max(0.0, min(self.floor, latency - slope * tokens))
+        return max(0.0, latest - self.floor)
 
-    @property
-    def floor(self) -> float:
-        """Seconds that the model needs at least, before it writes; 0 until it has answered."""
-        return max(0.0, self._floor or 0.0)
-
-    @property
-    def seconds_per_token(self) -> float:
-        """The slope of latency over output tokens, by least squares over the last replies; 0 until it can be told."""
-        spread = self._count * self._square - self._tokens * self._tokens
-        if self._count < 5 or spread <= 0:
-            return 0.0
-        return max(0.0, (self._count * self._product - self._tokens * self._latency) / spread)
+    def _fit(self) -> None:
+        """No reply took less than the slope says that its tokens take, or waiting would be taken for speed."""
+        replies = self._replies
+        count, tokens = len(replies), sum(output for _, output in replies)
+        square = sum(output * output for _, output in replies)
+        spread, slope = count * square - tokens * tokens, 0.0
+        if count >= 5 and spread > 0:
+            seconds = sum(latency for latency, _ in replies)
+            product = sum(latency * output for latency, output in replies)
+            most = min(latency / output for latency, output in replies if output)
+            slope = min(most, max(0.0, (count * product - tokens * seconds) / spread))
+        self.seconds_per_token = slope
+        self.floor = min(latency - slope * output for latency, output in replies)

@@ -86,7 +86,7 @@ class Landings:
             usage = Usage(input=ask.lease.charge.input, output=ask.lease.charge.output, reported=False)
         speed = self._lags[ask.model]
         lag = speed.learn(now - ask.at, usage.output)
-        self._flights.congestion.answered(lag, speed.floor + speed.seconds_per_token * usage.output)
+        self._flights.congestion.answered(lag, speed.floor + speed.seconds_per_token * usage.output, now)
         counted_at = ask.at + min(lag, self._window * MOST_LAG)
         if self._ledger.accepted(ask.lease, now):
             self._blocked.clear()

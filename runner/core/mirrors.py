@@ -17,12 +17,14 @@ from typing import Protocol
 class Take:
     """An amount held in one window, from its sending on."""
 
-    __slots__ = ("amount", "at", "before", "index", "overdue", "probe", "sent", "settled")
+    __slots__ = ("amount", "at", "back", "before", "index", "overdue", "probe", "sent", "settled")
 
     def __init__(self, sent: float, amount: int, before: float = 0.0) -> None:
         self.sent = sent
         self.at = sent
         """The latest moment at which the gateway may have counted it."""
+        self.back = math.inf
+        """When its answer was there: by then it had been counted."""
         self.amount = amount
         """A guess until it is settled."""
         self.before = before

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
 from runner.core.errors import RunnerError, UsageError
+from runner.core.examples import Shots
 from runner.core.values import Image, Json, Message, Other, Part, Request, Role, Settings, Text
 
 Render = Callable[[Mapping[str, Any]], str]
@@ -34,18 +35,23 @@ class Prompt:
     """Whether rows may carry their own model, system, max_tokens and temperature."""
     hidden: frozenset[str] = frozenset()
     """Columns that hold the truth: no template sees them, and neither does a model."""
+    shots: Shots | None = None
+    """The examples that stand before what the template asks."""
     by_url: Callable[[str], str] = str
     """Finds the dialect for a batch line's `url`; raises UsageError for one that there is none for."""
 
-    def request(self, columns: Mapping[str, Any]) -> Request:
-        """The request that a row makes; raises RowError with the reason if it makes none."""
+    def request(self, columns: Mapping[str, Any], key: str = "") -> Request:
+        """The request that a row makes; raises RowError with the reason if it makes none.
+
+        `key` names the row's content: examples are drawn by it.
+        """
         if self.template is None and is_batch_line(columns):
             return self._batch_line(columns)
         if self.hidden:
             columns = {name: value for name, value in columns.items() if name not in self.hidden}
         settings = _row_settings(columns, self.settings) if self.row_settings else self.settings
         system = self._system(columns)
-        messages = (*system, *self._messages(columns, bool(system)))
+        messages = (*system, *self._messages(columns, bool(system), key))
         return Request(messages=messages, settings=settings)
 
     def _system(self, columns: Mapping[str, Any]) -> tuple[Message, ...]:
@@ -58,9 +64,11 @@ class Prompt:
             raise RowError("its `system` is not a text")
         return (Message(role="system", content=text),)
 
-    def _messages(self, columns: Mapping[str, Any], has_system: bool) -> tuple[Message, ...]:
+    def _messages(self, columns: Mapping[str, Any], has_system: bool, key: str) -> tuple[Message, ...]:
         if self.template is not None:
-            return (Message(role="user", content=_not_empty(self.template(columns))),)
+            asked = _not_empty(self.template(columns))
+            shown = self.shots.turns(asked, key) if self.shots is not None else ()
+            return (*shown, Message(role="user", content=asked))
         if columns.get("messages") is not None:
             messages = _read_messages(columns["messages"])
             if has_system and messages[0].role == "system":

@@ -121,7 +121,7 @@ class Scheduler:
         ends = self._spending.ends
         if ends is not None and now >= ends and self.stopped is None and (self._more or self.queued):
             self.stop(self._spending.over)
-        if self.stopped is None and not self.flights.full(now):
+        if self.stopped is None and self.flights.full_until(now) <= now:
             placed = self._placing.next(now, last=not self._more)
             if isinstance(placed, str):
                 self.stop(placed)
@@ -140,8 +140,9 @@ class Scheduler:
     def _next_change(self, now: float) -> float:
         if self.stopped is not None:
             return math.inf
-        if self.flights.full(now):
-            return self.flights.opens(now)
+        full_until = self.flights.full_until(now)
+        if full_until > now:
+            return full_until
         until = self._backlog.retry_at
         ends = self._spending.ends
         if ends is not None and ends > now:

@@ -22,6 +22,8 @@ PERIODS = 120
 """Leases in a window."""
 SHORTEST_PERIOD = 0.2
 """Seconds."""
+TRIFLE = 1e-9
+"""What is left by rounding, and given to nobody."""
 GROWTH = 1.25
 """A run that has room to spare is taken to want so much of what it has just used."""
 
@@ -57,7 +59,7 @@ def divide(free: float, claims: Sequence[Claim]) -> list[float]:
             for other in flowing:
                 grants[other] += rise * claims[other].weight
             left = max(0.0, left - rise * flow)
-        if left <= 0 or reached == math.inf:
+        if left <= TRIFLE or reached == math.inf:
             break
         level = reached
         if order == NEXT:

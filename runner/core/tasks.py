@@ -88,7 +88,7 @@ class TaskMaker:
         source = self._source(columns)
         if self.job.gold is not None:  # whatever a prompt does with the row, it cannot give the known label away
             columns = {column: value for column, value in columns.items() if column != self.job.gold.column}
-        requests = {variant: prompt.request(columns) for variant, prompt in self._variants.items()}
+        requests = {variant: prompt.request(columns, digest) for variant, prompt in self._variants.items()}
         sizes = {variant: measure(request, count, self._pixels) for variant, request in requests.items()}
         tasks = []
         for slot, (group, variant, sample) in enumerate(self._parts(models)):

@@ -67,6 +67,8 @@ LOOK_AGAIN = 1 / 60
 """Of a window: how often a limit is looked at again whose amount may be growing."""
 MOST_LATE = 1 / 30
 """Of a window: the most by which requests are thought to be counted later than they seem to be."""
+COUNTERS = 1 / 8
+"""Of a window: two refusals at the start of a wave, so near to each other, are a counter's and not a log's."""
 WHOLE_SECOND = 1.0
 """A Retry-After says nothing finer, however short the window is."""
 LEAST_STEP = 1 / 1200
@@ -135,6 +137,10 @@ class Window:
         self._passed_at = -math.inf
         """When a border was last found to have passed unseen."""
         self._contradictions = 0
+        self._late_at = -math.inf
+        """When a request was last sent that came too early by a moment."""
+        self._room_at = -math.inf
+        """When a bucket's first refusal said that there would be room."""
 
     # What is asked before sending.
 
@@ -260,7 +266,7 @@ class Window:
 
     def settle(self, take: Take, amount: int, counted_at: float, now: float) -> None:
         """Replace a guess by the truth, dated `counted_at`."""
-        take.at = max(take.at, counted_at)
+        take.at, take.back = max(take.at, counted_at), now
         self.mirror.settle(take, amount, now)
         self._pending -= take.amount
         if amount != take.amount:
@@ -322,8 +328,7 @@ class Window:
         found_at, kind = min(float(told["at"]), now), Kind(str(told["kind"]))
         if found_at <= self._changed_at:
             return
-        late = max(self.limit.window * MOST_LATE, WHOLE_SECOND)
-        span = min(float(told.get("span", 0.0)), self.limit.window + late + self._guard)
+        span = min(float(told.get("span", 0.0)), self.limit.window + self._latest + self._guard)
         mirror: Mirror = SlidingLog(max(span, self.limit.window + self._guard), self._recent(now))
         if kind in (Kind.CALENDAR, Kind.COUNTER):
             made = Calendar if kind is Kind.CALENDAR else Counter
@@ -415,21 +420,29 @@ class Window:
         window = self.limit.window
         if retry_after is None or retry_after > window * (1 + 2 * GRAIN):
             return Says.NOTHING
-        oldest = next((old.at for old in self._log if old.amount and old.at > take.sent - window), take.sent)
-        leaves = oldest + window - take.sent
+        oldest = next((old for old in self._log if old.amount and old.at > take.sent - window), take)
+        leaves = oldest.at + window - take.sent
         soon = take.amount / max(1.0, self.belief.amount(take.sent)) * window + 2 * GRAIN * window
         if retry_after <= soon:
             return Says.SOON if leaves > soon + 2 * GRAIN * window else Says.NOTHING
-        if abs(retry_after - leaves) <= 2 * GRAIN * window:
+        # It may have been counted later than we think, by as much as a connection takes to be made.
+        late = min(self._latest, max(0.0, oldest.back - oldest.at))
+        if -2 * GRAIN * window <= retry_after - leaves <= late + 2 * GRAIN * window:
             return Says.OLDEST
         return Says.BORDER
+
+    @property
+    def _latest(self) -> float:
+        """By how much requests may be counted later than they seem to be."""
+        return max(self.limit.window * MOST_LATE, WHOLE_SECOND)
 
     def _log_refused(self, take: Take, says: Says, retry_after: float | None, now: float) -> None:
         """A refusal under a sliding log, known or assumed."""
         if says is Says.SOON and self.kind is Kind.UNKNOWN:
             self._become_empty_bucket(take, self._held_before(take, now), now)
+            self._room_at = take.sent + (retry_after or 0.0)
             return
-        if says is not Says.OLDEST and not take.probe and self._counted_later(retry_after):
+        if says is not Says.OLDEST and not take.probe and self._is_late(take, retry_after, now):
             return
         if says is Says.SOON:
             # It looked like a log, and now lifts at once: the border of a counter that was taken for the oldest's end.
@@ -438,23 +451,40 @@ class Window:
         if not take.probe:
             self._cut(take, now)
         if self.kind is Kind.UNKNOWN and says is Says.OLDEST:
-            self.kind = Kind.SLIDING
+            self.kind, self._kind_at = Kind.SLIDING, now
+            self._date_oldest(take, retry_after or 0.0)
         elif self.kind is Kind.UNKNOWN and says is Says.BORDER and retry_after is not None:
             self._become_calendar(take, retry_after, now)
         elif take.probe:
             self._knocks += 1
             self.kind = Kind.SLIDING if self._knocks >= KNOCKS else self.kind
 
-    def _counted_later(self, retry_after: float | None) -> bool:
-        """Whether room comes back in a moment: then requests were counted later than we thought, and stay longer."""
-        window, mirror = self.limit.window, self.mirror
-        if retry_after is None or not isinstance(mirror, SlidingLog):
+    def _date_oldest(self, refused: Take, retry_after: float) -> None:
+        """The oldest leaves in `retry_after` less its grain, at the soonest: nothing was counted before that."""
+        counted = refused.sent + retry_after - (1 + GRAIN) * self.limit.window
+        for old in self._log:
+            if old.at >= counted:
+                break
+            old.at = counted
+
+    def _is_late(self, take: Take, retry_after: float | None, now: float) -> bool:
+        """Whether room comes back in a moment: then requests were counted later than we thought, and stay longer.
+
+        If room comes back little by little instead, it is a counter whose border was taken for the oldest's end.
+        """
+        window, mirror, late = self.limit.window, self.mirror, self._latest
+        if retry_after is None or retry_after > late or not isinstance(mirror, SlidingLog):
             return False
-        late = max(window * MOST_LATE, WHOLE_SECOND)
+        again = take.sent < self._late_at + COUNTERS * window
+        undecided = self.kind is Kind.SLIDING and not self._contradictions
+        if again and undecided and now < self._kind_at + (1 + COUNTERS) * window:
+            self._become_counter(self._late_at, 0.0, now)
+            return True
         most = window + late + self._guard
-        if retry_after > late or mirror.span >= most:
+        if mirror.span >= most:
             return False
         mirror.span = min(most, mirror.span + min(retry_after, window * MOST_LATE))
+        self._late_at = take.sent
         return True
 
     def _calendar_refused(
@@ -464,6 +494,17 @@ class Window:
         ends = mirror.start(take.sent) + window
         first, last = take.sent + (retry_after or 0.0) - GRAIN * window, now + (retry_after or 0.0)
         at_border = retry_after is not None and first <= ends and last >= ends - mirror.early
+        if retry_after is not None and take.sent - mirror.start(take.sent) < window / 8 and retry_after <= window / 8:
+            # All was to be forgotten, and there is less room than for one request: the border is later, or none.
+            self._contradictions += self.sure
+            if self.sure and self._contradictions >= MOST_CONTRADICTIONS:
+                self._contradicted(take, says, retry_after, now)
+            elif self.sure:
+                late = now + retry_after - mirror.start(take.sent)
+                self._become(Kind.CALENDAR, Calendar(window, mirror.border + late, late, self._guard, self._log), now)
+            else:
+                self._become_counter(mirror.border, mirror.early, now)
+            return
         if retry_after is None or (says is Says.NOTHING and not at_border):
             if not take.probe:
                 self._cut(take, now)
@@ -483,17 +524,23 @@ class Window:
         """It may have been taken for a counter wrongly: then there was far more room than there can be an error."""
         if take.before < self.belief.amount(now) / 2:
             self._contradictions += 1
+        believed = self.belief.amount(now)
         if self._contradictions < MOST_CONTRADICTIONS:
             self._cut(take, now)
+            self._contradictions += self.belief.amount(now) == believed  # cut as deep as may be, and refused again
         elif says is Says.SOON:
             self._become_empty_bucket(take, LEAST * self.limit.amount, now)
         else:
+            self._cut(take, now)
             self._become(Kind.SLIDING, SlidingLog(self.limit.window + self._guard, self._recent(now)), now)
 
     def _bucket_refused(self, mirror: Bucket, take: Take, says: Says, retry_after: float | None, now: float) -> None:
         soon = take.amount / mirror.rate + 4 * GRAIN * self.limit.window
         if retry_after is not None and retry_after > max(soon, self.limit.window / 8):
-            if self.sure and not self._contradictions:
+            if self._as_foretold(take.sent + retry_after):
+                # It waits for the moment that the first one waited for, windows later: a border that was near then.
+                self._become_calendar(take, retry_after, now)
+            elif self.sure and not self._contradictions:
                 # A bucket can be in debt, where its limit was lowered or somebody else drew on it. Once.
                 self._contradictions += 1
                 mirror.empty(take.sent, self._log)
@@ -516,6 +563,12 @@ class Window:
         mirror.correct(-left, now)
         self._empty_at = take.sent
         self.sure = True
+
+    def _as_foretold(self, moment: float) -> bool:
+        """Whether this is whole windows after the moment at which a bucket's first refusal said there would be room."""
+        if self._room_at == -math.inf:
+            return False
+        return abs(math.remainder(moment - self._room_at, self.limit.window)) <= 2 * GRAIN * self.limit.window
 
     def _contradicted(self, take: Take, says: Says, retry_after: float, now: float) -> None:
         """What was believed of the kind cannot be: somebody else spends too, or it was read wrongly."""
@@ -544,6 +597,7 @@ class Window:
             bucket.reserve = min(RESERVE * self.limit.amount, bucket.burst / 4)
             bucket.correct(max(0.0, -bucket.level(now)), now)
             self._become(Kind.BUCKET, bucket, now, sure=True)
+            self._room_at = other._room_at
         elif isinstance(mirror, Counter):
             self._become_counter(mirror.border, mirror.early, now)
         elif isinstance(mirror, Calendar) and self.kind is Kind.CALENDAR:

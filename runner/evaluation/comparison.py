@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 
 from runner.core.errors import StorageFailed, UsageError
-from runner.core.evaluating import JUDGE
+from runner.core.evaluating import JUDGE, PAIRWISE
 from runner.evaluation.metrics import ALL_MODELS
 from runner.evaluation.scores import NO_MODEL
 from runner.statistics.paired import Verdict, holm
@@ -94,11 +95,16 @@ def side_of(
     directory: RunDirectory, declared: Mapping[str, Any], evaluation: Mapping[str, Any], model: str | None = None
 ) -> Side:
     """The same from what is at hand: what the job declares, and what the summary says."""
+    declared = orjson.loads(orjson.dumps(declared))  # as a manifest has it, so that both are alike
     return Side(
         directory=directory,
         model=model,
         evaluation=evaluation,
-        scorers={**{one["name"]: one for one in declared["scorers"]}, JUDGE: declared["judge"]},
+        scorers={
+            **{one["name"]: one for one in declared["scorers"]},
+            JUDGE: declared["judge"],
+            PAIRWISE: declared.get("pairwise"),
+        },
         repeats=len(evaluation["models"]) > 1 and ALL_MODELS not in evaluation["models"],
     )
 
@@ -222,7 +228,8 @@ def _answers(run: Side, lines: pl.Series) -> pl.DataFrame:
     there = scan.collect_schema()
     expected = run.evaluation["column"]
     answer = pl.coalesce("answer", "text") if "text" in there else pl.col("answer")
-    wanted = scan.select(pl.col(expected).cast(pl.String).alias("expected"), answer.alias("answer"))
+    truth = pl.lit(None, pl.String) if expected is None else pl.col(expected).cast(pl.String)
+    wanted = scan.select(truth.alias("expected"), answer.alias("answer"))
     found = wanted.with_row_index("line").filter(pl.col("line").is_in(lines.implode())).collect()
     return lines.to_frame("line").join(found, on="line", how="left", maintain_order="left")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.core.errors import UsageError
-from runner.core.evaluating import Gates
+from runner.core.evaluating import PAIRWISE, Gates
 from runner.evaluation.comparison import Comparison, Side, compare, kinds
 from runner.evaluation.metrics import ALL_MODELS
 from runner.evaluation.scores import NO_MODEL
@@ -25,7 +25,7 @@ class Check:
     sentence: str
 
 
-def judged(
+def verdict(
     gates: Gates, evaluation: Mapping[str, Any], cost: float, run: Side | None, accepted: Side | str | None
 ) -> dict[str, Any]:
     """The verdict on a run: whether it passes, a paragraph, and each check.
@@ -54,6 +54,8 @@ def judged(
 def _least(gates: Gates, evaluation: Mapping[str, Any]) -> Iterator[Check]:
     for metric, least in gates.least.items():
         for name, about in _models(evaluation):
+            if metric == PAIRWISE and name != evaluation["pairwise"]["sides"][0]:
+                continue  # what the one side wins the other loses
             mean = about["metrics"][metric]["mean"]
             figure = "no figure" if mean is None else f"{100 * mean:.1f} %"
             yield Check(
@@ -109,5 +111,6 @@ def _not_worse(run: Side, accepted: Side | str | None) -> Iterator[Check]:
 def _parts(found: Comparison) -> Iterator[Check]:
     """Each comparison; of several, one counts only if it stands when corrected for their number (Holm)."""
     for part, kind in zip(found.parts, kinds(found), strict=True):
-        label = "" if part.models[0] != part.models[1] else f"{part.models[1]}: "
-        yield Check(kind != "worse", f"{label}{part.verdict.sentence}")
+        said = part.verdict.sentence
+        said = said[:1].upper() + said[1:] if part.models[0] != part.models[1] else f"{part.models[1]}: {said}"
+        yield Check(kind != "worse", said)

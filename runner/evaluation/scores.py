@@ -71,9 +71,11 @@ def measure(
 ) -> Measured:
     """Score every task of a results table; `columns` are the input's by their names in the table."""
     scorers = prepared(evaluation.scorers, own or {})
-    expected = columns[evaluation.expected]
-    frame = _tasks(results, [expected, *(columns[one.column] for one in evaluation.slices)])
-    keys = _keys(results, [name for name in columns.values() if name != expected])
+    expected = None if evaluation.expected is None else columns[evaluation.expected]
+    sliced_by = [columns[one.column] for one in evaluation.slices]
+    frame = _tasks(results, sliced_by if expected is None else [expected, *sliced_by])
+    preferred = evaluation.pairwise and evaluation.pairwise.gold
+    keys = _keys(results, [name for given, name in columns.items() if given not in (evaluation.expected, preferred)])
     sliced, notices = slice_columns(frame, evaluation.slices, columns)
     tasks = frame.select(
         "row", "id", "model", "state", "cost_usd", "latency_s", "input_tokens", "output_tokens"
@@ -104,7 +106,7 @@ def _tasks(results: Path, more: Sequence[str]) -> pl.DataFrame:
 
 
 def _keys(results: Path, names: Sequence[str]) -> pl.Series:
-    """The digest of each task's row: of its columns by name, whatever their order, without what is expected.
+    """The digest of each task's row: of its columns by name, whatever their order, without what is known of it.
 
     The same row has it in every run, at whatever place. A row without columns has none.
     """
@@ -132,11 +134,13 @@ def _digest(values: Mapping[str, Any]) -> str | None:
     return hashlib.blake2b(data, digest_size=12).hexdigest()
 
 
-def _scored(score: Score_, frame: pl.DataFrame, expected: str, several: bool) -> pl.DataFrame:
+def _scored(score: Score_, frame: pl.DataFrame, expected: str | None, several: bool) -> pl.DataFrame:
     """What one scorer says of each task."""
     values: list[float | None] = []
     reasons: list[str] = []
-    for answer, wanted, state, why in frame.select("answer", expected, "state", "invalid_reason").iter_rows():
+    truth = pl.lit(None, pl.String) if expected is None else pl.col(expected)
+    given_and_wanted = frame.select("answer", truth.alias("wanted"), "state", "invalid_reason")
+    for answer, wanted, state, why in given_and_wanted.iter_rows():
         given: Any = answer if state == ANSWERED else Invalid(why or "it cannot be read") if state == INVALID else None
         found = score(given, _acceptable(wanted) if several else wanted)
         values.append(found.value)

@@ -14,7 +14,7 @@ from runner.core.escalation import Escalator
 from runner.core.job import Job
 from runner.labelling import decisions
 from runner.labelling.tables import input_columns, labels_table, write_disagreements, write_labels
-from runner.labelling.votes import POLLS, poll, read_votes, verdicts
+from runner.labelling.votes import POLLS, Votes, poll, read_votes, verdicts
 from runner.reading import Replies, as_text
 from runner.storage import journal
 from runner.storage.history import History
@@ -28,40 +28,67 @@ def label(
     job: Job, annotators: Sequence[str], stronger: Sequence[str], directory: RunDirectory
 ) -> dict[str, Any] | None:
     """Write a run's labels and open rows from its results, and give the figures; None for a job that labels nothing."""
-    if job.answer is None or job.answer.reader.kind not in POLLS:
+    if job.answer is None or job.answer.reader.kind not in POLLS or not job.votes:
         return None
-    from runner.labelling.figures import figures, quality
+    from runner.labelling.confidence import calibration, confidences
+    from runner.labelling.figures import figures, quality, readable
 
-    reader, results = job.answer.reader, directory.results_path
-    votes = read_votes(results, reader.kind, annotators, stronger)
-    voted = verdicts(votes, job.vote)
+    reader, results, gold = job.answer.reader, directory.results_path, job.gold
+    everything = read_votes(results, reader.kind, annotators, stronger)
+    votes = _own(job, results, everything)
+    voted, kept = verdicts(votes, job.vote), decisions.kept(directory.path)
+    final = decisions.decided(votes, voted, kept)
     said = figures(votes, voted, reader.labels)
-    if job.gold is not None:
-        said["gold"] = quality(votes, voted, _known(results, job.gold.column), reader.labels, Replies(job).read)
-    final = decisions.decided(votes, voted, decisions.kept(directory.path))
-    said["decided"] = sum(verdict.status == "decided" for verdict in final)
+    shown, without, known = votes, None, [None] * len(everything.rows)
+    if gold is not None:
+        known, every = _known(results, gold.column), verdicts(everything, job.vote)
+        said["gold"] = quality(everything, every, known, reader.labels, Replies(job).read)
+        said["gold"]["mixed_in"] = len(gold.rows)
+        if gold.keep:
+            shown = everything
+        elif gold.rows and not any(known[: len(votes.rows)]):
+            without = gold.column
+    if job.confidence is not None:
+        said["confidence"] = calibration(everything, job.vote, job.confidence, readable(known, Replies(job).read)[0])
+    found = final if shown is votes else decisions.decided(everything, every, kept)
     provenance = {"run": directory.path.name, "job": job.fingerprint}
-    write_labels(labels_table(results, votes, final, provenance), directory.labels_path)
+    sure = None if job.confidence is None else confidences(shown, job.confidence)
+    write_labels(labels_table(results, shown, found, sure, provenance, without), directory.labels_path)
+    said["decided"] = sum(verdict.status == "decided" for verdict in final)
     said["open"] = write_disagreements(results, votes, final, [*job.hidden], directory.disagreements_path)
     return said
+
+
+def _own(job: Job, results: Path, votes: Votes) -> Votes:
+    """The votes on the input's rows, without those that are mixed in and stand behind them."""
+    count = len(job.gold.rows) if job.gold else 0
+    if not count:
+        return votes
+    return read_votes(results, votes.kind, votes.annotators, votes.stronger, votes.rows[-count])
 
 
 def escalation(job: Job, journal_path: Path, history: History) -> Escalator | None:
     """What asks stronger models, if the job wants that; answers of earlier sessions are read from the journal."""
     if job.escalate is None or job.answer is None:
         return None
-    kind, voting = job.answer.reader.kind, job.vote
+    from runner.labelling.confidence import confidence
 
-    def share(votes: Mapping[str, Answer | Invalid | None]) -> float:
-        return poll({name: as_text(vote) if isinstance(vote, Answer) else vote for name, vote in votes.items()},
-                    kind, voting).share  # fmt: skip
+    kind, voting, basis = job.answer.reader.kind, job.vote, job.confidence
+    least_share, least_sure = job.escalate.below, job.escalate.confidence_below
+
+    def is_due(votes: Mapping[str, Answer | Invalid | None]) -> bool:
+        cells = {name: as_text(vote) if isinstance(vote, Answer) else vote for name, vote in votes.items()}
+        if least_share is not None and poll(cells, kind, voting).share < least_share:
+            return True
+        stated = {name: vote.confidence if isinstance(vote, Answer) else None for name, vote in votes.items()}
+        return least_sure is not None and basis is not None and confidence(cells, stated, kind, basis) < least_sure
 
     def recall(row: int, slot: int) -> tuple[str, str] | None:
         with journal_path.open("rb") as file:
             frame = journal.read_at(file, history.offset(row, slot))
         return None if frame.get("failure") else (frame["text"], frame["outcome"])
 
-    return Escalator(job.escalate.below, Replies(job).read, share, recall)
+    return Escalator(is_due, Replies(job).read, recall)
 
 
 def _known(results: Path, column: str) -> list[Any]:
@@ -84,6 +111,8 @@ def adopt(path: Path, file: Path) -> tuple[int, dict[str, Any]]:
     job = Job.from_json(manifest["job"])
     if job.answer is None or job.answer.reader.kind not in POLLS:
         raise UsageError(f"The job of {path} has no [answer] that is voted on: there is nothing to decide.")
+    if not job.votes:
+        raise UsageError(f"The job of {path} evaluates its models, and has no [vote] among them: nothing is to decide.")
     if not directory.results_path.is_file() or not directory.summary_path.is_file():
         raise UsageError(f"{path} has no results yet: they are written when the run ends, or stops.")
     directory.lock()
@@ -92,7 +121,8 @@ def adopt(path: Path, file: Path) -> tuple[int, dict[str, Any]]:
         known = summary.get("labels") or {}
         stronger = known.get("stronger", [])
         annotators = [name for name in known.get("annotators", ()) if name not in stronger]
-        votes = read_votes(directory.results_path, job.answer.reader.kind, annotators, stronger)
+        results = directory.results_path
+        votes = _own(job, results, read_votes(results, job.answer.reader.kind, annotators, stronger))
         found = decisions.read_decisions(file, votes, Replies(job))
         decisions.keep(directory.path, found, file.name)
         summary["labels"] = label(job, annotators, stronger, directory)

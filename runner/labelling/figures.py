@@ -101,25 +101,32 @@ def quality(
 
     What is invalid, missing or undecided is not right. Known labels that `read` cannot read are counted, and left out.
     """
-    gold, unreadable = [], Counter[str]()
-    for cell in known:
-        text = "" if cell is None else str(cell).strip()
-        answer = read(text) if text else None
-        if isinstance(answer, Invalid):
-            unreadable[text] += 1
-        gold.append(as_text(answer) if isinstance(answer, Answer) else None)
+    gold, unreadable = readable(known, read)
     voted: list[Cell] = [verdict.label for verdict in verdicts]
-    vote = _right(votes.kind, gold, voted)
+    vote = right(votes.kind, gold, voted)
     if votes.kind == "label":
         table = confusion(gold, voted, labels)
         vote["labels"] = [asdict(one) for one in table.figures()]
     return {
         "rows": sum(label is not None for label in gold),
         "unreadable": dict(unreadable),
-        "annotators": {name: _right(votes.kind, gold, votes.cells[name]) for name in votes.annotators}
-        | {name: _right(votes.kind, *_asked(gold, votes.cells[name])) for name in votes.stronger},
+        "annotators": {name: right(votes.kind, gold, votes.cells[name]) for name in votes.annotators}
+        | {name: right(votes.kind, *_asked(gold, votes.cells[name])) for name in votes.stronger},
         "vote": vote,
     }
+
+
+def readable(known: Sequence[Any], read: Callable[[str], Any]) -> tuple[list[str | None], Counter[str]]:
+    """Known labels as answers are written, None where there is none; and how often there is what `read` cannot read."""
+    gold: list[str | None] = []
+    unreadable = Counter[str]()
+    for cell in known:
+        text = "" if cell is None else str(cell).strip()
+        answer = read(text) if text else None
+        if isinstance(answer, Invalid):
+            unreadable[text] += 1
+        gold.append(as_text(answer) if isinstance(answer, Answer) else None)
+    return gold, unreadable
 
 
 def _asked(gold: Sequence[str | None], said: Sequence[Cell]) -> tuple[list[str | None], list[Cell]]:
@@ -128,7 +135,8 @@ def _asked(gold: Sequence[str | None], said: Sequence[Cell]) -> tuple[list[str |
     return [known for known, _ in kept], [cell for _, cell in kept]
 
 
-def _right(kind: str, gold: Sequence[str | None], said: Sequence[Cell]) -> dict[str, Any]:
+def right(kind: str, gold: Sequence[str | None], said: Sequence[Cell]) -> dict[str, Any]:
+    """How often what was said is what is known, with an interval."""
     pairs = [(value_of(one, kind), value_of(other, kind)) for one, other in zip(gold, said, strict=True) if one]
     right = sum(one == other for one, other in pairs)
     unanswered = sum(other is None for _, other in pairs)

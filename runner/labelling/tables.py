@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.answers import Invalid
-from runner.labelling.votes import UNDECIDED, Verdict, Votes
+from runner.labelling.votes import UNDECIDED, Verdict, Votes, up_to
 from runner.storage.exports import defused
 from runner.storage.results import RESULT_SCHEMA, write_table
 from runner.storage.rundir import replace_file
@@ -34,28 +34,37 @@ def _original(name: str, columns: Sequence[str]) -> str:
 
 
 def labels_table(
-    results: Path, votes: Votes, verdicts: Sequence[Verdict], provenance: Mapping[str, str]
+    results: Path,
+    votes: Votes,
+    verdicts: Sequence[Verdict],
+    sure: Sequence[float] | None,
+    provenance: Mapping[str, str],
+    without: str | None = None,
 ) -> pl.DataFrame:
     """One line for each row, in input order: the input's columns, then label, status, support and each annotator's.
 
-    An input column with the name of one of ours is called `input_NAME`.
+    With `sure` there is a column that says how sure the annotators of each row are.
+
+    The input's column `without` is left out. An input column with the name of one of ours is called `input_NAME`.
     """
     own: dict[str, pl.Series] = {
         "label": pl.Series([verdict.label for verdict in verdicts], dtype=pl.String),
         "label_status": pl.Series([verdict.status for verdict in verdicts], dtype=pl.String),
         "support": pl.Series([verdict.support for verdict in verdicts], dtype=pl.Float64),
+        **({} if sure is None else {"confidence": pl.Series(sure, dtype=pl.Float64)}),
         **{
             name: pl.Series([cell if isinstance(cell, str) else None for cell in votes.cells[name]], dtype=pl.String)
             for name in votes.cells
         },
         **{name: pl.Series([value] * len(verdicts), dtype=pl.String) for name, value in provenance.items()},
     }
-    columns = input_columns(results)
+    columns = {name: original for name, original in input_columns(results).items() if original != without}
     names: dict[str, str] = {}
     for name, original in columns.items():
         taken = {"row", "id", *own, *names.values(), *(set(columns.values()) - {original})}
         names[name] = next(new for times in range(99) if (new := "input_" * times + original) not in taken)
-    first = pl.scan_parquet(results, glob=False).select("row", "id", *columns).unique("row", keep="first").sort("row")
+    lines = up_to(pl.scan_parquet(results, glob=False), votes.end)
+    first = lines.select("row", "id", *columns).unique("row", keep="first").sort("row")
     return first.collect().rename(names).with_columns(**own)
 
 

@@ -32,7 +32,7 @@ STATUSES: Mapping[str, str] = {
     "majority": "some said otherwise, and the vote decided",
     "median": "ratings differ, and the middle one was taken",
     "single": "one annotator's answer could be read, and none of the others'",
-    "escalated": "annotators agreed too little, and a stronger model's answer was taken",
+    "escalated": "annotators left the row in doubt, and a stronger model's answer was taken",
     "tie": "values share the lead, and none was chosen",
     "weak": "the lead has less support than [vote] asks for",
     "none": "nobody's answer could be read",
@@ -50,11 +50,15 @@ class Votes:
     rows: Sequence[int]
     cells: Mapping[str, Sequence[Cell]]
     """Annotator -> its answer to each row."""
+    stated: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    """Annotator -> how sure it says that it is of each answer, 0 to 1."""
     said: Mapping[str, Counter[str]] = field(default_factory=dict)
     """Annotator -> how many of its answers were read, repaired, invalid or missing."""
     repairs: Mapping[str, int] = field(default_factory=dict)
+    end: int | None = None
+    """The position from which on rows are left out; None if none are."""
     stronger: tuple[str, ...] = ()
-    """Annotators that were asked only about rows on which the others agreed too little."""
+    """Annotators that were asked only about rows that the others left in doubt."""
 
     @property
     def annotators(self) -> tuple[str, ...]:
@@ -84,28 +88,46 @@ class Verdict:
     reason: str = ""
 
 
-def read_votes(results: Path, kind: str, annotators: Sequence[str], stronger: Sequence[str] = ()) -> Votes:
-    """The votes in a results table; `annotators` come first, whoever else answered a row behind them."""
-    columns = ("row", "annotator", "answer", "answer_status", "repairs", "invalid_reason")
-    frame = pl.scan_parquet(results, glob=False).select(columns).collect()
+def read_votes(
+    results: Path, kind: str, annotators: Sequence[str], stronger: Sequence[str] = (), end: int | None = None
+) -> Votes:
+    """The votes in a results table; `annotators` come first, whoever else answered a row behind them.
+
+    Rows from the position `end` on are left out.
+    """
+    lines = up_to(pl.scan_parquet(results, glob=False), end)
+    sure = (
+        pl.col("confidence") if "confidence" in lines.collect_schema() else pl.lit(None)
+    )  # written before there was one
+    frame = lines.select(
+        "row", "annotator", "answer", "answer_status", "repairs", "invalid_reason", sure.alias("confidence")
+    ).collect()
     rows = frame["row"].unique(maintain_order=True).to_list()
     others = sorted(set(frame["annotator"].drop_nulls().unique().to_list()) - {*annotators, *stronger})
     places = {row: place for place, row in enumerate(rows)}
     cells: dict[str, list[Cell]] = {name: [None] * len(rows) for name in (*annotators, *others, *stronger)}
-    lines = Counter(frame["annotator"].drop_nulls().to_list())
+    stated: dict[str, list[float | None]] = {name: [None] * len(rows) for name in cells}
+    asked = Counter(frame["annotator"].drop_nulls().to_list())
     said = {name: Counter[str]() for name in cells}
     repairs = Counter[str]()
-    for row, annotator, answer, status, repaired, reason in frame.iter_rows():
+    for row, annotator, answer, status, repaired, reason, confidence in frame.iter_rows():
         if annotator is None or status is None:
             continue
         cells[annotator][places[row]] = Invalid(reason) if status == "invalid" else answer
+        stated[annotator][places[row]] = confidence
         said[annotator][status] += 1
         repairs.update(repaired.split(", ") if repaired else ())
     for name, counts in said.items():
-        counts["missing"] = (lines[name] if name in stronger else len(rows)) - counts.total()
+        counts["missing"] = (asked[name] if name in stronger else len(rows)) - counts.total()
     return Votes(
-        kind=kind, rows=rows, cells=cells, said=said, repairs=dict(repairs.most_common()), stronger=tuple(stronger)
-    )
+        kind=kind, rows=rows, cells=cells, stated=stated, said=said, repairs=dict(repairs.most_common()), end=end,
+        stronger=tuple(stronger),
+    )  # fmt: skip
+
+
+def up_to(lines: pl.LazyFrame, end: int | None) -> pl.LazyFrame:
+    """The lines of the rows before a position."""
+    return lines if end is None else lines.filter(pl.col("row") < end)
 
 
 def verdicts(votes: Votes, voting: Voting) -> list[Verdict]:

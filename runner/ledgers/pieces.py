@@ -94,6 +94,12 @@ class Pieces:
             piece.held.get(key, 0) + piece.settled.get(key, 0) for piece in reversed(self._pieces) if piece.at >= moment
         )
 
+    def log(self, key: str) -> Iterator[tuple[float, int]]:
+        """When this run spent of a limit, and how much."""
+        for piece in self._pieces:
+            if amount := piece.held.get(key, 0) + piece.settled.get(key, 0):
+                yield piece.at, amount
+
     def _open(self, now: float) -> Piece:
         if self._current is None:
             self._number += 1

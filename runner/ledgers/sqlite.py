@@ -1,8 +1,8 @@
 """The table in which runs on one host tell each other what they hold and spend: one SQLite file for each account.
 
 A visit is one transaction: read the others, write oneself. Nothing is ever waited for longer than a moment. A damaged
-file is put aside and begun anew; who had the old one open finds that out at the next visit. What the entries mean is
-`shared`'s business.
+file is put aside and begun anew; who had the old one open finds that out at the next visit. What stands in it is in
+`pages`, what follows from it is `shared`'s business.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import math
 import os
 import sqlite3
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from runner.core.knowledge import Facts
+from runner.ledgers.pages import Page, Spent
 from runner.ledgers.processes import Process
 
 VERSION = 1
@@ -32,9 +30,6 @@ PATIENCE = 0.05
 
 OVER = 2 * 86_400.0
 """Seconds since anything was written to a file, after which it is of no use: another machine may use it too."""
-
-Claimed = tuple[float, float, float]
-"""Used in the window, wanted for the next lease, taken by the next request."""
 
 
 class Unusable(Exception):
@@ -48,38 +43,6 @@ class Unusable(Exception):
 
 class Damaged(Unusable):
     """The file holds something else than was written."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """What one run says of itself. Amounts are by `limit_key`, times are seconds of the host's monotonic clock."""
-
-    run: str
-    process: Process
-    priority: str
-    since: float
-    """When it joined, in seconds since the epoch."""
-    beat: float
-    """When it was last here."""
-    until: float
-    """When its lease ends."""
-    share: float = 1.0
-    """The part of each limit that it uses if it can come here no more."""
-    lease: Mapping[str, float] | None = None
-    """What it may take until then; None for all that there is."""
-    claims: Mapping[str, Claimed] = field(default_factory=dict)
-    amounts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Of the limits that it uses: tokens, and seconds of the window."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What a run spent during one of its leases."""
-
-    run: str
-    piece: int
-    at: float
-    amounts: Mapping[str, int]
 
 
 class Visit:
@@ -102,13 +65,13 @@ class Visit:
         rows = self._connection.execute(
             "SELECT run, pid, born, boot, space, priority, since, beat, until, page FROM runs ORDER BY since, run"
         )
-        return [page for row in rows if (page := _page(row)) is not None]
+        return [page for row in rows if (page := Page.from_row(row)) is not None]
 
     def spent(self, after: int, without: str) -> list[Spent]:
         """What was written since a transaction, the earliest spending first, without that of one run."""
         query = "SELECT run, piece, at, amounts FROM spent WHERE stamp > ? AND run <> ? ORDER BY at"
         rows = self._connection.execute(query, (after, without))
-        return [Spent(run, piece, at, table) for run, piece, at, text in rows if (table := _table(text)) is not None]
+        return [spent for row in rows if (spent := Spent.from_row(row)) is not None]
 
     def last_piece(self, run: str) -> int:
         """The number of a run's last piece; 0 for none."""
@@ -116,13 +79,7 @@ class Visit:
 
     def write(self, page: Page) -> None:
         """Say of a run what holds from now on."""
-        lease = page.lease
-        # JSON has no infinity.
-        claims = {key: [one[0], None if one[1] == math.inf else one[1], one[2]] for key, one in page.claims.items()}
-        told = orjson.dumps({"share": page.share, "lease": lease, "claims": claims, "amounts": page.amounts}).decode()
-        one = page.process
-        values = (page.run, one.pid, one.born, one.boot, one.space, page.priority, page.since, page.beat, page.until)
-        self._connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, told))
+        self._connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", page.to_row())
 
     def spend(self, entries: list[Spent], keep: float) -> None:
         """Say what was spent, or that it was another amount than said before; for `keep` seconds."""
@@ -296,35 +253,3 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
-
-
-def _page(row: tuple[Any, ...]) -> Page | None:
-    run, pid, born, boot, space, priority, since, beat, until, text = row
-    try:
-        told = orjson.loads(text)
-        claims = {
-            key: (float(used), math.inf if want is None else float(want), float(least))
-            for key, (used, want, least) in told["claims"].items()
-        }
-        lease = None if told["lease"] is None else {key: float(amount) for key, amount in told["lease"].items()}
-        return Page(
-            run=str(run),
-            process=Process(pid=int(pid), born=int(born), boot=str(boot), space=str(space)),
-            priority=str(priority),
-            since=float(since),
-            beat=float(beat),
-            until=float(until),
-            share=min(1.0, max(0.0, float(told["share"]))),
-            lease=lease,
-            claims=claims,
-            amounts={key: (float(amount), float(window)) for key, (amount, window) in told["amounts"].items()},
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-
-
-def _table(text: Any) -> dict[str, int] | None:
-    try:
-        return {str(key): int(amount) for key, amount in orjson.loads(text).items()}
-    except (TypeError, ValueError, AttributeError):
-        return None

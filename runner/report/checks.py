@@ -40,8 +40,16 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     )
     if found["answer"] is not None:
         yield from _answer(found["answer"])
+    if found["examples"] is not None:
+        shown = found["examples"]
+        how = "the first" if shown["choose"] == "first" else f"drawn for each row from {shown['of']:,}"
+        yield f"examples:   {shown['count']:,} before each row, {how}"
     if found["gold"] is not None:
         yield from _gold(found["gold"])
+    if found["evaluate"] is not None:
+        yield from _evaluate(found["evaluate"])
+    for gate in found["gates"]:
+        yield f"gate:       {safe(gate)}"
     for notice in found["notices"]:
         yield f"note: {safe(notice)}"
     if found["first_prompt"]:
@@ -59,9 +67,42 @@ def _answer(answer: Mapping[str, Any]) -> Iterator[str]:
 
 def _gold(gold: Mapping[str, Any]) -> Iterator[str]:
     counts = ", ".join(f"{safe(label, 30)} {count:,}" for label, count in list(gold["labels"].items())[:MOST_SHOWN])
-    yield f"known:      {gold['rows']:,} rows in the column {gold['column']!r}: {counts or 'none'}"
+    mixed = f", {gold['mixed_in']:,} of them mixed in" if gold["mixed_in"] else ""
+    yield f"known:      {gold['rows']:,} rows in the column {gold['column']!r}{mixed}: {counts or 'none'}"
     if gold["unreadable"]:
         yield f"            none of the job's labels, and left out: {_listed(list(gold['unreadable']))}"
+
+
+def _evaluate(evaluate: Mapping[str, Any]) -> Iterator[str]:
+    for one in evaluate["scorers"]:
+        options = ", ".join(f"{name} = {value!r}" for name, value in one["options"].items())
+        about = safe(" ".join(one["about"].split()), 80)
+        main = ", which verdicts are about" if one["name"] == evaluate["main"] else ""
+        what = f" ({safe(options, 80)})" if options else ""
+        yield f"metric:     {safe(one['name'], 40)}: {about}, against {evaluate['expected']!r}{what}{main}"
+    for name, lines in (("judge", _judge), ("pairwise", _pairwise)):
+        if evaluate[name] is not None:
+            main = ", which verdicts are about" if name == evaluate["main"] else ""
+            yield f"metric:     {name}: {lines(evaluate[name])}{_capped(evaluate[name])}{main}"
+    if evaluate["slices"]:
+        yield f"slices:     {_listed(evaluate['slices'])}"
+
+
+def _judge(judge: Mapping[str, Any]) -> str:
+    return f"{safe(judge['model'], 60)} grades each answer from {judge['low']:g} to {judge['high']:g}"
+
+
+def _pairwise(pairwise: Mapping[str, Any]) -> str:
+    one, other = pairwise["sides"]
+    gold = f" beside the known preferences in {pairwise['gold']!r}" if pairwise["gold"] else ""
+    return (
+        f"{safe(pairwise['model'], 60)} compares {safe(one, 60)} with {safe(other, 60)} in both orders, "
+        f"up to {pairwise['most_questions']:,} questions{gold}"
+    )
+
+
+def _capped(judge: Mapping[str, Any]) -> str:
+    return ", without a cap of its own" if judge["max_cost"] is None else f", for ${judge['max_cost']:g} at most"
 
 
 def _listed(names: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from runner.report.pairs import pair_lines
 from runner.report.safe import safe
 
 WIDEST = 24
@@ -17,9 +18,13 @@ MOST_VALUES = 15
 
 def evaluation_lines(evaluation: Mapping[str, Any]) -> list[str]:
     """The whole of it, as lines."""
-    lines = [f"Scored against {safe(evaluation['expected'], 60)}, with 95 % intervals", *_models(evaluation)]
+    against = evaluation["expected"]
+    head = "Judged" if against is None else f"Scored against {safe(against, 60)}"
+    lines = [f"{head}, with 95 % intervals", *_models(evaluation)]
     if "judge" in evaluation:
         lines += _judge(evaluation["judge"])
+    if "pairwise" in evaluation:
+        lines += pair_lines(evaluation["pairwise"])
     for name, values in evaluation["slices"].items():
         lines += ["", *_slice(name, values, evaluation)]
     lines += [f"  {safe(notice, 200)}" for notice in evaluation["notices"]]

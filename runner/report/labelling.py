@@ -35,6 +35,8 @@ def lines(directory: Path, labels: Mapping[str, Any]) -> Iterator[str]:
     yield from _annotators(labels)
     if labels["agreement"] is not None:
         yield from _agreement(labels)
+    if labels.get("confidence") is not None:
+        yield from _confidence(labels["confidence"])
     for table in labels["confusion"]:
         if table["apart"]:
             apart = ", ".join(f"{left} / {right} {count}" for left, right, count in table["apart"][:MOST_MISTAKES])
@@ -57,11 +59,31 @@ def _annotators(labels: Mapping[str, Any]) -> Iterator[str]:
         without = gold["vote"]["unanswered"]
         left = f", {without:,} of them without a label" if without else ""
         yield f"{'vote':<34} {'':>32}   {estimate(gold['vote'])}{left}"
+        if gold["mixed_in"]:
+            yield f"{gold['mixed_in']:,} rows with known labels were mixed in; the table is without them."
         if gold["unreadable"]:
             shown = safe(", ".join(gold["unreadable"]), 100)
             yield f"{sum(gold['unreadable'].values()):,} known labels are none of the job's, and left out: {shown}"
     if labels["repairs"]:
         yield "Repairs: " + ", ".join(f"{name} {count:,}" for name, count in labels["repairs"].items())
+
+
+BASES = {
+    "stated": "as the models state it; that is not calibrated",
+    "samples": "the share of a model's samples that say the same",
+}
+"""What shows confidence -> how it is explained."""
+
+
+def _confidence(confidence: Mapping[str, Any]) -> Iterator[str]:
+    known = any(bucket["known"] for bucket in confidence["buckets"])
+    yield ""
+    yield f"{'confidence':<13} {'rows':>7}" + (f" {'known':>7}   vote right" if known else "")
+    for bucket in confidence["buckets"]:
+        if bucket["rows"]:
+            quality = f" {bucket['known']:>7,}   {estimate(bucket['quality'])}" if known else ""
+            yield f"{bucket['low']:.2f} to {bucket['high']:.2f}  {bucket['rows']:>7,}{quality}"
+    yield f"(confidence: {BASES[confidence['basis']]})"
 
 
 COUNTS = {"read": 7, "repaired": 8, "invalid": 7, "missing": 7}

@@ -24,6 +24,7 @@ def as_table(plan: Plan, survey: Survey, notices: Iterable[str]) -> dict[str, An
         "input_tokens": plan.input_tokens.total(),
         "output_tokens": plan.output_tokens.total(),
         "answers": plan.answers,
+        "assumed": plan.assumed,
         "cost_usd": round(sum(plan.cost.values()), 6),
         "without_price": plan.unpriced,
         "seconds": round(plan.seconds, 1),
@@ -79,5 +80,5 @@ def show(plan: Plan, survey: Survey, notices: Iterable[str], *, as_json: bool) -
             f"{name:<32} {plan.requests[name]:>9,} {plan.input_tokens[name]:>12,} "
             f"{plan.output_tokens[name]:>11,} {plan.cost[name]:>10.4f}\n"
         )
-    for notice in notices:
+    for notice in [*plan.assumed, *notices]:
         write(f"note: {safe(notice)}\n")

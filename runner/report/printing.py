@@ -16,7 +16,7 @@ from runner.report.safe import safe, safe_json, safe_lines
 from runner.report.waits import cap_lines, limit_lines, time_line
 
 if TYPE_CHECKING:
-    from runner.app import Finish
+    from runner.finishing import Finish
 
 RESUMABLE = (4, 5, 8, 9, 130, 143)
 """Exit codes of runs that can be gone on with."""

@@ -18,14 +18,15 @@ from runner.core.events import Event, What
 from runner.core.limits import ALL, Limit
 from runner.core.values import Status
 from runner.report.safe import safe
-from runner.report.summary import used
 from runner.report.waits import now_waiting
 
 if TYPE_CHECKING:
-    from runner.app import Attend, Session
+    from runner.session import Attend, Session
 
 REFRESH_SECONDS = 0.25
 LINE_SECONDS = 10.0
+FIRST_SECONDS = 0.25
+"""After which it is first worked out how long a run will take."""
 MODELS_SHOWN = 12
 LOCAL = "This run talks to the local gateway, which is no model: its answers mean nothing."
 
@@ -45,7 +46,7 @@ def attendant(*, quiet: bool, stream: TextIO) -> Attend:
         if session.local:
             console.print(LOCAL, markup=False, soft_wrap=True)
         shown = _live if console.is_terminal and not console.is_dumb_terminal else _lines
-        with shown(view, console):
+        with shown(view, console), _working(view):
             yield view.watch
         _say(session.prepared.notices[said:], console)
 
@@ -63,13 +64,13 @@ class View:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._loop = asyncio.get_running_loop()
-        self._ended_before = session.history.tally.ended
         self.stopping: str | None = None
         self.show: Callable[[], None] = lambda: None
         """Shows the figures at once."""
 
     def watch(self, event: Event) -> None:
-        """Only what the tally does not know: that the run is being stopped."""
+        """What the tally does not know: what becomes of the rest, and that the run is being stopped."""
+        self.session.foresight.watch(event)
         if event.what is What.STOPPED:
             self.stopping = event.reason
             self.show()
@@ -91,15 +92,8 @@ class View:
         return self.now - self.session.started
 
     def eta(self) -> float | None:
-        """Seconds to go: at the pace so far, or as the limits allow if that is longer; None before there is a pace."""
-        tally, total = self.session.history.tally, self.total
-        ended = tally.ended - self._ended_before
-        if ended < 1 or self.elapsed < 1 or total is None:
-            return None
-        left = total - tally.ended
-        rows = left / max(1, tally.ended)
-        limits = [rows * used(tally, limit) / limit.amount * limit.window for limit in self.session.ledger.limits]
-        return max([left * self.elapsed / ended, *limits])
+        """Seconds to go, as the plan says of what is left; None before that is worked out."""
+        return self.session.foresight.left(self.now)
 
     def line(self) -> str:
         """One plain line."""
@@ -203,19 +197,36 @@ def _lines(view: View, console: Console) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
+def _working(view: View) -> Iterator[None]:
+    """Let the foresight work, a slice at a time, whenever it wants to."""
     loop = asyncio.get_running_loop()
-    handle: asyncio.TimerHandle | None = None
+    with _calling(FIRST_SECONDS, lambda: view.session.foresight.work(loop.time)):
+        yield
+
+
+@contextlib.contextmanager
+def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
+    def again() -> float:
+        with contextlib.suppress(OSError):  # a closed terminal stops nothing but the view
+            call()
+        return seconds
+
+    with _calling(min(seconds, 1.0), again):
+        yield
+
+
+@contextlib.contextmanager
+def _calling(first: float, call: Callable[[], float]) -> Iterator[None]:
+    """Call after `first` seconds, and then after as many as it says each time."""
+    loop = asyncio.get_running_loop()
+    handle: asyncio.TimerHandle
 
     def again() -> None:
         nonlocal handle
-        with contextlib.suppress(OSError):  # a closed terminal stops nothing but the view
-            call()
-        handle = loop.call_later(seconds, again)
+        handle = loop.call_later(call(), again)
 
-    handle = loop.call_later(min(seconds, 1.0), again)
+    handle = loop.call_later(first, again)
     try:
         yield
     finally:
-        if handle is not None:
-            handle.cancel()
+        handle.cancel()

@@ -30,7 +30,7 @@ def as_table(
         "models": {
             name: _model(name, known, learned)
             for name in sorted(known.models)
-            if name in known.ratios or name in known.output_caps
+            if name in known.ratios or name in known.output_caps or name in known.speeds
         },
         "jobs": {
             job: {
@@ -77,12 +77,15 @@ def _limits(known: Knowledge, learned: Times, budgets: Iterable[tuple[Limit, ...
 
 
 def _model(name: str, known: Knowledge, learned: Times) -> dict[str, Any]:
-    ratio = known.ratios.get(name)
-    times = [learned[section, name] for section in ("ratios", "output_caps") if (section, name) in learned]
+    ratio, speed = known.ratios.get(name), known.speeds.get(name)
+    sections = ("ratios", "output_caps", "speeds")
+    times = [learned[section, name] for section in sections if (section, name) in learned]
     return {
         "true_for_one_estimated": None if ratio is None else round(ratio.true / ratio.guessed, 4),
         "replies": 0 if ratio is None else ratio.replies,
         "largest_cap": known.output_caps.get(name),
+        "first_token_s": None if speed is None else round(speed.first, 4),
+        "tokens_per_second": None if speed is None or not speed.per_token else round(1 / speed.per_token, 1),
         "learned": _iso(max(times, default=None)),
     }
 
@@ -104,7 +107,8 @@ def show(table: Mapping[str, Any]) -> None:
     write(f"\n{'limit':<56} {'configured':>12}  learned\n")
     write("".join(f"{line}\n" for line in map(_limit_line, table["limits"])))
     if table["models"]:
-        write(f"\n{'model':<32} {'tokens for 1 estimated':>23} {'replies':>9} {'largest cap':>12}  learned\n")
+        write(f"\n{'model':<32} {'tokens for 1 estimated':>23} {'replies':>9} {'largest cap':>12} ")
+        write(f"{'first s':>8} {'tokens/s':>9}  learned\n")
         write("".join(f"{_model_line(name, model)}\n" for name, model in table["models"].items()))
     if table["jobs"]:
         write(f"\n{'lengths of answers, job':<26} {'model':<32} {'answers':>8} {'median':>8} {'longest':>9}  learned\n")
@@ -123,7 +127,10 @@ def _limit_line(limit: Mapping[str, Any]) -> str:
 def _model_line(name: str, model: Mapping[str, Any]) -> str:
     ratio = "-" if model["true_for_one_estimated"] is None else f"{model['true_for_one_estimated']:.3f}"
     cap = "-" if model["largest_cap"] is None else f"{model['largest_cap']:,}"
-    return f"{safe(name, 32):<32} {ratio:>23} {model['replies']:>9,} {cap:>12}  {model['learned'] or ''}"
+    first = "-" if model["first_token_s"] is None else f"{model['first_token_s']:.2f}"
+    pace = "-" if model["tokens_per_second"] is None else f"{model['tokens_per_second']:,.0f}"
+    figures = f"{ratio:>23} {model['replies']:>9,} {cap:>12} {first:>8} {pace:>9}"
+    return f"{safe(name, 32):<32} {figures}  {model['learned'] or ''}"
 
 
 def _job_lines(job: str, of_job: Mapping[str, Any]) -> list[str]:

@@ -49,6 +49,15 @@ class Asked:
     stream_usage: bool = False
 
     @property
+    def question(self) -> str:
+        """What is asked now: the last turn, without the examples and answers before it.
+
+        A last turn that speaks of the answer before it asks for another one to what was asked before.
+        """
+        again = len(self.turns) > 2 and "your answer" in self.turns[-1].lower()
+        return self.turns[-3 if again else -1] if self.turns else ""
+
+    @property
     def everything(self) -> str:
         """All that is read and therefore counted."""
         pieces = [self.system, *self.turns]

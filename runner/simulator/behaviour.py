@@ -1,8 +1,9 @@
 """What a model says, how long that is and how long it takes: a function of the request alone.
 
-A list of labels is answered with a label, a schema with a valid instance, a tool that must be called with a call, and
-anything else with a sentence that says where it comes from. Models err at rates of their own, so that comparing them
-on the local gateway gives a picture; it says nothing about the real ones.
+A list of labels is answered with a label, two texts behind labels with the label of one, a schema with a valid
+instance, a tool that must be called with a call, and anything else with a sentence that says where it comes from.
+Models err at rates of their own, so that comparing them on the local gateway gives a picture; it says nothing about
+the real ones.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from dataclasses import dataclass, replace
 import orjson
 
 from runner.core.catalog import Model
-from runner.simulator import labels, tokens
+from runner.simulator import labels, preferences, tokens
 from runner.simulator.asked import Asked, Ended, Json, Said
 from runner.simulator.chance import Purpose, bits, lognormal, uniform
 from runner.simulator.instances import Writer
+from runner.simulator.quotes import quote
 
 SMALL = ("nano", "mini", "lite", "flash", "haiku", "-8b", "-12b", "-20b")
 ERROR_RATE_SMALL = 0.12
 ERROR_RATE = 0.04
+FIRST_RATE_SMALL = 0.15
+FIRST_RATE = 0.06
+"""How often a model prefers, of texts that it is shown, the one that stands first, whatever it says."""
 
 REASONING: dict[str, tuple[int, int]] = {
     "none": (0, 0),
@@ -171,12 +176,24 @@ def _reasoning(asked: Asked, model: Model, key: int) -> int:
 
 def _label(options: Sequence[str], asked: Asked, model: Model, key: int) -> str:
     """The label for what was said, or another one where this model errs."""
-    said = "\n".join(asked.turns) or asked.system
+    said = asked.question or asked.system
     right = labels.pick(options, labels.without_lists(said), uniform(key, Purpose.TIE))
-    rate = ERROR_RATE_SMALL if any(word in model.short for word in SMALL) else ERROR_RATE
-    if uniform(key, Purpose.ERROR) < rate:
+    if uniform(key, Purpose.ERROR) < (ERROR_RATE_SMALL if _is_small(model) else ERROR_RATE):
         return labels.other(options, right, uniform(key, Purpose.WRONG))
     return right
+
+
+def _preferred(options: Sequence[str], behind: dict[str, str], asked: Asked, model: Model, key: int) -> str:
+    """The label of the text that is preferred of those shown, or another one where this model errs."""
+    weakness = FIRST_RATE_SMALL if _is_small(model) else FIRST_RATE
+    best = preferences.prefer(options, behind, "\n".join(asked.turns), uniform(key, Purpose.PLACE), weakness)
+    if uniform(key, Purpose.ERROR) < (ERROR_RATE_SMALL if _is_small(model) else ERROR_RATE):
+        return labels.other(options, best, uniform(key, Purpose.WRONG))
+    return best
+
+
+def _is_small(model: Model) -> bool:
+    return any(word in model.short for word in SMALL)
 
 
 def _writer(asked: Asked, model: Model, key: int) -> Writer:
@@ -191,7 +208,10 @@ def _writer(asked: Asked, model: Model, key: int) -> Writer:
     def fraction(name: str) -> float:
         return uniform(key ^ hash_of(name), Purpose.VALUE)
 
-    return Writer(choose=choose, text=text, fraction=fraction)
+    def copied() -> str:
+        return quote(asked.question, uniform(key, Purpose.QUOTE), uniform(key, Purpose.WORDS))
+
+    return Writer(choose=choose, text=text, quote=copied, fraction=fraction)
 
 
 def hash_of(name: str) -> int:
@@ -203,8 +223,12 @@ def _text(asked: Asked, model: Model, input_tokens: int, key: int, writer: Write
     if asked.schema is not None:
         return orjson.dumps(writer.write(asked.schema)).decode()
     prompt = asked.turns[-1] if asked.turns else ""
-    options = labels.offered(prompt) or labels.offered(asked.system)
-    text = _label(options, asked, model, key) if options else _sentence(prompt, input_tokens)
+    options, behind = preferences.shown("\n".join(asked.turns))
+    if options:
+        text = _preferred(options, behind, asked, model, key)
+    else:
+        options = labels.offered(prompt) or labels.offered(asked.system)
+        text = _label(options, asked, model, key) if options else _sentence(prompt, input_tokens)
     if asked.json_mode:
         return orjson.dumps({"label" if options else "text": text}).decode()
     return text

@@ -25,6 +25,9 @@ class Purpose(enum.IntEnum):
     FAULT = 7
     VALUE = 8
     WRONG = 9
+    PLACE = 10
+    QUOTE = 11
+    WORDS = 12
 
 
 def bits(key: int, purpose: int) -> int:

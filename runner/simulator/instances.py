@@ -6,6 +6,7 @@ It covers what structured output allows and a little more; `pattern` and rare va
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,14 @@ DEEPEST = 6
 
 LARGEST = 1_000
 """Items or characters that are written at most, whatever is asked for."""
+
+RANGE = re.compile(r"\bfrom (?P<low>-?\d+(?:\.\d+)?) to (?P<high>-?\d+(?:\.\d+)?)\b")
+"""A range in a description: some dialects of structured output know no other."""
+
+COPIED = re.compile(r"\b(?:copied|verbatim|word for word|exactly as it stands)\b", re.IGNORECASE)
+"""Says of a text that it is a piece of what was shown."""
+COUNTED = re.compile(r"\bcounted from (?P<first>\d+)\b", re.IGNORECASE)
+"""Says of a number that it is the place in a row of things; there is a first one, if there is any."""
 
 FORMATS = {
     "date": "2026-01-01",
@@ -30,12 +39,14 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """Writes values; its three functions say what the schema leaves open."""
+    """Writes values; its four functions say what the schema leaves open."""
 
     choose: Callable[[Sequence[Json]], Json]
     """One of the values of an enum."""
     text: Callable[[str], str]
     """A text for a property of this name."""
+    quote: Callable[[], str]
+    """A piece of the text that the request shows."""
     fraction: Callable[[str], float]
     """Where in its range a number of this name lies, from 0 to 1."""
 
@@ -88,6 +99,8 @@ class Writer:
         return [self._value(items, root, f"{name} {place}" if place else name, depth + 1) for place in range(count)]
 
     def _number(self, schema: Mapping[str, Json], name: str, *, whole: bool) -> float:
+        if whole and (counted := COUNTED.search(_description(schema))):
+            return int(counted["first"])
         step = schema.get("multipleOf") or (1 if whole else 0)
         low, high = _range(schema, step)
         value = low + (high - low) * self.fraction(name)
@@ -98,14 +111,17 @@ class Writer:
     def _string(self, schema: Mapping[str, Json], name: str) -> str:
         if schema.get("format") in FORMATS:
             return FORMATS[schema["format"]]
-        text = self.text(name)
+        text = self.quote() if COPIED.search(_description(schema)) else self.text(name)
         return text[: schema.get("maxLength")].ljust(min(schema.get("minLength", 0), LARGEST), ".")
 
 
 def _range(schema: Mapping[str, Json], step: float) -> tuple[float, float]:
-    """The lowest and the highest number; ten wide where the schema leaves it open."""
+    """The lowest and the highest number; ten wide where the schema and its description leave it open."""
     inside = step or 1e-3
     low, high = schema.get("minimum"), schema.get("maximum")
+    described = RANGE.search(_description(schema))
+    if low is None and high is None and described is not None:
+        low, high = float(described["low"]), float(described["high"])
     if isinstance(below := schema.get("exclusiveMinimum"), int | float) and not isinstance(below, bool):
         low = below + inside if low is None else max(low, below + inside)
     if isinstance(above := schema.get("exclusiveMaximum"), int | float) and not isinstance(above, bool):
@@ -133,6 +149,10 @@ def _resolved(schema: Json, root: Mapping[str, Json]) -> Mapping[str, Json]:
         more["required"] = [*merged.get("required", ()), *more.get("required", ())]
         merged |= more
     return merged
+
+
+def _description(schema: Mapping[str, Json]) -> str:
+    return str(schema.get("description", ""))
 
 
 def _first(options: Sequence[Json], root: Mapping[str, Json]) -> Json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 LISTS = (
     re.compile(
@@ -88,12 +88,16 @@ HINTS: Mapping[str, frozenset[str]] = {
 
 def offered(prompt: str) -> tuple[str, ...]:
     """The labels that a prompt lists, in its order; empty where it lists none."""
+    return next(lists(prompt[:READ]), ())
+
+
+def lists(prompt: str) -> Iterator[tuple[str, ...]]:
+    """Each list of labels in a prompt."""
     for pattern in LISTS:
-        for found in pattern.finditer(prompt[:READ]):
+        for found in pattern.finditer(prompt):
             labels = tuple(label for piece in SEPARATOR.split(found["labels"]) if (label := _clean(piece)))
             if len(labels) > 1 and all(len(label) <= LONGEST_LABEL for label in labels):
-                return tuple(dict.fromkeys(labels))
-    return ()
+                yield tuple(dict.fromkeys(labels))
 
 
 def _clean(piece: str) -> str:

@@ -6,6 +6,7 @@ Each section says what it takes in a pydantic model with the section's words, an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import Random
 from typing import Annotated, Any, Literal, Self
 
 import orjson
@@ -13,7 +14,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from runner.core.answers.reader import Reader
 from runner.core.errors import UsageError
+from runner.core.examples import Choice, Examples
 from runner.core.labelling import Annotators, Escalation, Gold, Reading, Voting
+from runner.storage.small import read_small
 from runner.storage.templates import text_or_file
 
 
@@ -54,6 +57,9 @@ NAMES_IN_JSON = str | list[str]
 Names = Annotated[list[str], BeforeValidator(names, json_schema_input_type=NAMES_IN_JSON)]
 Name = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Threshold = Annotated[float, Field(gt=0, le=1)]
+SPARE = 20
+"""Examples behind the first ones that take the place of those that are the row itself."""
 
 
 class Section(BaseModel):
@@ -88,6 +94,8 @@ class AnswerSection(Section):
     """Ask for structured output, in each dialect's own way."""
     source: str | None = None
     """With `spans`: the column that they are of."""
+    confidence: Name | None = None
+    """The field of the reply's JSON in which the model says how sure it is, from 0 to 1. That is not calibrated."""
     _reading: Reading = PrivateAttr()
 
     @model_validator(mode="after")
@@ -101,7 +109,7 @@ class AnswerSection(Section):
             reader = Reader(
                 kind=self.kind, labels=tuple(self.labels), synonyms=self.synonyms,
                 schema=schema_of(self.schema_, "schema"), low=self.low, high=self.high, whole=self.whole,
-                fewest=self.fewest, most=self.most,
+                fewest=self.fewest, most=self.most, confidence=self.confidence,
             )  # fmt: skip
         except UsageError as error:
             raise ValueError(str(error).removesuffix(".")) from None
@@ -126,6 +134,35 @@ class AnnotatorsSection(Section):
         return Annotators(prompts=prompts, samples=self.samples)
 
 
+class ExamplesSection(Section):
+    """[examples]: rows with the answers that are wanted, shown to the model before each row that it is asked about."""
+
+    file: Name
+    """JSONL, CSV or Parquet, with the columns that the prompt uses."""
+    answer: Name
+    """The column with the answer that is wanted; no prompt is shown it."""
+    count: Annotated[int, Field(gt=0, le=100)]
+    """How many a row is shown. Those that ask the same as the row itself are left out."""
+    choose: Choice = "first"
+    """The first of the file, or others for each row: drawn by its content, and the same every time."""
+    seed: int = 0
+    """Of the drawing."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.seed and self.choose == "first":
+            raise ValueError("a seed belongs to choose = 'seeded'")
+        return self
+
+    def made(self) -> Examples:
+        """The core's value; raises UsageError for a file that cannot be read, or holds fewer examples."""
+        rows = read_small(self.file, "examples", self.answer)
+        if len(rows) < self.count:
+            raise UsageError(f"[examples]: {self.file} holds {len(rows)} examples, and `count` asks for {self.count}.")
+        kept = rows if self.choose == "seeded" else rows[: self.count + SPARE]
+        return Examples(rows=kept, answer=self.answer, count=self.count, choose=self.choose, seed=self.seed)
+
+
 class VoteSection(Section):
     """[vote]: how the annotators' votes are counted."""
 
@@ -143,38 +180,69 @@ class VoteSection(Section):
 
     def made(self) -> Voting:
         """The core's value."""
-        return Voting(rule=self.rule, weights=self.weights, least=self.least)
+        return Voting(rule=self.rule, weights=self.weights, least=self.least, declared=True)
 
 
 class GoldSection(Section):
     """[gold]: rows whose label is known, and shown to no model."""
 
     column: Name
+    """The column with the known labels, of the input or of the file."""
+    file: Name | None = None
+    """JSONL, CSV or Parquet: rows that are asked about among the input's, and are no rows of its table."""
+    count: Annotated[int, Field(gt=0)] | None = None
+    """Only so many rows of the file, drawn: the same every time."""
+    keep: bool = False
+    """Have the file's rows in the table of labels too, behind the input's."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.file is None and (self.keep or self.count is not None):
+            raise ValueError("`count` and `keep` are about the rows of a `file`")
+        return self
 
     def made(self) -> Gold:
-        """The core's value."""
-        return Gold(column=self.column)
+        """The core's value; raises UsageError for a file that cannot be read."""
+        if self.file is None:
+            return Gold(column=self.column)
+        rows = read_small(self.file, "gold", self.column)
+        if self.count is not None and self.count < len(rows):
+            rows = tuple(rows[place] for place in sorted(Random(0).sample(range(len(rows)), self.count)))
+        return Gold(column=self.column, rows=rows, keep=self.keep)
 
 
 class EscalateSection(Section):
-    """[escalate]: rows on which annotators agree too little are asked of stronger models."""
+    """[escalate]: rows on which annotators agree too little, or are too little sure, are asked of stronger models."""
 
     models: Annotated[Names, Field(min_length=1)]
-    below: Annotated[float, Field(gt=0, le=1)]
+    below: Threshold | None = None
+    """The share of the votes behind the winner, below which a row is asked about."""
+    confidence_below: Threshold | None = None
+    """How sure annotators are, each of its own answer: by what they state in the field that `answer.confidence` names,
+    or else by the share of their samples that say the same."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.below is None and self.confidence_below is None:
+            raise ValueError("it needs `below` (agreement) or `confidence_below`, to say which rows are asked about")
+        return self
 
     def made(self) -> Escalation:
         """The core's value."""
-        return Escalation(models=tuple(self.models), below=self.below)
+        return Escalation(models=tuple(self.models), below=self.below, confidence_below=self.confidence_below)
 
 
 PATHS: Mapping[str, tuple[str, ...]] = {
     "": ("input", "schema", "limits"),
     "answer": ("schema",),
+    "examples": ("file",),
+    "gold": ("file",),
 }
 """Section ("" for the words at the top) -> its words that are paths, which lead from the job file."""
 TEXTS: Mapping[str, tuple[str, ...]] = {
     "": ("prompt", "system"),
     "annotators": ("prompts",),
     "evaluate.judge": ("rubric",),
+    "evaluate.pairwise": ("question",),
 }
 """Section -> its words that are texts or @FILE, or tables of such."""

@@ -1,14 +1,14 @@
-"""The sections of a job file about evaluation: [evaluate], [evaluate.judge] and [gates]."""
+"""The sections of a job file about evaluation: [evaluate], its judges, and [gates]."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from runner.core.evaluating import JUDGE, Evaluation, Gates, Judging, Scoring, Slice
-from runner.storage.declarations import Name, Section, Share
+from runner.core.evaluating import JUDGE, PAIRWISE, Evaluation, Gates, Judging, Pairwise, Scoring, Slice
+from runner.storage.declarations import NAMES_IN_JSON, Name, Section, Share, names
 from runner.storage.templates import text_or_file
 
 
@@ -65,6 +65,37 @@ class JudgeSection(Section):
         )  # fmt: skip
 
 
+class PairwiseSection(Section):
+    """[evaluate.pairwise]: a model that says which of two answers to a row is the better one, asked in both orders."""
+
+    model: Name
+    question: Name
+    """What was to be answered, and what is better: a Jinja template over the row's columns and `expected`, or @FILE."""
+    sides: Annotated[list[Name], BeforeValidator(names, json_schema_input_type=NAMES_IN_JSON)]
+    """Two of the job's annotators: models, or MODEL/PROMPT where it has several prompts."""
+    gold: Name | None = None
+    """The input's column with known preferences: the name of a side, or `tie`."""
+    max_cost: Annotated[float, Field(gt=0)] | None = None
+    """USD that the judge may spend."""
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+
+    @field_validator("sides")
+    @classmethod
+    def _are_two(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != 2 or len(value) != 2:
+            raise ValueError(
+                f"a pair has two different sides, as in ['MODEL', 'MODEL'], and there are {len(set(value))}"
+            )
+        return value
+
+    def made(self) -> Pairwise:
+        """The core's value; raises UsageError for a question that cannot be read."""
+        return Pairwise(
+            model=self.model, question=text_or_file(self.question, "evaluate.pairwise.question")[0],
+            sides=(self.sides[0], self.sides[1]), gold=self.gold, max_cost=self.max_cost, max_tokens=self.max_tokens,
+        )  # fmt: skip
+
+
 def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
@@ -80,20 +111,37 @@ SliceWord = Annotated[SliceTable, BeforeValidator(_column, json_schema_input_typ
 class EvaluateSection(Section):
     """[evaluate]: what is expected, and how answers are scored."""
 
-    expected: Name
-    """The input's column with the truth; no model sees it."""
+    expected: Name | None = None
+    """The input's column with the truth; no model sees it. Judges can do without."""
     several: bool = False
     """Whether that column holds lists of acceptable answers."""
-    scorers: list[ScorerWord] = Field(default_factory=lambda: [ScorerTable(name="exact")])
+    scorers: list[ScorerWord] | None = None
+    """`exact`, if they are not given and something is expected."""
     main: str | None = None
     """The metric that verdicts are about; the first scorer's if it is not given."""
     slices: list[SliceWord] = Field(default_factory=list)
     """Columns by which metrics are given apart."""
     judge: JudgeSection | None = None
+    pairwise: PairwiseSection | None = None
+
+    @property
+    def scored_by(self) -> list[ScorerTable]:
+        """The scorers that are named, or else the usual one."""
+        if self.scorers is None:
+            return [] if self.expected is None else [ScorerTable(name="exact")]
+        return self.scorers
+
+    @property
+    def metrics(self) -> list[str]:
+        """What the metrics are called."""
+        judges = {JUDGE: self.judge, PAIRWISE: self.pairwise}
+        return [one.as_ or one.name for one in self.scored_by] + [name for name, judge in judges.items() if judge]
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        names = [one.as_ or one.name for one in self.scorers] + ([JUDGE] if self.judge else [])
+        names = self.metrics
+        if self.expected is None and (self.scorers or not names):
+            raise ValueError("`expected` is missing: the column that holds the right answers; only judges do without")
         if not names:
             raise ValueError("there is nothing to score by: name scorers, or a judge")
         twice = [name for name, times in Counter(names).items() if times > 1]
@@ -108,11 +156,10 @@ class EvaluateSection(Section):
 
     def made(self) -> Evaluation:
         """The core's value."""
-        judge = self.judge.made() if self.judge else None
-        scorers = tuple(one.made() for one in self.scorers)
         return Evaluation(
-            expected=self.expected, scorers=scorers, main=self.main or (scorers[0].name if scorers else JUDGE),
-            slices=tuple(one.made() for one in self.slices), several=self.several, judge=judge,
+            expected=self.expected, scorers=tuple(one.made() for one in self.scored_by),
+            main=self.main or self.metrics[0], slices=tuple(one.made() for one in self.slices), several=self.several,
+            judge=self.judge.made() if self.judge else None, pairwise=self.pairwise.made() if self.pairwise else None,
         )  # fmt: skip
 
 

@@ -7,11 +7,12 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.core.errors import StorageFailed
+from runner.core.limits import ALL
 from runner.core.tally import Tally
-from runner.core.values import Charge
+from runner.core.values import Charge, Kind, Outcome
 from runner.storage import journal
 
 
@@ -23,6 +24,18 @@ class Spent:
     """Wall clock time of its sending."""
     model: str
     charge: Charge
+
+
+class Tried(NamedTuple):
+    """What a task without an outcome has used of what it may use."""
+
+    attempts: int = 0
+    """Attempts that counted."""
+    asked_again: int = 0
+    """How often it was asked again because its answer could not be read."""
+
+
+NOTHING_TRIED = Tried()
 
 
 class _Recent:
@@ -69,10 +82,15 @@ class History:
         """What the last sessions spent within `window` of their end: a resume still has to reckon with it."""
         self.last = -1
         """The last row of the input that has an outcome."""
+        self.shut: dict[str, float] = {}
+        """Scope -> until when, by the wall clock, the gateway has said with a 429 not to come back."""
+        self._tried: dict[int, Tried] = {}
         self._offsets: array.array[int] = array.array("q")
 
     def add(self, payload: Mapping[str, Any], offset: int) -> None:
         """Take in one frame."""
+        if payload["t"] == "landed":
+            self._note_attempt(payload)
         if payload["t"] == "reopened":
             self._offsets[payload["row"] * self.slots + payload["slot"]] = -1
         elif payload.get("final"):
@@ -85,6 +103,29 @@ class History:
                 self._offsets[position] = offset
                 self.last = max(self.last, payload["row"])
         self.tally.add(payload)
+
+    def _note_attempt(self, payload: Mapping[str, Any]) -> None:
+        position, failure = payload["row"] * self.slots + payload["slot"], payload.get("failure")
+        if payload.get("final"):
+            self._tried.pop(position, None)
+            return
+        before = self._tried.get(position, NOTHING_TRIED)
+        if failure is None:
+            if payload["outcome"] == Outcome.OK:
+                self._tried[position] = before._replace(asked_again=before.asked_again + 1)
+            return
+        if payload["attempts"] > before.attempts:
+            self._tried[position] = before._replace(attempts=payload["attempts"])
+        if failure["kind"] == Kind.RATE_LIMITED and (seconds := failure.get("retry_after")) is not None:
+            scope = ALL if failure.get("scope") == "all" else payload["model"]
+            self.shut[scope] = max(self.shut.get(scope, 0.0), payload["at"] + seconds)
+
+    def tried(self, row: int, slot: int) -> Tried:
+        """What a task without an outcome has used of its attempts, over all sessions and since it was last reopened.
+
+        What was under way when a process died is not among them: nobody knows that it failed.
+        """
+        return self._tried.get(row * self.slots + slot, NOTHING_TRIED)
 
     def offset(self, row: int, slot: int) -> int:
         """Where the frame stands that ended a task, or -1."""

@@ -27,6 +27,7 @@ from runner.storage.declarations import (
     AnnotatorsSection,
     AnswerSection,
     EscalateSection,
+    ExamplesSection,
     GoldSection,
     Names,
     VoteSection,
@@ -98,6 +99,7 @@ class Words(BaseModel):
     deadline: Seconds | None = None
     priority: Priority = "normal"
     answer: AnswerSection | None = None
+    examples: ExamplesSection | None = None
     annotators: AnnotatorsSection | None = None
     vote: VoteSection | None = None
     gold: GoldSection | None = None
@@ -213,6 +215,8 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
         schema = answer.reader.ask_schema() if answer else None
     else:
         schema = schema_of(said.schema_, "--schema")
+    if said.gold and said.gold.file and evaluate:
+        raise UsageError(f"{origin}: gold.file: [evaluate] has its right answers in the input, and mixes nothing in.")
     settings = Settings(
         max_tokens=said.max_tokens,
         temperature=said.temperature,
@@ -248,6 +252,7 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
         caps=Caps(max_cost=said.max_cost, max_total_tokens=said.max_total_tokens, deadline=said.deadline),
         priority=said.priority,
         answer=answer,
+        examples=said.examples.made() if said.examples else None,
         annotators=said.annotators.made() if said.annotators else Annotators(),
         vote=said.vote.made() if said.vote else Voting(),
         gold=said.gold.made() if said.gold else None,

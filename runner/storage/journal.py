@@ -6,7 +6,7 @@ place. Journals of the first version have no chain; they are read as they are, a
 
 Frames of what is about to be sent are handed to the kernel before the request goes out (`write`); they are made durable
 a few times a second (`Committer`, a group commit). A failed write or sync is never tried again: the run stops, and the
-next start trusts only what reads back whole.
+next start trusts only what reads back whole, from the disk (`read_anew`).
 
 A torn tail is cut off when the journal is opened again; damage with whole frames behind it is refused, and is for
 `storage.repair`.
@@ -260,6 +260,26 @@ def read(path: Path) -> Iterator[Frame]:
             )
         else:
             yield found
+
+
+def read_anew(path: Path) -> None:
+    """Have a journal's next reading come from the disk, where there is one: before a run is gone on with.
+
+    After a failed sync the kernel shows what it could not write as if it were written, also to the process that comes
+    after the one which was told. What can be written is written here, then what is in memory is let go; so frames that
+    did not get to the disk are missing, and are asked again. Raises StorageFailed if the disk refuses.
+    """
+    with _at_disk(path, "made durable"):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            os.fsync(fd)
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
 
 
 def checksum(path: Path) -> dict[str, int]:

@@ -47,6 +47,7 @@ RESULT_SCHEMA: dict[str, Any] = {
     "answer_status": pl.String,
     "repairs": pl.String,
     "invalid_reason": pl.String,
+    "confidence": pl.Float64,
     "tool_calls": pl.String,
     "error_type": pl.String,
     "error_message": pl.String,
@@ -91,7 +92,7 @@ COLUMN_TYPES: Mapping[str, Any] = {
 }
 
 
-Cells = Callable[[str, str, Mapping[str, Any]], Mapping[str, str | None]]
+Cells = Callable[[str, str, Mapping[str, Any]], Mapping[str, str | float | None]]
 """The text of a reply, its outcome and the row's columns -> the columns that say what it means."""
 
 
@@ -126,6 +127,7 @@ class Tables:
         repeated = naming_column(id_column, columns) == "id"
         self._columns = {name: kind for name, kind in columns.items() if not (repeated and name == "id")}
         self._names = names_in_table(self._columns)
+        self._values = {name: _values_of(kind) for name, kind in self._columns.items()}
         self.schema = {**RESULT_SCHEMA, **{self._names[name]: kind for name, kind in self._columns.items()}}
 
     def write_results(self, path: Path) -> None:
@@ -197,9 +199,9 @@ class Tables:
             _fill(line, payload)
             if not payload.get("failure"):
                 said = self._cells(payload["text"], payload["outcome"], columns)
-                line |= {column: _clean(text) for column, text in said.items()}
+                line |= {name: _clean(value) if isinstance(value, str) else value for name, value in said.items()}
         for column, kind in self._columns.items():
-            line[self._names[column]] = _cell(columns.get(column), kind)
+            line[self._names[column]] = _cell(columns.get(column), kind, self._values[column])
         return line
 
     def _changed(self, where: str) -> InputRejected:
@@ -276,15 +278,22 @@ def _clean(text: str | None) -> str | None:
     return None if text is None else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _cell(value: Any, kind: Any) -> Any:
-    """A value of the input, as its column's type takes it."""
+def _values_of(kind: Any) -> tuple[type, ...]:
+    """The Python types of a column's values."""
+    return (int, float) if kind == pl.Float64 else (kind.to_python(),)
+
+
+def _cell(value: Any, kind: Any, values: tuple[type, ...]) -> Any:
+    """A value of the input, as its column's type takes it; None if it does not, as in rows of another file."""
     if value is None:
         return None
     if kind == pl.String and not isinstance(value, str):
         return _json(value)
     if kind == pl.String:
         return _clean(value)
-    if kind == pl.Int64 and not -(2**63) <= value < 2**63:
+    if not isinstance(value, values) or (isinstance(value, bool) and bool not in values):
+        return None
+    if isinstance(value, int) and kind == pl.Int64 and not -(2**63) <= value < 2**63:
         return None  # a survey makes such a column text; where none was made, one cell must not stop the table
     return float(value) if kind == pl.Float64 and isinstance(value, int) else value
 

@@ -22,19 +22,21 @@ import polars as pl
 from runner.core.errors import InputRejected
 from runner.storage.json_objects import complaint_about
 from runner.storage.lines import UNREADABLE, Lines, Text, opened, packing_of
+from runner.storage.names import complaint_about_name
+from runner.storage.parquet import DECODER, BrokenDown, Undecodable
 
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of one record of text."""
 CHUNK = 10_000
 CHUNK_BYTES = 1 * 1024 * 1024
 """Rows of Parquet that are decoded at once, at most: so many, and about so many bytes."""
-FIRST_CHUNK = 500
+FIRST_CHUNK = 100
 """Rows by which the others' size is judged."""
 STDIN = "-"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-NOT_PARQUET = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, OverflowError)
-"""What polars raises for a file that is damaged, and Python for a time that it has no date for."""
+NOT_PARQUET = (Undecodable, pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, OverflowError)
+"""What is raised for a file that is damaged, and by Python for a time that it has no date for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Source:
     def __init__(self, path: Path) -> None:
         """Raises InputRejected if there is nothing at `path` that can be read."""
         self.path = path
+        if complaint := complaint_about_name(path):
+            raise InputRejected(complaint)
         try:
             status = path.stat()
         except FileNotFoundError:
@@ -185,11 +189,16 @@ class Source:
 
     def _parquet(self) -> Iterator[Record]:
         try:
-            frame = pl.scan_parquet(self.path, glob=False)
-            total = frame.select(pl.len()).collect().item()
+            total = DECODER.count(self.path)
             start, rows = 0, FIRST_CHUNK
             while start < total:
-                chunk = frame.slice(start, rows).collect()
+                try:
+                    chunk = DECODER.rows(self.path, start, rows)
+                except BrokenDown:
+                    if rows == 1:
+                        raise
+                    rows = max(1, rows // 16)  # the next rows may be much larger than those before
+                    continue
                 if chunk.is_empty():  # the file is being written over
                     return
                 fit = max(1, min(CHUNK, CHUNK_BYTES * len(chunk) // max(1, int(chunk.estimated_size()))))
@@ -210,7 +219,7 @@ class Source:
         if self.format != "parquet":
             return None
         try:
-            return dict(pl.scan_parquet(self.path, glob=False).collect_schema())
+            return DECODER.schema(self.path)
         except NOT_PARQUET as error:
             raise InputRejected(f"{self.path} cannot be read as Parquet: {_first_line(error)}") from None
 

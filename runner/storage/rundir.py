@@ -10,13 +10,14 @@ import re
 import socket
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from runner.core.errors import RunBusy, StorageFailed, UsageError
+from runner.storage.names import complaint_about_name
 
 LOOSE = stat.S_IWGRP | stat.S_IWOTH
 """What lets others write."""
@@ -44,6 +45,7 @@ class RunDirectory:
     attempts_path = property(lambda self: self.path / "attempts.parquet")
     scores_path = property(lambda self: self.path / "scores.parquet")
     metrics_path = property(lambda self: self.path / "metrics.parquet")
+    pairs_path = property(lambda self: self.path / "pairs.parquet")
     labels_path = property(lambda self: self.path / "labels.parquet")
     disagreements_path = property(lambda self: self.path / "disagreements.csv")
     summary_path = property(lambda self: self.path / "summary.json")
@@ -57,6 +59,8 @@ class RunDirectory:
         """
         if path is None:
             path = fresh(RUNS, name)
+        if complaint := complaint_about_name(path):
+            raise UsageError(f"A run cannot be kept there: {complaint}")
         run = cls(path)
         try:
             _make(path)
@@ -133,6 +137,15 @@ class RunDirectory:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the directory for as long as the context lasts; raises RunBusy if another process does."""
+        self.lock()
+        try:
+            yield
+        finally:
+            self.unlock()
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """A JSON file of the run; raises StorageFailed if it does not read back."""

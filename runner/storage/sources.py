@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import InputRejected
+from runner.storage.names import complaint_about_name
 from runner.storage.rows import BadRow, Record, Source
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".pq")
@@ -57,6 +58,8 @@ class Files:
     def __init__(self, path: Path) -> None:
         """Raises InputRejected if there are none, or one cannot be read."""
         self.path = path
+        if complaint := complaint_about_name(path):
+            raise InputRejected(complaint)
         self._base = _base(path)
         paths = files_in(path)
         if not paths:

@@ -13,6 +13,7 @@ from runner.storage.rundir import RunDirectory
 
 TABLES = (
     "results.parquet", "errors.parquet", "attempts.parquet", "labels.parquet", "scores.parquet", "metrics.parquet",
+    "pairs.parquet",
 )  # fmt: skip
 
 

@@ -55,6 +55,22 @@ def test_a_run_that_knows_the_limits_keeps_them(command, limited, limits, rows, 
     assert meter["answered_more_than_once"] == 0
 
 
+@pytest.mark.parametrize("limited", ["sliding"], indirect=True)
+def test_what_a_summary_says_of_limits_and_time_is_what_the_gateway_has_measured(
+    command, limited, limits, rows, tmp_path
+) -> None:
+    """Tokens used of each limit, to the token, and a least possible time that what was let in really took."""
+    words = ["run", rows(14), "-m", MODELS, "--max-tokens", "60", "--limits", limits, "--out", tmp_path / "run"]
+    summary = command(*words, "--json", env=limited.env).json()
+    meter = limited.meter()
+    for limit in summary["limits"]:
+        name = f"{limit['measure']}/{limit['scope'].replace('all', 'combined')}"
+        assert limit["used"] == round(meter["limits"][name]["tokens"]), name
+        windows = 1 + int(summary["elapsed_s"] / limit["window_s"])
+        assert limit["used_share"] == pytest.approx(limit["used"] / limit["limit"] / windows, abs=1e-4)
+    assert 0 < summary["least_possible_s"] <= meter["last_done"] - meter["first_asked"] <= summary["elapsed_s"]
+
+
 @pytest.mark.parametrize("window", ["fixed", "sliding"])
 def test_a_run_whose_charges_are_certain_is_refused_by_its_probes_alone(
     command, gateways, rows, tmp_path, window

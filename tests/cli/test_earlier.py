@@ -9,6 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from runner.ledgers.pages import Member
+
 MODEL = "claude-haiku-4-5"
 
 
@@ -166,6 +168,17 @@ class TestRedrive:
         done = command("redrive", "run", "--only", "timeouts", env=bad.env)
         assert done.code == 2
         assert "no failure is called 'timeouts'; there are" in done.err
+
+    def test_it_shares_the_budget_as_it_is_told(self, command, bad, errored, state_folder, monkeypatch) -> None:
+        """By a priority of its own, or not at all."""
+        members = []
+        monkeypatch.setattr("runner.sharing.Member", lambda **words: members.append(Member(**words)) or members[-1])
+        for file in state_folder.rglob("*.share*"):
+            file.unlink()
+        command("redrive", "run", "--no-share", env=bad.env)
+        assert (members, [*state_folder.rglob("*.share")]) == ([], [])
+        command("redrive", "run", "--priority", "urgent", env=bad.env)
+        assert [member.priority for member in members] == ["urgent"]
 
 
 def test_rows_that_cannot_be_asked_stay_errored(command, gateway, tmp_path) -> None:

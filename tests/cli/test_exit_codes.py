@@ -492,6 +492,44 @@ def test_a_row_that_cannot_be_asked_ends_with_7(command, gateway, limits, tmp_pa
     assert gateway.meter()["statuses"] == {}
 
 
+NO_UTF8 = os.fsdecode(b"a\xffb")
+
+
+@pytest.mark.parametrize(
+    "words", [[f"{NO_UTF8}.jsonl"], ["rows.jsonl", "--out", NO_UTF8], ["rows.jsonl", "-p", NO_UTF8]]
+)
+def test_a_word_that_is_no_utf8_ends_with_2(command, gateway, rows, tmp_path, words) -> None:
+    """Names are bytes to the system, and text to whatever we write: the word is shown with what is wrong in it."""
+    rows(3, f"{NO_UTF8}.jsonl"), rows(3)
+    done = command("run", *words, "-m", MODEL, env=gateway.env)
+    assert done.code == 2
+    assert r"a\xffb" in sentence(done)
+    assert gateway.meter()["statuses"] == {}
+    assert {path.name for path in tmp_path.iterdir()} == {f"{NO_UTF8}.jsonl", "rows.jsonl"}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_an_input_in_a_folder_that_is_no_utf8_ends_with_7(command, gateway, rows, tmp_path, several) -> None:
+    """Nobody wrote the name on the command line: it is the folder's where the user stands, or a file's in a folder."""
+    folder = tmp_path / NO_UTF8
+    folder.mkdir()
+    rows(3, f"{NO_UTF8}/rows.jsonl")
+    words, cwd = ([tmp_path], tmp_path) if several else (["rows.jsonl"], folder)
+    done = command("run", *words, "-m", MODEL, "--out", tmp_path / "run", env=gateway.env, cwd=cwd)
+    assert done.code == 7
+    assert r"a\xffb" in sentence(done)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_kept_in_a_folder_that_is_no_utf8(command, gateway, rows, tmp_path) -> None:
+    """The default place is below the folder where the user stands."""
+    (tmp_path / NO_UTF8).mkdir()
+    done = command("run", rows(3), "-m", MODEL, env=gateway.env, cwd=tmp_path / NO_UTF8)
+    assert done.code == 2
+    assert r"a\xffb" in sentence(done)
+    assert list((tmp_path / NO_UTF8).iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

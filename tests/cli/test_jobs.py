@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import polars as pl
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +25,20 @@ def test_a_job_that_was_just_begun_runs_as_it_is(kind: str, command: Any, gatewa
     done = command("run", "jobs/mine", "--no-limits", "--out", tmp_path / "run", "--json", env=gateway.env)
     assert done.code == 0
     assert done.json()["tasks"]["succeeded"] == done.json()["tasks"]["total"] > 0
-    assert ("labels" in done.json()) == (kind == "labeling")
+    assert ("labels" in done.json()) == (kind in ("labeling", "spans"))
+
+
+def test_the_spans_of_a_job_that_was_just_begun_stand_in_its_texts(command: Any, gateway: Any, tmp_path: Path) -> None:
+    """The local gateway copies from what it is shown."""
+    command("init", "spans", "mine")
+    done = command("run", "jobs/mine", "--no-limits", "--out", tmp_path / "run", "--json", env=gateway.env)
+    said = done.json()["labels"]["annotators"]
+    assert sum(counts.get("read", 0) for counts in said.values()) == 6
+    results = pl.read_parquet(tmp_path / "run" / "results.parquet")
+    for answer, report in results.select("answer", "report").iter_rows():
+        [span] = json.loads(answer)
+        assert report[span["start"] : span["end"]] == span["text"]
+        assert span["label"] in ("person", "place", "date")
 
 
 def test_a_folder_that_exists_is_left_alone(command: Any, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from runner.core.knowledge import Knowledge, Ratio
+from runner.core.latency import Speed
 from runner.gateway.secret import Secret
 from runner.storage.knowledge import Memory
 
@@ -23,6 +24,7 @@ KNOWN = Knowledge(
     ratios={MODEL: Ratio(1000.0, 1250.0, 412), "gpt-5-mini": Ratio(10.0, 9.0, 3)},
     output_caps={MODEL: 8192},
     lengths={"0a1b2c": {MODEL: (3, 40, 5)}},
+    speeds={MODEL: Speed(first=0.81, per_token=0.016, tokens=30.0, tokens_spread=9.0, replies=412)},
 )
 
 
@@ -51,7 +53,7 @@ def test_a_run_begins_with_what_the_last_one_learned(command, gateway, rows) -> 
     first = run(command, source, "--out", "first", env=gateway.env)
     learned = remembered(gateway.env).ratios[MODEL]
     second = run(command, source, "--out", "second", env=gateway.env)
-    assert learned.replies == 6
+    assert (learned.replies, remembered(gateway.env).speeds[MODEL].replies) == (6, 12)
     assert remembered(gateway.env).ratios[MODEL].replies == 12
     assert first["tokens"]["input"] == second["tokens"]["input"]
     off = [abs(each["tokens"]["estimated_input"] - each["tokens"]["input"]) for each in (first, second)]
@@ -114,7 +116,7 @@ def test_what_was_learned_stands_beside_what_is_configured(command) -> None:
     one = f"input tokens in 60 s for {MODEL} 200,000 120,000, a bucket that holds 30,000 (20"
     assert any(line.startswith(one) for line in lines)
     assert any(line.startswith("output tokens in 60 s for gpt-5-mini") and line.endswith(" -") for line in lines)
-    assert any(line.startswith(f"{MODEL} 1.250 412 8,192 20") for line in lines)
+    assert any(line.startswith(f"{MODEL} 1.250 412 8,192 0.81 62 20") for line in lines)
     assert any(line.startswith(f"0a1b2c {MODEL} 3 5 40 20") for line in lines)
     assert ELSEWHERE["NEON_AI_GATEWAY_TOKEN"] not in done.out
 
@@ -134,6 +136,8 @@ def test_limits_as_json_hold_all_of_it(command) -> None:
     assert limits["all", "input"]["learned"] == {"amount": 900_000}
     assert (limits[MODEL, "input"]["configured"], limits[MODEL, "output"]["learned"]) == (200_000, None)
     assert table["models"][MODEL]["largest_cap"] == 8192
+    assert (table["models"][MODEL]["first_token_s"], table["models"][MODEL]["tokens_per_second"]) == (0.81, 62.5)
+    assert table["models"]["gpt-5-mini"]["tokens_per_second"] is None
     assert table["jobs"]["0a1b2c"]["answers"] == {MODEL: {"known": 3, "median": 5, "longest": 40}}
 
 

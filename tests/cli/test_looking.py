@@ -154,6 +154,14 @@ def test_results_as_openai_batch_are_what_openai_would_have_written(command, fin
     assert Batch.model_fields["error_file_id"]
 
 
+def test_a_forms_beginning_is_enough(command, finished) -> None:
+    """OpenAI's is found by `openai`; a word that is none is answered with those that there are."""
+    whole = command("results", finished, "--to", "openai-batch")
+    assert (whole.code, command("results", finished, "--to", "openai").out) == (0, whole.out)
+    wrong = command("results", finished, "--to", "batch")
+    assert (wrong.code, "'openai-batch'" in wrong.err) == (2, True)
+
+
 def test_results_are_not_written_over_a_file(command, finished, tmp_path) -> None:
     """What is there stays there."""
     (tmp_path / "mine.csv").write_text("mine")

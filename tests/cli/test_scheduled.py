@@ -388,7 +388,7 @@ def test_what_goes_wrong_with_telling_is_one_line_and_changes_nothing(scheduled,
 
 def test_a_command_that_does_not_end_is_ended(scheduled, monkeypatch) -> None:
     """With all that it has started."""
-    monkeypatch.setattr("runner.telling.SECONDS", 0.2)
+    monkeypatch.setattr("runner.notifying.SECONDS", 0.2)
     done = scheduled("--notify-command", "sh -c 'sleep 600; true'")
     assert (done.code, "took longer than 0.2 seconds" in done.err) == (0, True)
 

@@ -34,7 +34,9 @@ HELD = [task(3, escalated=True)]
 
 def escalator(below: float = 0.6, recalled: Mapping[int, tuple[str, str] | None] | None = None) -> Escalator:
     known = recalled or {}
-    return Escalator(below, lambda text, _source: READER.read(text), share, lambda _row, slot: known[slot])
+    return Escalator(
+        lambda votes: share(votes) < below, lambda text, _source: READER.read(text), lambda _row, slot: known[slot]
+    )
 
 
 def finish(made: Escalator, *results: Reply | Failure | str) -> list[list[Task]]:

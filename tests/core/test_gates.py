@@ -243,3 +243,15 @@ def test_a_refusal_does_not_shorten_the_time_that_an_overloaded_model_asked_for(
     gates.failed("m", object(), failure(Kind.OVERLOADED, retry_after=5.0), 0.0, 1.0)
     gates.failed("m", object(), refusal("model"), 1.1, 1.2)
     assert gates.wait("m", 1.3) >= 6.0
+
+
+@pytest.mark.fault("H1")
+def test_what_an_earlier_process_was_told_holds_for_this_one(gates: Gates) -> None:
+    """Until then nothing goes; what is past closes nothing, and no clock that jumps closes a scope for days."""
+    gates.restore("a", 12.0, 10.0)
+    gates.restore("b", 9.0, 10.0)
+    gates.restore("c", 1e9, 10.0)
+    assert [gates.wait(model, 10.0) for model in "abc"] == [12.0, 10.0, 910.0]
+    assert gates.wait("a", 12.0) == 12.0
+    gates.restore(ALL, 30.0, 10.0)
+    assert gates.wait("b", 10.0) == 30.0

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.core.knowledge import MOST_LENGTHS, Knowledge, Ratio, limit_key
+from runner.core.latency import Speed
 from runner.core.limits import ALL, Limit
 
 KNOWN = Knowledge(
@@ -17,7 +18,9 @@ KNOWN = Knowledge(
     ratios={"a": Ratio(1000.0, 1100.0, 12), "b": Ratio(10.0, 9.0, 1)},
     output_caps={"a": 8192, "c": 4096},
     lengths={"label": {"a": (3, 4, 5), "b": (7,)}, "sum": {"a": (90,)}},
+    speeds={"a": Speed(first=0.5, per_token=0.01, spread=0.3, tokens=4.0, tokens_spread=1.0, replies=90)},
 )
+ODD_SPEED = {"first": 0.5, "per_token": 0.01, "spread": 0.3, "tokens": 4.0, "tokens_spread": 1.0}
 
 
 def test_what_is_written_is_what_is_read() -> None:
@@ -50,6 +53,12 @@ def test_of_nothing_nothing_is_known() -> None:
         ("lengths", {"a": "12"}),
         ("lengths", {"a": [-1, 2.5, None]}),
         ("lengths", [3]),
+        ("speeds", 0.5),
+        ("speeds", ODD_SPEED),
+        ("speeds", {**ODD_SPEED, "replies": 0}),
+        ("speeds", {**ODD_SPEED, "replies": 1, "first": -1.0}),
+        ("speeds", {**ODD_SPEED, "replies": 1, "spread": 400.0}),
+        ("speeds", {**ODD_SPEED, "replies": 1, "per_token": float("nan")}),
     ],
 )
 def test_an_entry_that_is_not_as_it_should_be_is_left_out(section: str, entry: Any) -> None:
@@ -67,7 +76,7 @@ json_values = st.recursive(
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(st.dictionaries(st.sampled_from(["limits", "ratios", "output_caps", "lengths"]), json_values))
+@given(st.dictionaries(st.sampled_from(["limits", "ratios", "output_caps", "lengths", "speeds"]), json_values))
 def test_whatever_a_file_holds_it_is_read(table: dict[str, Any]) -> None:
     """Nothing in it can stop a run."""
     known = Knowledge.from_json(table)
@@ -90,7 +99,7 @@ def test_one_model_can_be_forgotten_everywhere() -> None:
     """With its limits, its ratio, its cap and its answers; what all share stays."""
     left = KNOWN.without("a")
     assert left.models == {"b", "c"}
-    assert (set(left.limits), left.lengths) == ({"*/input"}, {"label": {"b": (7,)}})
+    assert (set(left.limits), left.lengths, left.speeds) == ({"*/input"}, {"label": {"b": (7,)}}, {})
 
 
 def test_a_limit_is_known_by_its_scope_and_measure() -> None:

@@ -15,7 +15,7 @@ from runner.core.schedule import Scheduler
 from runner.core.values import Kind, Status, Usage
 from runner.core.work import Ask, Finished, Task
 from runner.ledgers.memory import MemoryLedger
-from runner.planning import Plan, simulate
+from runner.planning import Paces, Plan, Simulation, simulate
 from runner.testing import charge_of, failure, task
 
 PRICED = Model(id="a", provider="Somebody", price=Price(input=1.0, output=10.0))
@@ -40,7 +40,8 @@ def plan(
         spending=Spending(caps, models, 0.0),
         rng=Random(1),
     )
-    return simulate(scheduler, iter(tasks), by_name, budgets, limits, latency, 100.0, as_charged)
+    simulation = Simulation(scheduler, iter(tasks), by_name, as_charged, Paces({}, latency, 100.0))
+    return simulate(simulation, budgets, limits)
 
 
 def as_charged(ask: Ask) -> Usage:

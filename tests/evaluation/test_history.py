@@ -130,7 +130,7 @@ def test_a_run_that_is_worse_than_the_accepted_one_does_not_pass(make_run: Make,
     near = summary(make_run("b", {"m": answers(27)}, ["x"] * 40, gates=gates))
     far = summary(make_run("c", {"m": answers(15)}, ["x"] * 40, gates=gates))
     assert (near["exit_code"], far["exit_code"]) == (0, 10)
-    assert "this run answered 0 more rows right than the accepted run and 15 fewer" in far["gates"]["verdict"]
+    assert "This run answered 0 more rows right than the accepted run and 15 fewer" in far["gates"]["verdict"]
 
 
 def test_one_of_many_comparisons_must_stand_when_corrected(make_run: Make, summary: Summary) -> None:

@@ -17,6 +17,7 @@ from runner.evaluation.scores import measure
 from runner.scoring import Score
 from runner.scoring.table import own_scorer
 from runner.statistics.intervals import mean_interval, wilson
+from runner.storage.specs import load_catalogue
 
 Make = Callable[..., Path]
 Summary = Callable[[Path], dict[str, Any]]
@@ -165,7 +166,7 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_sent(
 ) -> None:
     """Each in one sentence that names the place."""
     with pytest.raises(UsageError, match=reason):
-        check(replace(evaluation, **changes), {"truth": None, "text": None}, {})
+        check(replace(evaluation, **changes), {"truth": None, "text": None}, {}, load_catalogue(()), ())
 
 
 def test_odd_numbers_have_no_place_in_a_slice(make_run: Make, evaluation: Evaluation, summary: Summary) -> None:

@@ -364,9 +364,10 @@ BANNED = {
 STARTING = {
     "gateway/environment.py": "the local gateway",
     "surveyor.py": "the look over the input",
+    "storage/parquet.py": "the decoding of Parquet",
     "background.py": "a run in the background",
     "schedules/installed.py": "the crontab command",
-    "telling.py": "the command that the user has named, without a shell and with counts alone",
+    "notifying.py": "the command that the user has named, without a shell and with counts alone",
 }
 """Modules that start a process -> which."""
 CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "os.execv", "os.spawnv"}

@@ -11,7 +11,7 @@ import pytest
 
 from runner.core.answers import Reader
 from runner.core.job import Job
-from runner.core.labelling import Gold, Reading, Voting
+from runner.core.labelling import Annotators, Gold, Reading, Voting
 from runner.storage.results import RESULT_SCHEMA
 from runner.storage.rundir import RunDirectory
 
@@ -23,12 +23,18 @@ def job() -> Callable[..., Job]:
     """A job whose answers are read in a given way."""
 
     def make(
-        kind: str = "label", least: float = 0.0, weights: Any = None, gold: str | None = None, **reader: Any
+        kind: str = "label",
+        least: float = 0.0,
+        weights: Any = None,
+        gold: str | None = None,
+        samples: int = 1,
+        **reader: Any,
     ) -> Job:
         labels = () if kind == "rating" else ("a", "b", "c")
         return Job(
             input="rows.jsonl",
             answer=Reading(reader=Reader(kind=kind, **{"labels": labels, **reader})),  # type: ignore[arg-type]
+            annotators=Annotators(samples=samples),
             vote=Voting(least=least, weights=weights or {}),
             gold=None if gold is None else Gold(column=gold),
         )
@@ -41,7 +47,10 @@ def results(tmp_path: Path) -> Callable[..., RunDirectory]:
     """A run whose annotators gave these answers, one text for each row; "!" is invalid, and None is missing."""
 
     def write(
-        answers: Mapping[str, Sequence[str | None]], kinds: Mapping[str, Any] | None = None, **columns: Sequence[Any]
+        answers: Mapping[str, Sequence[str | None]],
+        kinds: Mapping[str, Any] | None = None,
+        sure: Mapping[str, Sequence[float | None]] | None = None,
+        **columns: Sequence[Any],
     ) -> RunDirectory:
         lines: list[dict[str, Any]] = []
         for row in range(max(len(said) for said in answers.values())):
@@ -55,6 +64,7 @@ def results(tmp_path: Path) -> Callable[..., RunDirectory]:
                     "answer_status": answer and status,
                     "repairs": "case" if answer and answer[-1] == "~" else None,
                     "invalid_reason": INVALID if answer == "!" else None,
+                    "confidence": sure[name][row] if sure else None,
                     **{column: values[row] for column, values in columns.items()},
                 })  # fmt: skip
         schema = {**RESULT_SCHEMA, **{name: (kinds or {}).get(name, pl.String) for name in columns}}

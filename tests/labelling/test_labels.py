@@ -14,6 +14,7 @@ import pytest
 from runner.core.errors import UsageError
 from runner.core.evaluating import Evaluation
 from runner.core.job import Job
+from runner.core.labelling import Voting
 from runner.labelling import label
 from runner.labelling.decisions import keep, kept, read_decisions
 from runner.labelling.votes import STATUSES, read_votes
@@ -146,8 +147,17 @@ def test_what_an_evaluation_expects_is_shown_to_no_person_either(job: Make, resu
     """Who decides by the truth does not label."""
     directory = results({"x": ["a"], "y": ["b"]}, input_text=["one"], truth=["a"])
     exact = Evaluation(expected="truth", scorers=(), main="exact")
-    label(replace(job(), evaluate=exact), ["x", "y"], [], directory)
+    label(replace(job(), evaluate=exact, vote=Voting(declared=True)), ["x", "y"], [], directory)
     assert "truth" not in open_rows(directory)[0]
+
+
+def test_an_evaluation_counts_no_votes_unless_it_asks_for_that(job: Make, results: Write) -> None:
+    """Its models are compared with the truth, and a vote among them is nobody's question."""
+    directory = results({"x": ["a"], "y": ["b"]}, truth=["a"])
+    exact = Evaluation(expected="truth", scorers=(), main="exact")
+    assert label(replace(job(), evaluate=exact), ["x", "y"], [], directory) is None
+    assert not directory.labels_path.exists()
+    assert label(job(), ["x", "y"], [], directory) is not None
 
 
 def test_the_figures_say_how_much_annotators_agree(job: Make, results: Write) -> None:

@@ -14,6 +14,7 @@ import pytest
 from runner.core.limits import Limit
 from runner.core.ports import Lease
 from runner.core.values import Charge
+from runner.ledgers.pages import Member
 from runner.ledgers.processes import Life, Process, life, this_process
 from runner.ledgers.shared import SharedLedger
 from runner.ledgers.sqlite import Store
@@ -26,12 +27,14 @@ import sys, time
 from pathlib import Path
 from runner.core.limits import Limit
 from runner.core.values import Charge
+from runner.ledgers.pages import Member
 from runner.ledgers.processes import this_process
 from runner.ledgers.shared import SharedLedger
 from runner.ledgers.sqlite import Store
 
 limit = Limit(scope="a", measure="input", amount=1_000, window=1.0)
-ledger = SharedLedger({"a": (limit,)}, store=Store(Path(sys.argv[1])), run="holder", process=this_process(), since=0.0)
+me = Member(run="holder", process=this_process(), since=0.0)
+ledger = SharedLedger({"a": (limit,)}, store=Store(Path(sys.argv[1])), me=me)
 print("ready", flush=True)
 while True:
     lease = ledger.take("a", Charge(1, 10, 0), time.monotonic())
@@ -43,7 +46,9 @@ while True:
 
 
 def new(path: Path, run: str = "here") -> SharedLedger:
-    return SharedLedger({"a": (LIMIT,)}, store=Store(path), run=run, process=this_process(), since=time.time())
+    return SharedLedger(
+        {"a": (LIMIT,)}, store=Store(path), me=Member(run=run, process=this_process(), since=time.time())
+    )
 
 
 def takes(ledger: SharedLedger, seconds: float) -> int:
@@ -75,7 +80,9 @@ def test_a_holder_that_is_killed_costs_a_window(tmp_path: Path, ledger: SharedLe
     assert process.stdout.readline() == "ready\n"
     takes(ledger, 1.5)
     beside = takes(ledger, 2.0)
-    other = next(page.process for page in Store(tmp_path / "account.share").look()[0] if page.run == "holder")
+    other = next(
+        page.member.process for page in Store(tmp_path / "account.share").look()[0] if page.member.run == "holder"
+    )
     assert life(other) is Life.RUNS
     os.kill(process.pid, signal.SIGSTOP)
     assert _becomes(other, Life.STOPPED)
@@ -117,12 +124,14 @@ import resource, sys, time
 from pathlib import Path
 from runner.core.limits import Limit
 from runner.core.values import Charge
+from runner.ledgers.pages import Member
 from runner.ledgers.processes import this_process
 from runner.ledgers.shared import SharedLedger
 from runner.ledgers.sqlite import Store
 
 limit = Limit(scope="a", measure="input", amount=1_000, window=1.0)
-ledger = SharedLedger({"a": (limit,)}, store=Store(Path(sys.argv[1])), run="full", process=this_process(), since=1.0)
+me = Member(run="full", process=this_process(), since=1.0)
+ledger = SharedLedger({"a": (limit,)}, store=Store(Path(sys.argv[1])), me=me)
 ledger.meet(time.monotonic())
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 time.sleep(0.2)

@@ -243,7 +243,7 @@ def test_the_part_of_a_run_that_cannot_come_is_left_to_it(host: Any) -> None:
     lost.ends = 0.0
     play(works, 2, begin=START + 10.0)
     assert other.between(2, 3) <= 0.55 * INPUT.amount
-    host.fates[lost.ledger.process.pid] = Life.STOPPED
+    host.fates[lost.ledger.me.process.pid] = Life.STOPPED
     play(works, 2, begin=START + 30.0)
     assert other.between(4, 5) >= 0.95 * INPUT.amount
 

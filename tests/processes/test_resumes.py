@@ -75,6 +75,21 @@ def test_a_row_that_is_never_answered_ends_after_its_attempts(command, gateways,
     assert {frame["n"] for frame in frames(tmp_path / "run", "sent")} == {1, 2}
 
 
+@pytest.mark.fault("R7")
+def test_attempts_are_counted_over_all_sessions(command, gateways, prompts, frames, tmp_path) -> None:
+    """A run that is killed after the first of two attempts has one left for the row, however often it is started."""
+    broken, run = gateways("--no-limits", "--fault", "invalid_json=1"), tmp_path / "run"
+    assert command("run", prompts(1), *JOB, "--attempts", "2", "--out", run, env=broken.env).code == 3
+    journal = run / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if b'"landed"' in line)
+    journal.write_bytes(b"".join(lines[: first + 1]))
+    (run / "summary.json").unlink()
+    assert command("resume", run, env=broken.env).code == 3
+    assert [frame["attempts"] for frame in frames(run, "landed")] == [1, 2]
+    assert pl.read_parquet(run / "results.parquet")["attempts"].to_list() == [2]
+
+
 @pytest.mark.fault("R8")
 def test_one_attempt_is_one(command, gateways, prompts, frames, tmp_path) -> None:
     """A number that is given is meant, also the least; none at all is refused and not taken for the usual one."""

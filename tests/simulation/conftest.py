@@ -17,5 +17,6 @@ from simulated import Told, simulate
 @pytest.fixture(scope="session")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Told]:
     """What became of a seed."""
-    path = tmp_path_factory.mktemp("simulation") / "journal.jsonl"
+    path = tmp_path_factory.mktemp("simulation") / "run"
+    path.mkdir()
     return cache(lambda seed: simulate(seed, path))

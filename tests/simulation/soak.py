@@ -24,7 +24,8 @@ def main() -> int:
     broken: list[int] = []
     seconds, began = 0.0, time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "journal.jsonl"
+        path = Path(folder) / "run"
+        path.mkdir()
         for seed in range(options.first, options.first + options.seeds):
             told = simulate(seed, path)
             if options.trace:

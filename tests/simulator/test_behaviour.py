@@ -154,7 +154,7 @@ def test_instances_satisfy_their_schema(catalogue: Catalogue, name: str, key: in
 
 def test_gemini_schemas_are_understood() -> None:
     """Gemini writes types in upper case."""
-    writer = Writer(choose=lambda values: values[0], text=str, fraction=lambda _name: 0.5)
+    writer = Writer(choose=lambda values: values[0], text=str, quote=str, fraction=lambda _name: 0.5)
     schema = {"type": "OBJECT", "properties": {"n": {"type": "INTEGER"}, "s": {"type": "STRING"}}}
     assert writer.write(schema) == {"n": 5, "s": "s"}
 
@@ -276,7 +276,15 @@ def test_an_answer_can_come_broken_or_with_prose_around_it(text: str) -> None:
     assert '\n{"label":"net"}\n' in talkative(said).text
 
 
-def test_a_label_is_judged_by_all_that_was_said(catalogue: Catalogue) -> None:
+def test_a_label_is_judged_by_what_was_asked_before_an_answer_was_sent_back(catalogue: Catalogue) -> None:
     """A model that is asked again for another form has not forgotten what it was asked about."""
-    turns = ("A MySQL database server.", "Hm", "Answer with one of these only: games, mail, database.")
+    turns = ("A MySQL database server.", "Hm", 'Your answer "Hm" is none. Choose one of these: games, mail, database.')
     assert {say(catalogue, key=bits(key, 1), turns=turns).text for key in range(5)} == {"database"}
+
+
+def test_a_label_is_not_judged_by_the_examples_before_it(catalogue: Catalogue) -> None:
+    """They are about other texts."""
+    labels = "Labels: games, mail, database\n"
+    turns = (labels + "A chess game.", "games", labels + "An IMAP mail server.", "mail", labels + "A MySQL server.")
+    said = [say(catalogue, key=bits(key, 1), turns=turns).text for key in range(50)]
+    assert max(set(said), key=said.count) == "database"

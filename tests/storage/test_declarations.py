@@ -67,7 +67,7 @@ def test_each_section_makes_its_value(folder: Path) -> None:
     assert job.answer == Reading(reader=Reader(kind="label", labels=("spam", "ham"), synonyms=synonyms), asks=1)
     prompts = {"brief": "Is it spam? {{ text }}", "long": "Think about it. {{ text }}"}
     assert job.annotators == Annotators(prompts=prompts, samples=2)
-    assert job.vote == Voting(rule="weighted", weights={"a/brief#1": 2.0}, least=0.5)
+    assert job.vote == Voting(rule="weighted", weights={"a/brief#1": 2.0}, least=0.5, declared=True)
     assert job.gold == Gold(column="known")
     assert job.escalate == Escalation(models=("c",), below=0.6)
     assert job.slots == 2 * 2 * 2 + 1
@@ -114,6 +114,14 @@ def test_a_manifest_from_before_the_sections_still_reads() -> None:
         ({"vote": {"least": 2}}, "vote.least: "),
         ({"gold": {}}, "gold.column is missing."),
         ({"escalate": {"models": [], "below": 0.5}}, "escalate.models: "),
+        ({"escalate": {"models": "a"}}, "escalate: it needs `below` (agreement) or `confidence_below`, to say"),
+        ({"escalate": {"models": "a", "confidence_below": 80}}, "escalate.confidence_below: "),
+        ({"answer": {"kind": "text", "confidence": "sure"}}, "answer: the answer cannot be read as declared: a te"),
+        ({"answer": {"kind": "rating", "confidence": "rating"}}, "answer: the answer cannot be read as declared: 'r"),
+        (
+            {"answer": {"kind": "fields", "schema": {"properties": {"x": {}}}, "confidence": "sure"}},
+            "answer: the answer cannot be read as declared: the schema has no property 'sure'",
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_stand_in_a_section_is_said_with_its_path(sections: dict[str, Any], line: str) -> None:

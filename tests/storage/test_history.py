@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from runner.core.errors import StorageFailed
+from runner.core.limits import ALL
 from runner.storage.history import History, read_history
 from runner.storage.journal import VERSION, DiskFile, Journal
 
@@ -180,3 +181,34 @@ def test_a_damaged_journal_is_no_history(path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(StorageFailed, match="damaged"):
         read_history(path, 2)
+
+
+@pytest.mark.fault("R7")
+def test_attempts_outlive_the_session_in_which_they_were_made(path: Path) -> None:
+    """A task that is open goes on where it was; 429s and replies that were asked for again are no attempts."""
+    again = replied(2, final=None)
+    frames = [failed(0), failed(0) | {"attempts": 2}, failed(1, kind="rate_limited") | {"attempts": 0}, again, again]
+    lived = write(path, frames, slots=1)
+    for history in (lived, read_history(path, 1)):
+        assert [history.tried(row, 0) for row in range(4)] == [(2, 0), (0, 0), (0, 2), (0, 0)]
+
+
+@pytest.mark.fault("R14")
+def test_a_task_that_is_opened_again_has_all_its_attempts(path: Path) -> None:
+    """What had ended has been decided on; whoever asks again wants it tried."""
+    errored = failed(0, final="errored") | {"attempts": 5}
+    reopened = {"t": "reopened", "row": 0, "slot": 0, "landed": "m"}
+    assert write(path, [failed(0), errored, reopened], slots=1).tried(0, 0) == (0, 0)
+
+
+@pytest.mark.fault("H1")
+def test_until_when_nothing_is_to_come_is_kept(path: Path) -> None:
+    """The later of two times holds, for a model or for all; a 429 without a time says nothing of the next process."""
+    refusals = [
+        failed(0, kind="rate_limited", scope="model", retry_after=9.0),
+        failed(1, kind="rate_limited", scope="model", retry_after=5.0),
+        failed(2, kind="rate_limited", scope="all", retry_after=2.0),
+        failed(3, kind="rate_limited", scope="all", retry_after=None),
+        failed(4, kind="overloaded", scope="model", retry_after=500.0),
+    ]
+    assert write(path, refusals, slots=1).shut == {"m": 10.0, ALL: 3.0}

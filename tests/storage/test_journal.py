@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import signal
 import stat
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 
 from runner.core.errors import StorageFailed
 from runner.storage import journal
-from runner.storage.journal import Committer, DiskFile, Frame, Journal, cut_torn_tail, frame, read, read_at
+from runner.storage.journal import Committer, DiskFile, Frame, Journal, cut_torn_tail, frame, read, read_anew, read_at
 
 PAYLOADS: list[dict[str, Any]] = [
     {"t": "header", "version": 1, "run": "r"},
@@ -460,3 +462,56 @@ def test_a_journal_without_a_chain_is_read_and_continued_with_one(path: Path) ->
     path.write_bytes(old[: old.index(b"\n") + 1] + path.read_bytes()[len(old) :])  # two old frames are gone
     with pytest.raises(StorageFailed, match="damaged"):
         payloads(path)
+
+
+def in_memory(path: Path) -> int:
+    """How many pages of a file the kernel has in its page cache."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        pages = -(-len(mapped) // mmap.PAGESIZE)
+        found = (ctypes.c_ubyte * pages)()
+        begin = ctypes.c_char.from_buffer(mapped)
+        told = libc.mincore(ctypes.c_void_p(ctypes.addressof(begin)), ctypes.c_size_t(len(mapped)), found)
+        del begin
+        assert told == 0
+        return sum(page & 1 for page in found)
+
+
+@pytest.mark.fault("P11")
+@pytest.mark.skipif(sys.platform != "linux", reason="it is the kernel that is asked")
+def test_a_run_that_is_gone_on_with_is_read_from_the_disk(path: Path) -> None:
+    """After a failed sync the page cache shows what was never written, to the next process too."""
+    path.write_bytes(bytes(64 * mmap.PAGESIZE))
+    os.sync()
+    kind = subprocess.run(["stat", "-f", "-c", "%T", path], capture_output=True, text=True, check=True).stdout.strip()
+    if kind in ("tmpfs", "ramfs", "overlayfs"):
+        pytest.skip(f"a file on {kind} is nowhere else, or in more than one place")
+    path.read_bytes()
+    assert in_memory(path) == 64
+    read_anew(path)
+    assert in_memory(path) == 0
+
+
+@pytest.mark.fault("P11")
+def test_what_was_written_is_not_let_go_before_it_is_on_the_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where that fails, nothing is: the run ends, and the next start tries anew."""
+    calls: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda _fd: calls.append("sync"))
+    monkeypatch.setattr(os, "posix_fadvise", lambda _fd, _from, _to, _how: calls.append("let go"))
+    path.touch()
+    read_anew(path)
+    assert calls == ["sync", "let go"]
+
+    def fail(_fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageFailed, match="cannot be made durable: Input/output error"):
+        read_anew(path)
+    assert calls == ["sync", "let go"]
+
+
+def test_a_run_without_a_journal_has_nothing_to_let_go(path: Path) -> None:
+    """It was stopped before it had sent anything."""
+    read_anew(path)
+    assert not path.exists()

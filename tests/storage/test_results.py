@@ -117,6 +117,7 @@ def test_a_reply_fills_its_line(run: Run) -> None:
         "answer_status": None,
         "repairs": None,
         "invalid_reason": None,
+        "confidence": None,
         "tool_calls": orjson.dumps([call]).decode(),
         "error_type": None,
         "error_message": None,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from runner.core.answers.confidence import SCHEMA, stated
 from runner.core.answers.fields import Validate, read_fields
 from runner.core.answers.labels import open_reply, read_label, read_labels, wanted
 from runner.core.answers.ratings import Scale, read_rating
@@ -44,6 +45,8 @@ class Reader:
     fewest: int = 0
     most: int | None = None
     """How many of several labels there may be; no `most` means all of them."""
+    confidence: str | None = None
+    """The field of the reply's JSON in which the model says how sure it is, from 0 to 1."""
 
     def __post_init__(self) -> None:
         for wrong in self._contradictions():
@@ -80,9 +83,19 @@ class Reader:
             ]
         if self.kind == "fields" and not self.schema:
             wrong.append("fields need a schema")
+        if self.confidence is not None:
+            wrong += self._unsure(self.confidence)
         if self.fewest < 0 or (self.most is not None and self.most < max(1, self.fewest)):
             wrong.append("`fewest` must be 0 or more, and `most` no less than it, and 1 at least")
         return wrong
+
+    def _unsure(self, name: str) -> list[str]:
+        """Why a field of this name cannot say how sure a model is."""
+        if self.kind == "text":
+            return ["a text has no field that states a confidence"]
+        if self.kind == "fields" and name not in (self.schema or {}).get("properties", {}):
+            return [f"the schema has no property {name!r}, which states the confidence"]
+        return [f"{name!r} is the answer's own field, and cannot state the confidence"] if name == self.kind else []
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -101,7 +114,13 @@ class Reader:
 
         `validate` checks a value against `schema` where the kind is `fields`; `source` is the text that spans are of.
         """
-        return READERS[self.kind](self, text, validate, source)
+        found = READERS[self.kind](self, text, validate, source)
+        if self.confidence is None or isinstance(found, Invalid):
+            return found
+        value = found.value
+        if self.kind == "fields" and isinstance(value, dict):  # two who are not equally sure say the same
+            value = {name: item for name, item in value.items() if name != self.confidence}
+        return dataclasses.replace(found, value=value, confidence=stated(text, self.confidence))
 
     def ask_schema(self) -> Mapping[str, Json] | None:
         """The JSON schema that asks a model for this answer through structured output; None for free text.
@@ -111,14 +130,21 @@ class Reader:
         if self.kind == "fields":
             return self.schema
         make = SCHEMAS.get(self.kind)
-        return None if make is None else _object({self.kind: make(self)})
+        sure = {} if self.confidence is None else {self.confidence: SCHEMA}
+        return None if make is None else _object({self.kind: make(self), **sure})
 
     def instruction(self, invalid: Invalid, reply: str) -> str:
         """What to tell a model whose reply could not be read, so that it answers again."""
         shown = " ".join(reply.split())
         shown = shown if len(shown) <= MOST_SHOWN else f"{shown[: MOST_SHOWN - 3]}..."
         said = f'Your answer "{shown}"' if shown else "Your answer"
-        return f"{said} cannot be used: {invalid.reason}. {WANTED[self.kind](self)}"
+        return f"{said} cannot be used: {invalid.reason}. {self._wanted}"
+
+    @property
+    def _wanted(self) -> str:
+        if self.confidence is not None and self.kind != "fields":
+            return f"Answer with JSON that satisfies this schema only: {json.dumps(self.ask_schema())}"
+        return WANTED[self.kind](self)
 
     def to_json(self) -> dict[str, Any]:
         """The declaration as JSON values."""

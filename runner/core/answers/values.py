@@ -45,6 +45,8 @@ class Answer:
     value: Json
     repairs: tuple[str, ...] = ()
     """Names in `REPAIRS`; empty if the reply was as it was asked for."""
+    confidence: float | None = None
+    """How sure the model says that it is, 0 to 1, where it was asked for that and said it."""
 
     def to_json(self) -> Json:
         """The value with nothing in it but what JSON can hold."""

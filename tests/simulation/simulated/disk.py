@@ -136,7 +136,7 @@ class SimFile:
 
 
 class WatchedJournal(Journal):
-    """A journal that says where its last frame ends."""
+    """A journal that says where its last frame ends, and when it was written."""
 
     timer = False
     """Whether a sync is due."""
@@ -144,11 +144,21 @@ class WatchedJournal(Journal):
     """Whether its process is no more."""
     last_end = 0
 
+    def __init__(self, file: SimFile, chain: int) -> None:
+        super().__init__(file, chain)
+        self.wrote: Callable[[], None] = lambda: None
+        """Told of each write."""
+
     def append(self, payload: Any) -> int:
         """Add a frame."""
         offset = super().append(payload)
         self.last_end = self._end + self._buffered
         return offset
+
+    def write(self) -> None:
+        """Hand the frames to the kernel."""
+        super().write()
+        self.wrote()
 
     @property
     def written(self) -> int:

@@ -12,8 +12,8 @@ from runner.core.tasks import TaskMaker
 from runner.storage.history import read_history
 from runner.storage.journal import read
 from runner.storage.rows import BadRow
+from simulated.books import check
 from simulated.gateway import Key, SimGateway, answer
-from simulated.oracles import check
 from simulated.scenario import Scenario
 
 MOST_REFUSALS = 8
@@ -36,6 +36,7 @@ def judge(
     _check_outcomes(scenario, maker, gateway, finals)
     _check_sums(frames, finals, path, maker, budgets)
     _check_refusals(scenario, gateway)
+    _check_attempts(frames, scenario.job.attempts)
     _note(frames, finals, seen)
 
 
@@ -86,6 +87,20 @@ def _check_refusals(scenario: Scenario, gateway: SimGateway) -> None:
     lied_to = scenario.amounts or scenario.spent or any("refused" in fault for fault in scenario.faults)
     few = MOST_REFUSALS * len(gateway.keepers) * (gateway.session + 1)
     check(lied_to or gateway.refused <= few, "I1", f"{gateway.refused} requests were over a limit, with {few} allowed")
+
+
+def _check_attempts(frames: list[dict[str, Any]], allowed: int) -> None:
+    """I4: attempts are bounded over all sessions; none is forgotten where one process ends and another begins."""
+    counted: Counter[Key] = Counter()
+    for frame in frames:
+        if frame["t"] == "landed" and frame.get("failure"):
+            key = (frame["row"], frame["slot"])
+            check(
+                frame["attempts"] >= counted[key], "I4", f"{key} has {frame['attempts']} attempts after {counted[key]}"
+            )
+            counted[key] = frame["attempts"]
+    most = max(counted.values(), default=0)
+    check(most <= allowed, "I4", f"a task has {most} attempts, with {allowed} allowed")
 
 
 def _check_sums(

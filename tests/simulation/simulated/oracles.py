@@ -7,78 +7,28 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
-from runner.app import guard
 from runner.core.events import Event, What
-from runner.core.limits import ALL, Limit
+from runner.core.limits import ALL
 from runner.core.retry import OUTAGES, Action
 from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Failure, Kind, Reply, Status
-from runner.core.work import Ask, Finished, Task, Wait
+from runner.core.work import Ask, Finished, Task
 from runner.execution import CANARY_SECONDS
 from runner.ledgers.memory import MemoryLedger
+from simulated.books import SLACK, Book, Held, Scope, Violation, check
 from simulated.gateway import Key, SimGateway
 from simulated.scenario import Scenario
+from simulated.sending import check_gates, check_order
 
 WIDTH = 1.25
 """Tasks stand in lines of about one size, and only the first is looked at: one so much smaller may be overlooked."""
-LATER = 0.2
-"""Of a window: by as much spending may be dated later than its sending."""
-SLACK = 0.01
 OUTAGE_AFTER = 8
 MOST_REFUSALS = 20
 FIRST_PAUSE = 1 / 15
 """Of a window: after a 429 that names no time, nothing goes for at least this."""
 LONGEST_DELAY = 60.0
-
-
-class Violation(AssertionError):
-    """A promise was broken."""
-
-
-def check(holds: object, which: str, message: str) -> None:
-    """Raise Violation unless it holds."""
-    if not holds:
-        raise Violation(f"{which}: {message}")
-
-
-@dataclass(slots=True)
-class Held:
-    """What one request holds of the budgets, by a book of our own that is never below the ledger's."""
-
-    at: float
-    model: str
-    full: Charge
-    """What was reserved."""
-    charge: Charge
-    settled: bool = False
-
-
-@dataclass(slots=True)
-class Scope:
-    """What the gateway has said of one scope in this session."""
-
-    closed_at: float = -math.inf
-    until: float = -math.inf
-    narrow: bool = False
-    """Closed by a 429, and not answered since."""
-    outages: int = 0
-    """Outage failures in a row."""
-
-
-@dataclass
-class Book:
-    """What befell one task in this session."""
-
-    task: Task
-    sends: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    waits_until: float = -math.inf
-    passed_at: float = math.inf
-    patience: float = 0.0
-    """How long others may go on passing it."""
-    ended: bool = False
 
 
 class Oracles:
@@ -91,8 +41,12 @@ class Oracles:
         seen: Counter[str],
         held: list[Held],
         before: set[Key],
+        shut: Mapping[str, float],
     ) -> None:
-        """`before` are the tasks that ended in earlier sessions, by what the disk has kept."""
+        """`before` are the tasks that ended in earlier sessions, by what the disk has kept.
+
+        `shut` are the scopes of which the gateway has said there until when nothing is to come.
+        """
         self.scenario = scenario
         self.gateway = gateway
         self.seen = seen
@@ -100,7 +54,7 @@ class Oracles:
         self.before = before
         self.scheduler: Scheduler
         self.ledger: MemoryLedger
-        self.scopes: dict[str, Scope] = {name: Scope() for name in (ALL, *scenario.models)}
+        self.scopes = {name: Scope(until=shut.get(name, -math.inf)) for name in (ALL, *scenario.models)}
         self.books: dict[Key, Book] = {}
         self.flights: dict[Ask, Held] = {}
         self.lost: set[str] = set()
@@ -121,7 +75,7 @@ class Oracles:
     def offered(self, task: Task) -> None:
         """A task was read."""
         check((task.row, task.slot) not in self.before, "I2", f"{task} has its outcome, and is offered again")
-        self.books[task.row, task.slot] = Book(task)
+        self.books[task.row, task.slot] = Book(task, task.attempts)
 
     def __call__(self, event: Event) -> None:
         """Take in an event, after the recorder."""
@@ -133,14 +87,14 @@ class Oracles:
             self._finished(event.finished)
 
     def _sent(self, ask: Ask, now: float) -> None:
-        task, book = ask.task, self._book(ask.task)
+        task, book = ask.task, self.book(ask.task)
         check(not book.ended, "I2", f"{task} is sent after its end")
         check(ask.model in task.models, "I2", f"{task} is sent to {ask.model}")
         check(now >= book.waits_until - SLACK, "I4", f"{task} is sent {book.waits_until - now:.3f} s before its retry")
         check(self.scheduler.stopped is None, "I5", f"{task} is sent after the stop")
         check(ask.model not in self.lost | self.pending, "I5", f"{task} is sent to {ask.model}, which cannot be used")
-        self._check_gates(ask, now)
-        self._check_order(ask, now)
+        check_gates(self, ask, now)
+        check_order(self, ask, now)
         alone = now >= self.first_sent + self.canary - SLACK or self.returned or not self.flights
         check(alone, "I5", f"{task} is sent beside the first request")
         self.first_sent = min(self.first_sent, now)
@@ -150,50 +104,14 @@ class Oracles:
         self.held.append(held)
         self.trace.append((round(now, 6), "sent", task.row, task.slot, ask.model, ask.lease.charge))
 
-    def _check_gates(self, ask: Ask, now: float) -> None:
-        """I5: nothing goes to a closed scope, and then one at a time until it is answered. Probes of limits may."""
-        if self.scenario.learns:
-            return
-        for name in (ALL, ask.model):
-            scope = self.scopes[name]
-            check(now >= scope.until - SLACK, "I5", f"{name} is closed until {scope.until:.3f}; sent at {now:.3f}")
-            if scope.narrow:
-                under_way = [
-                    flight for flight in self.flights if flight.at > scope.closed_at and name in (ALL, flight.model)
-                ]
-                check(not under_way, "I5", f"{name} is half open, and two are under way at {now:.3f}")
-
-    def _check_order(self, ask: Ask, now: float) -> None:
-        """I7: of tasks that differ in nothing the first is sent first; and no task is passed for long."""
-        mine = self._book(ask.task)
-        for book in self.books.values():
-            task = book.task
-            if book is mine or book.ended or task.models != ask.task.models or book.waits_until > now:
-                continue
-            if task.sequence < ask.task.sequence and not self._flies(task):
-                alike = task.size == ask.task.size and task.caps == ask.task.caps and not task.free
-                check(not (alike and book.sends == mine.sends == 0), "I7", f"{ask.task} passes {task}")
-                if book.passed_at == math.inf:
-                    book.passed_at, book.patience = now, self._patience_of(task)
-        # Of the last tasks the largest go first, by intent: where there are such, a long wait is no fault.
-        if mine.passed_at < math.inf and self.scenario.is_gentle and not self.scenario.small["LAST"]:
-            waited = now - mine.passed_at
-            self.seen["passed and sent"] += 1
-            check(waited <= mine.patience, "I7", f"{ask.task} was passed for {waited:.1f} s")
-        mine.passed_at = math.inf
-
-    def _patience_of(self, task: Task) -> float:
-        """How long others may pass a task: half a window, then as long as it and the older ones that wait need."""
-        share = 0.0
-        for book in self.books.values():
-            if book.task.sequence <= task.sequence and not book.ended and not self._flies(book.task):
-                model = book.task.models[0]
-                charge = self._generously(book.task, model)
-                share += max(limit.of(charge) / limit.amount for limit in self.gateway.budgets[model])
-        return (1.0 + share) * (self.scenario.window + self.scenario.slow) + 0.5 * self.scenario.window
-
-    def _flies(self, task: Task) -> bool:
+    def flies(self, task: Task) -> bool:
+        """Whether a request of a task is under way."""
         return any(flight.task is task for flight in self.flights)
+
+    def generously(self, task: Task, model: str) -> Charge:
+        """What a request may take at the most by the ledger's guess."""
+        tokens = task.size.text * self.scenario.models[model].family.multiplier * max(1.0, self.scenario.truth[model])
+        return Charge(1, math.ceil(tokens * 1.1 * WIDTH) + 2, math.ceil(task.caps[model] * WIDTH))
 
     def _landed(self, event: Event) -> None:
         ask, result, landing, now = event.ask, event.result, event.landing, event.at
@@ -205,7 +123,7 @@ class Oracles:
         check(ask.lease.settled, "I9", f"{ask.lease} is not settled after landing")
         assert held is not None
         held.settled = True
-        book = self._book(ask.task)
+        book = self.book(ask.task)
         if isinstance(result, Reply):
             if result.usage.reported:
                 held.charge = Charge(1, result.usage.input, result.usage.output)
@@ -293,7 +211,7 @@ class Oracles:
         check(not book.ended, "I2", f"{task} ends twice")
         book.ended = True
         given_up = isinstance(finished.result, Failure) and finished.result.kind is Kind.RATE_LIMITED
-        counted = book.failures.total() - book.failures["429"] + given_up
+        counted = book.before + book.failures.total() - book.failures["429"] + given_up
         check(task.attempts <= counted, "I4", f"{task} has counted attempts, and failed {counted} times without 429s")
         if finished.status is Status.ERRORED:
             assert isinstance(finished.result, Failure)
@@ -308,7 +226,7 @@ class Oracles:
         elif kind is Kind.MODEL_UNAVAILABLE:
             check(self.lost >= set(task.models), "I4", f"{task} ends, and not all of its models are gone")
         elif kind in OUTAGES or kind is Kind.INVALID_RESPONSE:
-            counted = book.failures.total() - book.failures["429"]
+            counted = book.before + book.failures.total() - book.failures["429"]
             least = min(allowed, 3) if kind is Kind.INVALID_RESPONSE else allowed
             gone = self.lost >= set(task.models)
             check(counted >= least or gone, "I4", f"{task} ends after {counted} failures, with {least} allowed")
@@ -320,69 +238,12 @@ class Oracles:
             check(book.failures[kind] == 1, "I4", f"{task} was sent again after {kind}")
             check(kind is expected, "I4", f"{task} ends for {kind}, and is to blame for {expected}")
 
-    def _book(self, task: Task) -> Book:
+    def book(self, task: Task) -> Book:
+        """What befell a task."""
         found = self.books.get((task.row, task.slot))
         if found is None:
             raise Violation(f"I2: {task} was never offered")
         return found
-
-    # What is asked whenever the scheduler has nothing to send.
-
-    def at_rest(self, wait: Wait, now: float) -> None:
-        """I6, I9: what is waited for is there; and the ledger holds what is under way and was spent, no more."""
-        check(wait.until > now, "I6", f"the wait at {now} ends at {wait.until}")
-        check(set(self.flights) == set(self.scheduler.flights.asks), "I9", "others are under way than were sent")
-        if self.scenario.learns:
-            return
-        most = self._most(now)
-        for limit, spent in self.ledger.spent(now).items():
-            least = self.gateway.book.level(limit, now)
-            check(spent <= most[limit], "I9", f"at {now:.3f} the ledger holds {spent} of {limit}, not {most[limit]}")
-            check(spent >= least, "I9", f"at {now:.3f} the ledger holds {spent} of {limit}, the gateway {least}")
-        self._check_conservation(most, now)
-
-    def _most(self, now: float) -> dict[Limit, int]:
-        most = dict.fromkeys(self.ledger.limits, 0)
-        kept: list[Held] = []
-        for held in self.held:
-            age, gone = now - held.at, True
-            for limit in most:
-                span = limit.window + guard(limit.window) + LATER * self.scenario.window
-                if not held.settled or age < span + SLACK:
-                    gone = False
-                    if limit.scope in (ALL, held.model):
-                        most[limit] += limit.of(held.charge)
-            if not gone:
-                kept.append(held)
-        self.held[:] = kept
-        return most
-
-    def _check_conservation(self, most: dict[Limit, int], now: float) -> None:
-        scheduler, scenario = self.scheduler, self.scenario
-        if scheduler.stopped is not None or scheduler.in_flight >= scheduler.flights.congestion.allowed:
-            return
-        if now < scheduler.flights.alone_until <= self.first_sent + self.canary:
-            return
-        waiting = [
-            book.task
-            for book in self.books.values()
-            if not book.ended and book.waits_until <= now - SLACK and not self._flies(book.task)
-        ]
-        if any(now - task.passed_since >= scenario.window / 2 - SLACK for task in waiting):
-            return  # room may be kept for a large one
-        for task in waiting:
-            for model in () if task.free else task.models:  # lines do not tell free tasks with other ceilings apart
-                if model in self.lost | self.pending or scheduler.gates.wait(model, now) > now:
-                    continue
-                charge = self._generously(task, model)
-                room = all(
-                    most[limit] + limit.of(charge) <= limit.amount for limit in most if limit.scope in (ALL, model)
-                )
-                check(not room, "I6", f"at {now:.3f} there is room for {task} at {model}, and it waits")
-
-    def _generously(self, task: Task, model: str) -> Charge:
-        tokens = task.size.text * self.scenario.models[model].family.multiplier * max(1.0, self.scenario.truth[model])
-        return Charge(1, math.ceil(tokens * 1.1 * WIDTH) + 2, math.ceil(task.caps[model] * WIDTH))
 
     # At the end of a session.
 
@@ -406,7 +267,7 @@ class Oracles:
         if Kind.QUOTA_EXHAUSTED in self.stopping or (self.pending and still_open):
             expected.add(9)
         if self.interrupted:
-            expected.add(4)
+            expected.add(130)
         if self.failing_since is not None:
             expected.add(9)
         if not still_open and not expected & {5}:

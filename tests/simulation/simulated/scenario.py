@@ -6,15 +6,20 @@ faults are off in most runs and a few are strong ("swarm testing", Groce et al. 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from random import Random
+from typing import Any
 
 from runner.core.catalog import Catalogue, Family, Model, Price
 from runner.core.job import Job
 from runner.core.limits import Allowance, Limits
 from runner.core.prompt import Prompt
+from runner.core.survey import Survey
 from runner.core.tasks import TaskMaker
 from runner.core.values import Kind
+from runner.preparing import Prepared, Setup
 from runner.storage.rows import BadRow, Record, Row
 
 FAULTS = (
@@ -50,6 +55,17 @@ class Interval:
     def holds(self, now: float, model: str) -> bool:
         """Whether it does."""
         return self.begins <= now < self.ends and self.model in ("", model)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The input, at hand."""
+
+    records: list[Record]
+    path: Path = Path("rows.jsonl")
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
 
 
 @dataclass(kw_only=True)
@@ -109,6 +125,15 @@ class Scenario:
             lambda _request, model, _endpoint: model.endpoints[0],
             lambda _url: (1, 1),
         )
+
+    def prepared(self) -> Prepared:
+        """The job as a run has it, with all of the input looked over."""
+        survey = Survey(complete=True, models=dict.fromkeys(self.models))
+        source: Any = Rows(self.rows)
+        catalogue = Catalogue(self.models)
+        made = Prepared(self.job, Setup(), catalogue, self.limits, source, self.maker(), survey, chosen=None)
+        made.digest = "known"
+        return made
 
     def stream(self, name: str) -> Random:
         """A stream of chance of its own."""
@@ -172,6 +197,7 @@ class Scenario:
                 cap_is="ceiling" if rng.random() < 0.2 else "exact",
                 seed=seed,
                 bad_rows="record",
+                keep_going=True,  # what is held back as a fault of the job would look as if it were still under way
                 attempts=rng.choice([2, 5]),
                 patience=rng.choice([60.0, 600.0]),
             ),

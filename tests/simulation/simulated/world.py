@@ -1,7 +1,7 @@
 """Drives a scenario: session after session on one disk, through crashes and interruptions, until the run is done.
 
-A session does what `runner.app` does, with the parts that touch the world replaced: the loop's time jumps, the disk is
-modelled, the thread that syncs is a timer, and the gateway is a script.
+A session is the program's own (`runner.session`). What it is given is not: the loop's time jumps, the disk is modelled,
+the thread that syncs is a timer, signals come when the seed says so, and the gateway is a script.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.app import guard
 from runner.core import placing
-from runner.core.errors import GatewayUnavailable, StorageFailed
+from runner.core.errors import StorageFailed
 from runner.core.events import Event, What
-from runner.core.survey import Survey
+from runner.core.lag import guard
 from runner.core.values import Charge
-from runner.core.waiting import Waiting
 from runner.core.work import Finished, Task, Wait
 from runner.engines import local
-from runner.engines.local import Engine
-from runner.execution import make_scheduler, run, tasks_of
+from runner.engines.interruptions import Interruptions
 from runner.ledgers.memory import MemoryLedger
-from runner.storage import journal as journals
-from runner.storage.history import History, read_history
-from runner.storage.journal import COMMIT_SECONDS, Journal
-from runner.storage.recorder import Recorder
+from runner.session import Session
 from runner.storage.rows import Row
+from runner.storage.rundir import RunDirectory
 from runner.testing import JumpingLoop
-from simulated.disk import Crash, SimFile, WatchedJournal
-from simulated.gateway import Key, SimGateway
+from simulated.books import Held, Violation, check
+from simulated.disk import Crash, WatchedJournal
+from simulated.gateway import SimGateway
 from simulated.judgement import judge
-from simulated.oracles import Held, Oracles, Violation, check
+from simulated.machine import Machine
+from simulated.oracles import Oracles
+from simulated.resting import at_rest
 from simulated.scenario import Scenario
 
 EPOCH = 1_800_000_000.0
 """The wall clock when the loop's is 0."""
 MOST_SESSIONS = 40
 ENDED = (0, 3)
+WHY = {5: "401", 9: "an outage", 130: "an interrupt"}
+"""Exit code -> what a run is resumed after, in the words of the tests."""
 
 
 @dataclass
@@ -59,14 +59,14 @@ class Told:
 
 
 @dataclass
-class Session:
+class Left:
     """What one session leaves behind."""
 
-    exit_code: int | None
-    """None after a crash."""
     oracles: Oracles
     journal: WatchedJournal
-    engine: Engine | None = None
+    interruptions: Interruptions
+    exit_code: int | None = None
+    """None after a crash."""
 
 
 def words(text: str) -> int:
@@ -80,26 +80,21 @@ class World:
 
     scenario: Scenario
     path: Path
+    """Of the run directory."""
     seen: Counter[str] = field(default_factory=Counter)
     trace: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         scenario = self.scenario
-        self.maker = scenario.maker()
-        self.budgets = scenario.limits.budgets(scenario.models.values())
+        self.prepared = scenario.prepared()
+        self.slots = self.prepared.maker.slots
+        self.budgets = self.prepared.budgets
         self.gateway = SimGateway(scenario=scenario, budgets=self.budgets, seen=self.seen)
         self.client = scenario.stream("client")
-        self.disk = SimFile(scenario.stream("disk"))
+        self.machine = Machine(scenario, self.gateway, RunDirectory(self.path), self.client, self.seen)
         self.held: list[Held] = []
-        self.intents: list[tuple[int, Key, Held]] = []
-        """Where each intent ends in the file, by session."""
-        self.acknowledged = b""
-        """What was ever on disk for good by what the journal says."""
         self.broke: BaseException | None = None
-        self.crash: asyncio.Future[str]
         self.misfortunes = list(scenario.misfortunes)
-        self.timers: list[asyncio.TimerHandle] = []
-        self.why = {4: "an interrupt", 5: "401", 8: "a failed sync", 9: "an outage"}
 
     # The run.
 
@@ -112,49 +107,48 @@ class World:
             self.gateway.session = number
             self.gateway.token_expired = False
             misfortune = self.misfortunes.pop(0) if self.misfortunes and loop.time() < scenario.calm_from else None
-            session = await self._bounded(misfortune)
-            self._judge_session(session)
-            before, ended = ended, session.exit_code
+            left = await self._bounded(misfortune)
+            self._judge_session(left)
+            before, ended = ended, left.exit_code
             if ended in ENDED and before is not None:
-                self.seen[f"resumed after {self.why.get(before, before)}"] += 1
+                self.seen[f"resumed after {self.machine.stopped_by if before == 8 else WHY[before]}"] += 1
             if ended in ENDED:
                 break
-            self._between_sessions(session)
+            self._between_sessions(left)
             await asyncio.sleep(self.client.uniform(0.3, pause))
             pause = min(pause * 2, 2 * scenario.window)
         check(ended in ENDED, "I8", f"it is not done after {MOST_SESSIONS} sessions")
-        judge(scenario, self.maker, self.budgets, self.gateway, bytes(self.disk.content), self.path, self.seen)
+        content, journal = bytes(self.machine.disk.content), self.machine.directory.journal_path
+        judge(scenario, self.prepared.maker, self.budgets, self.gateway, content, journal, self.seen)
 
-    async def _bounded(self, misfortune: tuple[str, float] | None) -> Session:
+    async def _bounded(self, misfortune: tuple[str, float] | None) -> Left:
         """One session, which must end in time."""
-        loop, scenario = asyncio.get_running_loop(), self.scenario
-        self.crash = loop.create_future()
-        sessions: list[Session] = []
-        task = loop.create_task(self._session(sessions.append, misfortune))
+        loop, scenario, machine = asyncio.get_running_loop(), self.scenario, self.machine
+        machine.boot()
+        made: list[Left] = []
+        task = loop.create_task(self._session(made.append, misfortune))
         bound = max(scenario.calm_from - loop.time(), 0.0) + self._bound()
-        await asyncio.wait({task, self.crash}, timeout=bound, return_when=asyncio.FIRST_COMPLETED)
-        for timer in self.timers:
-            timer.cancel()
-        if not sessions:
+        await asyncio.wait({task, machine.crash}, timeout=bound, return_when=asyncio.FIRST_COMPLETED)
+        machine.calm()
+        if not made:
             task.result()  # what is on the disk could not be read
-        sessions[0].journal.dead = True
-        if sessions[0].engine is not None and self.crash.done():
-            sessions[0].engine.abandon()
+        left, crashed = made[0], machine.crash.done()
+        left.journal.dead = True
+        if left.interruptions.engine is not None and crashed:
+            left.interruptions.engine.abandon()
         if self.broke is not None:
             raise self.broke
-        crashed = self.crash.done()
         check(task.done() or crashed, "I8", f"a session has not ended {bound:.0f} s after all was calm")
         if not task.done():
-            self.disk.is_open = False
+            machine.disk.is_open = False
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Crash):
                 await task
         elif not crashed or not isinstance(task.exception(), Crash):
             task.result()
         if crashed:
-            self._die(self.crash.result(), sessions[0])
-            return Session(None, sessions[0].oracles, sessions[0].journal)
-        return sessions[0]
+            self._die(left)
+        return left
 
     def _bound(self) -> float:
         """I8: how long the rest may take once all is calm, in virtual seconds."""
@@ -168,289 +162,128 @@ class World:
                     if isinstance(row, Row)
                 )
                 windows = max(windows, work / limit.amount * limit.window / scenario.window)
-        slots = self.maker.slots
-        return (3 * windows * slots + 12) * scenario.window + 20 * scenario.slow + 150
+        return (3 * windows * self.slots + 12) * scenario.window + 20 * scenario.slow + 150
 
     def _broke(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, Crash):
             return
         self.broke = self.broke or error or Violation(f"I8: {context.get('message')}")
-        if not self.crash.done():
-            self.crash.set_result("it broke")
+        if not self.machine.crash.done():
+            self.machine.crash.set_result("it broke")
 
-    # One session, as in `runner.app`.
+    # One session.
 
-    async def _session(self, made: Callable[[Session], None], misfortune: tuple[str, float] | None) -> None:
-        loop, scenario = asyncio.get_running_loop(), self.scenario
-        history = self._reopened()
-        journal = WatchedJournal(self.disk, history.chain)
-        ended = {
-            (row, slot)
-            for row in range(len(scenario.rows))
-            for slot in range(self.maker.slots)
-            if history.has_ended(row, slot)
-        }
-        oracles = Oracles(scenario, self.gateway, self.seen, self.held, ended)
-        session = Session(None, oracles, journal)
-        made(session)
-        recorder = Recorder(journal, history, scenario.models, str, lambda: EPOCH + loop.time())
-        self._plan(misfortune, loop)
-        ending_code = 8
-        waiting = Waiting(loop.time())
+    async def _session(self, made: Callable[[Left], None], misfortune: tuple[str, float] | None) -> None:
+        loop, scenario, machine = asyncio.get_running_loop(), self.scenario, self.machine
+        history = machine.reopened(self.slots)
+        journal = WatchedJournal(machine.disk, history.chain)
+        keys = [(row, slot) for row in range(len(scenario.rows)) for slot in range(self.slots)]
+        ended = {key for key in keys if history.has_ended(*key)}
+        shut = {scope: until - EPOCH for scope, until in history.shut.items()}
+        self.seen["gate closed across a restart"] += any(until > loop.time() for until in shut.values())
+        left = Left(Oracles(scenario, self.gateway, self.seen, self.held, ended, shut), journal, Interruptions())
+        made(left)
+        machine.plan(misfortune)
         try:
-            recorder.begin("run")
-            ledger = MemoryLedger(self.budgets, guard, learns=scenario.learns)
-            scheduler, charges, spending = make_scheduler(
-                scenario.job,
-                scenario.models,
-                self.budgets,
-                ledger,
-                Survey(),
-                window=scenario.window,
-                now=loop.time(),
+            session = Session(
+                self.prepared,
+                machine.directory,
+                history,
+                journal,
+                MemoryLedger(self.budgets, guard, learns=scenario.learns),
+                gateway="simulated",
+                local=True,
+                count=words,
                 most_in_flight=scenario.most_in_flight,
+                wall=lambda: EPOCH + loop.time(),
             )
-            spending.add(
-                history.tally.total("input_tokens") + history.tally.total("output_tokens"), history.tally.total("cost")
-            )
-            oracles.scheduler, oracles.ledger = scheduler, ledger
-            for spent in history.recent:
-                ledger.restore(spent.model, spent.charge, loop.time() - max(0.0, EPOCH + loop.time() - spent.at))
-            self._watch_the_scheduler(oracles)
-            tasks = tasks_of(scenario.rows, self.maker, words, history.has_ended)
-            ending = await run(
-                scheduler,
-                charges,
-                self._offered(tasks, oracles),
-                self._sending(journal, oracles),
-                self._watching(recorder, oracles, journal),
-                flush=self._flushing(journal),
-                patience=scenario.job.patience,
-                keep_going=True,  # what is held back as a fault of the job would look as if it were still under way
-                waiting=waiting,
-                begun=lambda engine: self._begun(engine, session, misfortune),
-            )
-            ending_code, reason = ending.exit_code, ending.reason
-            self.seen["belief cut and won back"] += any(w.belief.proven < w.limit.amount for w in ledger.windows)
-        except GatewayUnavailable as error:
-            ending_code, reason = 9, str(error)
-            self.seen["given up"] += 1
-        except StorageFailed:
-            self._close(journal)
-            self._check_the_tail(journal)
-            session.exit_code = 8
-            return
-        try:
-            recorder.end(waiting.split(loop.time()), history.tally.least_time(self.budgets), reason)
+            self._watch_the_scheduler(session, left.oracles)
+            session.restore()
+            machine.plan_signals(misfortune, left.interruptions)
+            with machine.committing(journal):
+                ending = await session.run(self._sending(left), self._watching(left), left.interruptions)
+            left.exit_code = session.end(ending).exit_code
             journal.close()
-        except StorageFailed:
-            self._check_the_tail(journal)
-            session.exit_code = 8
+        except StorageFailed as error:
+            with contextlib.suppress(StorageFailed):
+                journal.close()
+            machine.check_the_tail()
+            left.exit_code = error.exit_code
             return
-        session.exit_code = 3 if ending_code == 0 and history.tally.statuses["errored"] else ending_code
-        oracles.over(ending_code)
+        self.seen["belief cut and won back"] += any(w.belief.proven < w.limit.amount for w in session.ledger.windows)
+        self.seen["given up"] += (ending.reason or "").startswith("The gateway has not answered")
+        self.seen["interrupted"] += left.interruptions.signal is not None
+        left.oracles.interrupted = left.interruptions.signal is not None
+        left.oracles.over(ending.exit_code)
 
-    def _close(self, journal: Journal) -> None:
-        with contextlib.suppress(StorageFailed):
-            journal.close()
-
-    def _reopened(self) -> History:
-        self.path.write_bytes(self.disk.content)
-        history = read_history(self.path, self.maker.slots, self.scenario.window)
-        if history.end < len(self.disk.content):
-            journals.cut_torn_tail(self.path, history.end)
-            self.seen["torn tail cut"] += 1
-            self.disk.content = bytearray(self.path.read_bytes())
-            self.disk.synced = len(self.disk.content)
-        self._forget(history.end)
-        check(
-            self.disk.content[: len(self.acknowledged)] == self.acknowledged,
-            "I3",
-            "what was on disk for good does not read back",
-        )
-        return history
-
-    def _offered(self, tasks: Iterator[Task | Finished], oracles: Oracles) -> Iterator[Task | Finished]:
-        for task in tasks:
-            if isinstance(task, Task):
-                oracles.offered(task)
-            yield task
-
-    def _watching(self, recorder: Recorder, oracles: Oracles, journal: WatchedJournal) -> Callable[[Event], None]:
+    def _watching(self, left: Left) -> Callable[[Event], None]:
         def watch(event: Event) -> None:
-            recorder(event)
-            oracles(event)
+            left.oracles(event)
             if event.what is What.SENT and event.ask is not None:
                 key = (event.ask.task.row, event.ask.task.slot)
-                self.intents.append((journal.last_end, key, oracles.flights[event.ask]))
+                self.machine.intents.append((left.journal.last_end, key, left.oracles.flights[event.ask]))
 
         return watch
 
-    def _sending(self, journal: WatchedJournal, oracles: Oracles) -> Callable[[Any], Any]:
+    def _sending(self, left: Left) -> Callable[[Any], Any]:
+        oracles, machine = left.oracles, self.machine
+
         async def send(ask: Any) -> Any:
-            if self.crash.done():
+            if machine.crash.done():
                 raise Crash
-            at = next(end for end, key, held in reversed(self.intents) if held is oracles.flights[ask])
-            check(self.disk.size() >= at, "I3", f"{ask.task} goes out before its intent is with the kernel")
+            at = next(end for end, key, held in reversed(machine.intents) if held is oracles.flights[ask])
+            check(machine.disk.size() >= at, "I3", f"{ask.task} goes out before its intent is with the kernel")
             check((ask.task.row, ask.task.slot) not in oracles.before, "I3", f"{ask.task} is paid for again")
             return await self.gateway(ask)
 
         return send
 
-    def _flushing(self, journal: WatchedJournal) -> Callable[[], None]:
-        """What the committing thread does, on a timer."""
-        loop = asyncio.get_running_loop()
-
-        def commit() -> None:
-            journal.timer = False
-            if self.disk.is_open and not journal.dead:
-                journal.sync()
-                self._note(journal)
-
-        def flush() -> None:
-            journal.write()
-            if not journal.timer and journal.durable < journal.written:
-                journal.timer = True
-                loop.call_later(self.client.uniform(0, COMMIT_SECONDS), commit)
-
-        return flush
-
-    def _note(self, journal: Journal) -> None:
-        if journal.durable > len(self.acknowledged):
-            self.acknowledged = bytes(self.disk.content[: journal.durable])
-
-    def _watch_the_scheduler(self, oracles: Oracles) -> None:
-        scheduler, decide = oracles.scheduler, oracles.scheduler.next
+    def _watch_the_scheduler(self, session: Session, oracles: Oracles) -> None:
+        scheduler = oracles.scheduler = session.scheduler
+        oracles.ledger = session.ledger
+        decide, take = scheduler.next, scheduler.offer
 
         def next_(now: float) -> Any:
             decision = decide(now)
             if isinstance(decision, Wait):
-                oracles.at_rest(decision, now)
+                at_rest(oracles, decision, now)
             return decision
 
-        scheduler.next = next_  # type: ignore[method-assign]
+        def offer(task: Task) -> Finished | None:
+            oracles.offered(task)
+            return take(task)
 
-    # What befalls it.
+        scheduler.next, scheduler.offer = next_, offer  # type: ignore[method-assign]
 
-    def _plan(self, misfortune: tuple[str, float] | None, loop: asyncio.AbstractEventLoop) -> None:
-        """Arrange for what ends this session early."""
-        if misfortune is None:
-            return
-        kind, share = misfortune
-        at, count = share**2 * 3 * self.scenario.window, 1 + int(share * 20)
-        if kind.endswith("at a time"):
-            self.timers.append(loop.call_later(at, self._strike, kind))
-        elif kind.endswith("at a write"):
-            self.disk.before_write = lambda number: number == count and self._strike(kind)
-        elif kind == "power at a sync":
-            self.disk.before_sync = lambda number: self._strike(kind) if number == count else None
-        elif kind == "disk full":
-            self.disk.fails_write_at = count
-            self.disk.truncates = share < 0.8
-        elif kind == "sync fails":
-            self.disk.fails_sync_at = count
-        elif kind == "token expires":
-            self.timers.append(loop.call_later(at, self._expire))
+    # Behind a session.
 
-    def _begun(self, engine: Engine, session: Session, misfortune: tuple[str, float] | None) -> None:
-        session.engine = engine
-        if misfortune is None or not misfortune[0].startswith("interrupt"):
-            return
-
-        def interrupt() -> None:
-            session.oracles.interrupted = True
-            engine.stop("stopped by SIGINT")
-            self.seen["interrupted"] += 1
-
-        loop = asyncio.get_running_loop()
-        at = misfortune[1] ** 2 * 3 * self.scenario.window
-        self.timers.append(loop.call_later(at, interrupt))
-        if misfortune[0] == "interrupt twice":
-            self.timers.append(loop.call_later(at + 0.3, engine.abandon))
-
-    def _strike(self, kind: str) -> bool:
-        if not self.crash.done() and self.disk.is_open:
-            self.crash.set_result(kind)
-            self.disk.is_open = False  # nothing more comes from this process
-        return True
-
-    def _expire(self) -> None:
-        self.gateway.token_expired = True
-
-    def _die(self, kind: str, session: Session) -> None:
-        """What a crash leaves."""
+    def _die(self, left: Left) -> None:
+        """The process is no more."""
         if self.broke is not None:
             raise self.broke
-        self._note(session.journal)
-        if any(scope.until > asyncio.get_running_loop().time() for scope in session.oracles.scopes.values()):
-            self.seen["gate closed across a crash"] += 1
-        if kind.startswith("power"):
-            self.seen[f"power lost, {self.disk.lose_power()}"] += 1
-        else:
-            self.seen["killed"] += 1
+        now = asyncio.get_running_loop().time()
+        self.machine.die(left.journal)
+        self.seen["gate closed across a crash"] += any(scope.until > now for scope in left.oracles.scopes.values())
+        left.exit_code = None
 
-    def _judge_session(self, session: Session) -> None:
+    def _judge_session(self, left: Left) -> None:
         """Whatever ended it: what must hold of it."""
         for broken in self.gateway.over if not self.scenario.learns else ():
             raise Violation(f"I1: {broken}")
-        self._note(session.journal)
-        self.trace += [session.exit_code, session.oracles.trace, hashlib.sha256(self.disk.content).hexdigest()]
-        self.seen[f"exit {session.exit_code}"] += 1
+        self.machine.note(left.journal)
+        self.trace += [left.exit_code, left.oracles.trace, hashlib.sha256(self.machine.disk.content).hexdigest()]
+        self.seen[f"exit {left.exit_code}"] += 1
 
-    def _between_sessions(self, session: Session) -> None:
+    def _between_sessions(self, left: Left) -> None:
         """What is on the disk is all that is known."""
-        self.disk.reopen()
-        for held in session.oracles.flights.values():
+        self.machine.disk.reopen()
+        for held in left.oracles.flights.values():
             held.settled = True  # nobody waits for it any more; all of it is reckoned with for a window
         for held in self.held:
             held.charge = held.full  # the frame that told the truth may be lost
         if self.scenario.bit_rot:
-            self._rot()
-
-    def _forget(self, end: int) -> None:
-        """What was sent, and is not in the journal any more, nobody can know of."""
-        lost = [held for ends, _, held in self.intents if ends > end]
-        for counted in self.gateway.book.entries:
-            if any(held.at == counted.sent and held.model == counted.model for held in lost):
-                counted.known = False
-                self.seen["intent lost with the power"] += 1
-        self.intents = [intent for intent in self.intents if intent[0] <= end]
-
-    def _rot(self) -> None:
-        """Damage in the middle must be refused, whatever it is; then it is mended, for the simulation to go on."""
-        rng, whole = self.client, bytes(self.disk.content)
-        ends = [index + 1 for index, byte in enumerate(whole) if byte == 10]
-        if len(ends) < 4:
-            return
-        first = rng.randrange(1, len(ends) - 2)
-        begins, stops = ends[first - 1], ends[first]
-        if rng.random() < 0.5:
-            damaged = whole[:begins] + whole[stops:]
-        else:
-            at = rng.choice([begins + rng.randrange(8), rng.randrange(begins + 28, stops - 1)])
-            damaged = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
-        self.path.write_bytes(damaged)
-        try:
-            read_history(self.path, self.maker.slots, self.scenario.window)
-        except StorageFailed:
-            self.seen["damage refused"] += 1
-        else:
-            raise Violation(f"I3: damage at byte {begins} of {len(whole)} went unnoticed")
-
-    def _check_the_tail(self, journal: Journal) -> None:
-        """I3: where a write was refused the file ends with a whole frame, if it could be cut."""
-        if self.disk.broken_off:
-            self.seen["tail left torn"] += 1
-            self.why[8] = "a full disk"
-        elif self.disk.full:
-            whole = self.disk.content[-1:] in (b"", b"\n")
-            check(whole, "I3", "a refused write leaves half a frame behind")
-            self.seen["disk full"] += 1
-            self.why[8] = "a full disk"
-        else:
-            self.seen["sync failed"] += 1
-            self.why[8] = "a failed sync"
+            self.machine.rot(self.slots)
 
 
 @contextlib.contextmanager
@@ -465,7 +298,7 @@ def small(constants: dict[str, int]) -> Iterator[None]:
 
 
 def simulate(seed: int, path: Path) -> Told:
-    """Simulate a seed; `path` is where a journal may lie while it is read."""
+    """Simulate a seed; `path` is the run's directory, where the journal lies when it is read."""
     world = World(Scenario.of(seed), path)
     violation, seconds = None, 0.0
     with small(world.scenario.small), asyncio.Runner(loop_factory=JumpingLoop) as runner:

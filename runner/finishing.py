@@ -1,0 +1,158 @@
+"""What a run leaves when it ends, or is ended: its tables, its labels and its summary, folded from the journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from runner.core.prompt import RowError
+from runner.core.values import Status
+from runner.earlier import mind_the_input
+from runner.execution import Ending
+from runner.labelling import label
+from runner.manifest import reopen
+from runner.preparing import Prepared
+from runner.reading import Replies
+from runner.report.summary import summarise
+from runner.session import Session
+from runner.storage import journal
+from runner.storage.batches import last_summary
+from runner.storage.history import History, read_history
+from runner.storage.results import Tables
+from runner.storage.rows import Row
+from runner.storage.rundir import RunDirectory
+from runner.storage.states import seal
+
+UNSEEN = "The input was not looked over to its end: the tables end with the last row that was answered."
+STOPPED = 143
+"""The exit code of a run that was told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What is left when a run has ended."""
+
+    directory: Path
+    ending: Ending
+    summary: dict[str, Any]
+    idle: bool = False
+    """Whether nothing was left to do."""
+    said: tuple[str, ...] = ()
+    """What there is to say of that."""
+
+    def results(self) -> pl.DataFrame:
+        """The results table: one line for each task, in input order."""
+        return pl.read_parquet(self.directory / "results.parquet")
+
+
+def finish(session: Session, ending: Ending) -> Finish:
+    """Write the tables, the labels and the summary of a session that has ended."""
+    directory, history, prepared, charges = session.directory, session.history, session.prepared, session.charges
+    if not prepared.survey.complete:
+        prepared.cut(history.last)
+        ending = replace(ending, reason=f"{ending.reason}\n{UNSEEN}")
+    write_tables(prepared, directory, history, _open_status(ending))
+    summary = summarise(
+        tally=history.tally,
+        tasks=prepared.survey.total + history.tally.escalated,
+        limits=[limit for budget in prepared.budgets.values() for limit in budget],
+        ratios=charges.estimator.ratios(),
+        caps=charges.lengths.advice(),
+        placement=_placement(prepared),
+        exit_code=ending.exit_code,
+        reason=ending.reason,
+        notices=prepared.notices,
+        gateway=session.gateway,
+        local=session.local,
+    )
+    if (labels := label(prepared.job, prepared.maker.annotators, prepared.maker.stronger, directory)) is not None:
+        summary["labels"] = labels
+    keep(summary, directory)
+    return Finish(directory.path, ending, summary)
+
+
+def fold(path: Path) -> None:
+    """Write the tables and the summary of a run that nobody goes on with, unless its last session did so.
+
+    What its journal does not hold is canceled, and nothing is sent. Raises RunBusy if a process works in it, and
+    InputRejected if the input, whose columns stand in the tables, is not what it was.
+    """
+    directory = RunDirectory.open(path)
+    with directory.held():
+        if last_summary(directory) is None:
+            _fold(directory)
+
+
+def _fold(directory: RunDirectory) -> None:
+    journal.read_anew(directory.journal_path)
+    manifest = directory.read_json(directory.manifest_path)
+    mind_the_input(directory, manifest)
+    prepared = reopen(directory, manifest, {}, {})
+    history = read_history(directory.journal_path, prepared.maker.slots)
+    if directory.journal_path.exists():
+        journal.cut_torn_tail(directory.journal_path, history.end)
+    if not prepared.survey.complete:
+        prepared.cut(history.last)
+    write_tables(prepared, directory, history, Status.CANCELED)
+    gateway, job = manifest["gateway"], prepared.job
+    summary = summarise(
+        tally=history.tally,
+        tasks=prepared.survey.total,
+        limits=[limit for budget in prepared.budgets.values() for limit in budget],
+        ratios={},
+        caps={},
+        placement={"pool": list(job.models), "each": job.each},
+        exit_code=STOPPED,
+        reason="cancelled while no process worked in the run",
+        notices=prepared.notices,
+        gateway=gateway.get("origin") or "local",
+        local=gateway["local"],
+    )
+    keep(summary, directory)
+
+
+def keep(summary: dict[str, Any], directory: RunDirectory) -> None:
+    """Write a summary, bound to the files that it is of."""
+    summary["files"] = seal(directory)
+    directory.write_json(directory.summary_path, summary)
+
+
+def _placement(prepared: Prepared) -> dict[str, Any]:
+    """By which rule rows came to models."""
+    job = prepared.job
+    policy = "every row to every model" if job.each else "most work of its own left, then emptiest; oldest that fits"
+    return {"pool": list(job.models), "each": job.each, "policy": policy}
+
+
+def _open_status(ending: Ending) -> Status:
+    deadline = ending.reason is not None and ending.reason.startswith("--deadline")
+    return Status.EXPIRED if deadline else Status.CANCELED
+
+
+def write_tables(prepared: Prepared, directory: RunDirectory, history: History, open_status: Status) -> None:
+    """Fold the journal and the input into the run's tables."""
+
+    def tasks(row: Row) -> list[tuple[int, str, str, str]]:
+        try:
+            made = prepared.maker.tasks(row.index, row.columns, row.digest, lambda _text: 0)
+        except RowError:
+            return [(0, prepared.maker.id_of(row.index, row.columns), "", "")]
+        made += [task for task in prepared.maker.escalations(made) if history.has_ended(row.index, task.slot)]
+        return [(task.slot, task.id, task.models[0] if len(task.models) == 1 else "", task.annotator) for task in made]
+
+    tables = Tables(
+        prepared.in_order,
+        tasks,
+        history,
+        directory.journal_path,
+        prepared.columns,
+        open_status,
+        id_column=prepared.job.id_column,
+        cells=Replies(prepared.job).cells,
+    )
+    tables.write_results(directory.results_path)
+    tables.write_errors(directory.results_path, directory.errors_path)
+    tables.write_attempts(directory.attempts_path)

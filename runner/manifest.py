@@ -1,0 +1,113 @@
+"""A run's manifest, and the job that it declares: written when the run is founded, completed after the look, reopened.
+
+A run is bound to it: whoever goes on with the run asks what it says, with the limits that it holds.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from runner.core.job import Job
+from runner.core.limits import from_table
+from runner.core.survey import Survey
+from runner.gateway.environment import Gateway
+from runner.preparing import Prepared, Setup, prepare_with
+from runner.storage.rows import Source
+from runner.storage.rundir import RunDirectory
+from runner.storage.specs import load_catalogue
+
+
+def found(prepared: Prepared, directory: RunDirectory, gateway: Gateway) -> Prepared:
+    """Write down what a new run is; its input is at another place then if it was a copy of standard input."""
+    if prepared.setup.spooled:
+        prepared = _moved(prepared, directory.path / f"input{prepared.source.path.suffix}")
+    prepared.take_digest()
+    directory.write_json(directory.manifest_path, _manifest(prepared, directory, gateway))
+    return prepared
+
+
+def complete(prepared: Prepared, directory: RunDirectory) -> None:
+    """Add what the look over the whole input found."""
+    manifest = directory.read_json(directory.manifest_path)
+    manifest["job"]["bad_rows"] = prepared.job.bad_rows
+    manifest["input"] = _input(prepared)
+    manifest["models"] = {name: model.id for name, model in prepared.models.items()}
+    directory.write_json(directory.manifest_path, manifest)
+
+
+def reopen(
+    directory: RunDirectory, manifest: Mapping[str, Any], caps: Mapping[str, Any], changes: Mapping[str, Any]
+) -> Prepared:
+    """A run's job as it was declared; raises InputRejected if the input is not what it was.
+
+    `caps` replaces caps by name, `changes` what else of the job may change; None changes nothing.
+    """
+    job = Job.from_json(manifest["job"])
+    given = {name: value for name, value in changes.items() if value is not None}
+    job = replace(job, caps=replace(job.caps, **caps), **given)
+    setup = Setup(gateway=None, catalogs=tuple(Path(name) for name in manifest["catalogs"]))
+    said = manifest["input"]
+    catalogue, limits = load_catalogue(setup.catalogs), from_table(manifest["limits"], "manifest.json")
+    known = None if said.get("survey") is None else Survey.from_json(said["survey"])
+    prepared = prepare_with(job, setup, catalogue, limits, known=known)
+    prepared.digest = said["digest"]
+    prepared.check(directory.path)
+    prepared.take_digest()
+    if prepared.is_whole:
+        complete(prepared, directory)
+    return prepared
+
+
+def version() -> str:
+    """The installed version."""
+    try:
+        return importlib.metadata.version("runner")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+def _moved(prepared: Prepared, target: Path) -> Prepared:
+    """The same job with its input at another place."""
+    shutil.move(prepared.source.path, target)
+    job = replace(prepared.job, input=str(target.absolute()))
+    prepared.maker.job = job
+    return replace(prepared, job=job, source=Source(target))
+
+
+def _manifest(prepared: Prepared, directory: RunDirectory, gateway: Gateway) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "run": directory.path.name,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "runner": version(),
+        "python": platform.python_version(),
+        "job": prepared.job.to_json(),
+        "fingerprint": prepared.job.fingerprint,
+        "input": _input(prepared),
+        "models": {name: model.id for name, model in prepared.models.items()},
+        "limits": prepared.limits.to_table(),
+        "catalogs": [str(path.resolve()) for path in prepared.setup.catalogs],
+        "gateway": gateway.manifest(),
+    }
+
+
+def _input(prepared: Prepared) -> dict[str, Any]:
+    """What the manifest says of the input: rows, tasks and digest once all of it was looked over."""
+    survey, source, whole = prepared.survey, prepared.source, prepared.is_whole
+    return {
+        "path": str(source.path),
+        "format": source.format,
+        **source.stamp,
+        "digest": prepared.digest,
+        "rows": survey.selected if whole else None,
+        "tasks": survey.total if whole else None,
+        "survey": survey.to_json() if whole else None,
+        **({"mixed_in_from": prepared.gold[0].index, "mixed_in": len(prepared.gold)} if prepared.gold else {}),
+    }

@@ -1,0 +1,130 @@
+"""What a plan says of a run, against the run itself: the same rows, other answers, other latencies, another phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from runner.core.events import Event
+from runner.foresight import Foresight
+
+ROWS = {"label": 4_500, "output-bound": 600, "mixed": 1_000}
+KINDS = ("sliding", "fixed", "counter", "bucket", "bucket 25 %", "bucket 10 %")
+SEEDS = {"label": 1, "output-bound": 2, "mixed": 3}
+
+
+@dataclass(frozen=True)
+class First:
+    """The first run at a gateway, which is planned with nothing known but the mean length of answers."""
+
+    world: Any
+    planned: Any
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def first(virtual: ModuleType, catalogue: Any) -> Callable[[str, str], First]:
+    """Such a run of a workload under a kind of window; each is made once."""
+    made: dict[tuple[str, str], First] = {}
+
+    def run(workload: str, kind: str) -> First:
+        if (workload, kind) not in made:
+            (scenario,) = [each for each in virtual.scenarios() if each.name == f"{workload}, {kind}"]
+            world = virtual.World(replace(scenario, rows=ROWS[workload]), SEEDS[workload], catalogue)
+            rows = list(world.tasks())
+            planned = world.plan(rows, answers=round(scenario.output_mean))
+            made[workload, kind] = First(world, planned, world.play(rows).seconds)
+        return made[workload, kind]
+
+    return run
+
+
+@pytest.mark.parametrize("workload", ROWS)
+def test_a_first_run_under_sliding_windows_takes_what_was_planned_with_nothing_known(
+    first: Callable[[str, str], First], workload: str
+) -> None:
+    """Within 5 %, if somebody says how long answers are: these windows are what is assumed, and it is said."""
+    run = first(workload, "sliding")
+    assert run.seconds == pytest.approx(run.planned.seconds, rel=0.05)
+    assert ["is assumed" in sentence for sentence in run.planned.assumed] == [False, True]
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("workload", ROWS)
+def test_a_first_run_is_at_most_a_window_off_what_was_planned(
+    first: Callable[[str, str], First], workload: str, kind: str
+) -> None:
+    """Whatever the kind of its windows: where borders lie, and how much a bucket holds, nobody knows before it."""
+    run = first(workload, kind)
+    assert abs(run.seconds - run.planned.seconds) <= 60.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("workload", ROWS)
+def test_what_is_planned_with_what_one_run_has_learned_is_what_the_next_one_takes(
+    virtual: ModuleType, first: Callable[[str, str], First], workload: str, kind: str
+) -> None:
+    """Within 5 %: kinds of window, lengths and latencies of answers and counts of tokens are known by then."""
+    world = first(workload, kind).world
+    world.now += virtual.PAUSE
+    rows = list(world.tasks())
+    planned = world.plan(rows)
+    assert world.play(rows).seconds == pytest.approx(planned.seconds, rel=0.05)
+    assert not any("first token" in sentence for sentence in planned.assumed)
+
+
+def foreseen(world: Any, rows: Any, every: float) -> tuple[list[tuple[float, float]], float]:
+    """What was foreseen in a run, at which second of it and how many seconds in all; and how many they were."""
+    said: list[tuple[float, float]] = []
+    began = world.now
+
+    def watched(foresight: Foresight) -> Callable[[Event], None]:
+        def then(event: Event) -> None:
+            if event.at >= began + 1.0 and (not said or event.at >= began + said[-1][0] + every):
+                assert foresight.begin(event.at)
+                while not foresight.advance(100):
+                    pass
+                left = foresight.left(event.at)
+                assert left is not None
+                said.append((event.at - began, event.at - began + left))
+
+        return then
+
+    return said, world.play(rows, watched).seconds
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed", "bucket"])
+@pytest.mark.parametrize("workload", ["label", "output-bound"])
+def test_what_is_foreseen_in_a_run_agrees_with_the_plan_and_comes_true(
+    virtual: ModuleType, catalogue: Any, workload: str, kind: str
+) -> None:
+    """Within 6 % of the plan at the start, and within 5 % of the time taken after a window."""
+    (scenario,) = [each for each in virtual.scenarios() if each.name == f"{workload}, {kind}"]
+    world = virtual.World(replace(scenario, rows=ROWS[workload]), SEEDS[workload], catalogue)
+    world.play()
+    world.now += virtual.PAUSE
+    rows = list(world.tasks())
+    planned = world.plan(rows)
+    said, seconds = foreseen(world, rows, every=20.0)
+    assert said[0][1] == pytest.approx(planned.seconds, rel=0.06)
+    assert [whole for at, whole in said if at >= 60.0] == pytest.approx(
+        [seconds for at, _ in said if at >= 60.0], rel=0.05
+    )
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed", "bucket"])
+@pytest.mark.parametrize("workload", ["label", "output-bound"])
+def test_what_is_foreseen_with_nothing_known_comes_true_after_a_window(
+    virtual: ModuleType, catalogue: Any, workload: str, kind: str
+) -> None:
+    """By then the run knows how the gateway counts, and how long answers are and take: within 5 % of the whole."""
+    (scenario,) = [each for each in virtual.scenarios() if each.name == f"{workload}, {kind}"]
+    world = virtual.World(replace(scenario, rows=2 * ROWS[workload]), 7, catalogue)
+    said, seconds = foreseen(world, list(world.tasks()), every=30.0)
+    later = [whole for at, whole in said if at >= 60.0]
+    assert later
+    assert later == pytest.approx([seconds] * len(later), rel=0.05)
