@@ -30,8 +30,15 @@ from scenarios import KINDS, SCENARIOS, Scenario, limits
 PEERS = ("openai", "litellm", "async-batch-llm")
 PATIENCE = 60.0
 """Windows after which a client is stopped."""
-UNLIMITED = "[combined]\ninput_tokens = 1000000000000\n[per_model]\ninput_tokens = 1000000000000\n"
-UNLIMITED += "output_tokens = 1000000000000\nrequests_per_second = 1000000\n"
+UNLIMITED = """
+[combined]
+input_tokens = 1_000_000_000_000
+[per_model]
+input_tokens = 1_000_000_000_000
+output_tokens = 1_000_000_000_000
+requests_per_second = 1_000_000
+"""
+"""A limits file of which nothing binds."""
 QUICK = 4
 """By how much fewer rows there are with --quick."""
 

@@ -69,8 +69,6 @@ class Scenario:
     tokens_per_second: float = 80.0
     truth: float = 0.95
     """The gateway's tokens for one that we guess."""
-    waking: float = 0.0
-    """Seconds before the first request is counted, while the gateway's front or the connection comes up."""
     front: float = 0.0
     """Seconds that each request keeps the gateway's front busy before it is counted; one after another."""
 
@@ -190,7 +188,6 @@ class World:
             charges=charges,
             ledger=ledger,
             most_in_flight=4000,
-            guard=guard,
             window=self.limits.window_seconds,
         )
 
@@ -223,7 +220,7 @@ class _Flights:
         self.outputs: dict[int, int] = {}
         self.flights: list[tuple[float, int, Ask, Failure | tuple[list[judge.Taken], Reply] | None]] = []
         self.number = 0
-        self.front_free = world.now + world.scenario.waking
+        self.front_free = world.now
         self.made = Run()
 
     def run(self) -> Run:

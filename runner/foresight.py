@@ -17,6 +17,7 @@ from runner.core.charges import Charges
 from runner.core.estimate import Size
 from runner.core.events import Event, What
 from runner.core.knowledge import Facts
+from runner.core.lag import guard
 from runner.core.lengths import MEMORY
 from runner.core.limits import Budget
 from runner.core.survey import Survey
@@ -83,7 +84,6 @@ class Foresight:
         charges: Charges,
         ledger: MemoryLedger,
         most_in_flight: int,
-        guard: Callable[[float], float],
         window: float,
     ) -> None:
         """`survey` gives the look at the input as far as it is, `ended` the tasks that ended in earlier sessions.
@@ -97,7 +97,6 @@ class Foresight:
         self._charges = charges
         self._ledger = ledger
         self._most_in_flight = most_in_flight
-        self._guard = guard
         self._window = window
         self._seen: dict[tuple[tuple[str, ...], str], _Seen] = {}
         self._groups: dict[tuple[str, ...], _Group] = {}
@@ -232,7 +231,7 @@ class Foresight:
 
     def _fresh_ledger(self, now: float) -> MemoryLedger:
         """A ledger that knows what the run's knows, and in which what is under way was not sent."""
-        ledger = MemoryLedger(self._budgets, self._guard, learns=True, probes=False)
+        ledger = MemoryLedger(self._budgets, guard, learns=True, probes=False)
         if self._recalled is not None:
             facts, at = self._recalled
             ledger.recall(facts, at, at)

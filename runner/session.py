@@ -17,7 +17,6 @@ from runner import manifest
 from runner.beside import LookBeside
 from runner.core.errors import GatewayUnavailable
 from runner.core.events import Event
-from runner.core.lag import guard
 from runner.core.ports import TokenCounter
 from runner.core.values import Status
 from runner.core.waiting import Waiting
@@ -93,19 +92,22 @@ class Session:
         self.look = LookBeside(
             prepared, self.scheduler, directory.path, partial(manifest.complete, prepared, directory)
         )
-        self.foresight = Foresight(
+        self.foresight = self._foresight(most_in_flight)
+        """How long it will still take, for those who tell it what happens."""
+        self._escalator = escalation(prepared.job, directory.journal_path, history)
+
+    def _foresight(self, most_in_flight: int) -> Foresight:
+        prepared, tally = self.prepared, self.history.tally
+        return Foresight(
             survey=lambda: prepared.survey,
             ended={name: model.succeeded + model.errored for name, model in tally.models.items()},
             models=prepared.models,
             budgets=prepared.budgets,
             charges=self.charges,
-            ledger=ledger,
+            ledger=self.ledger,
             most_in_flight=most_in_flight,
-            guard=guard,
             window=prepared.limits.window_seconds,
         )
-        """How long it will still take, for those who tell it what happens."""
-        self._escalator = escalation(prepared.job, directory.journal_path, history)
 
     def restore(self) -> None:
         """Reckon with what the sessions before spent of windows that have not passed, and were told to wait for."""

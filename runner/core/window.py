@@ -67,8 +67,8 @@ LOOK_AGAIN = 1 / 60
 """Of a window: how often a limit is looked at again whose amount may be growing."""
 MOST_LATE = 1 / 30
 """Of a window: the most by which requests are thought to be counted later than they seem to be."""
-COUNTERS = 1 / 8
-"""Of a window: two refusals at the start of a wave, so near to each other, are a counter's and not a log's."""
+NEAR = 1 / 8
+"""Of a window: what is soon after a border, or after another refusal; a longer wait than this is not a bucket's."""
 WHOLE_SECOND = 1.0
 """A Retry-After says nothing finer, however short the window is."""
 LEAST_STEP = 1 / 1200
@@ -442,7 +442,7 @@ class Window:
             self._become_empty_bucket(take, self._held_before(take, now), now)
             self._room_at = take.sent + (retry_after or 0.0)
             return
-        if says is not Says.OLDEST and not take.probe and self._is_late(take, retry_after, now):
+        if says is not Says.OLDEST and not take.probe and self._take_for_late(take, retry_after, now):
             return
         if says is Says.SOON:
             # It looked like a log, and now lifts at once: the border of a counter that was taken for the oldest's end.
@@ -467,17 +467,17 @@ class Window:
                 break
             old.at = counted
 
-    def _is_late(self, take: Take, retry_after: float | None, now: float) -> bool:
-        """Whether room comes back in a moment: then requests were counted later than we thought, and stay longer.
+    def _take_for_late(self, take: Take, retry_after: float | None, now: float) -> bool:
+        """Whether room comes back in a moment: requests were counted later than we thought then, and stay longer.
 
         If room comes back little by little instead, it is a counter whose border was taken for the oldest's end.
         """
         window, mirror, late = self.limit.window, self.mirror, self._latest
         if retry_after is None or retry_after > late or not isinstance(mirror, SlidingLog):
             return False
-        again = take.sent < self._late_at + COUNTERS * window
+        again = take.sent < self._late_at + NEAR * window
         undecided = self.kind is Kind.SLIDING and not self._contradictions
-        if again and undecided and now < self._kind_at + (1 + COUNTERS) * window:
+        if again and undecided and now < self._kind_at + (1 + NEAR) * window:
             self._become_counter(self._late_at, 0.0, now)
             return True
         most = window + late + self._guard
@@ -494,7 +494,8 @@ class Window:
         ends = mirror.start(take.sent) + window
         first, last = take.sent + (retry_after or 0.0) - GRAIN * window, now + (retry_after or 0.0)
         at_border = retry_after is not None and first <= ends and last >= ends - mirror.early
-        if retry_after is not None and take.sent - mirror.start(take.sent) < window / 8 and retry_after <= window / 8:
+        near = NEAR * window
+        if retry_after is not None and take.sent - mirror.start(take.sent) < near and retry_after <= near:
             # All was to be forgotten, and there is less room than for one request: the border is later, or none.
             self._contradictions += self.sure
             if self.sure and self._contradictions >= MOST_CONTRADICTIONS:
@@ -536,7 +537,7 @@ class Window:
 
     def _bucket_refused(self, mirror: Bucket, take: Take, says: Says, retry_after: float | None, now: float) -> None:
         soon = take.amount / mirror.rate + 4 * GRAIN * self.limit.window
-        if retry_after is not None and retry_after > max(soon, self.limit.window / 8):
+        if retry_after is not None and retry_after > max(soon, NEAR * self.limit.window):
             if self._as_foretold(take.sent + retry_after):
                 # It waits for the moment that the first one waited for, windows later: a border that was near then.
                 self._become_calendar(take, retry_after, now)

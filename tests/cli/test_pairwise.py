@@ -222,9 +222,11 @@ def test_a_column_with_a_name_of_the_judges_own_is_refused(command: Any, job: Ca
     """It would be shown in the place of an answer."""
     folder = job()
     file = folder / "packages.jsonl"
-    file.write_text(file.read_text().replace('"description"', '"first_answer"'))
+    rows = [{**json.loads(line), "first_answer": "net"} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = command("check", folder)
     assert done.code in (2, 7)
+    assert "the input has a column 'first_answer', which the judge's own input has: rename it" in done.err
 
 
 def test_check_says_what_an_evaluation_will_do(command: Any, job: Callable[..., Path]) -> None:

@@ -76,6 +76,7 @@ def test_a_row_that_is_never_answered_ends_after_its_attempts(command, gateways,
 
 
 @pytest.mark.fault("R7")
+@pytest.mark.promise("bounded")
 def test_attempts_are_counted_over_all_sessions(command, gateways, prompts, frames, tmp_path) -> None:
     """A run that is killed after the first of two attempts has one left for the row, however often it is started."""
     broken, run = gateways("--no-limits", "--fault", "invalid_json=1"), tmp_path / "run"
