@@ -5,7 +5,7 @@ moment is believed to be all there is. The limit is lower than configured, or so
 
 What was lost is won back: after a pause of a window the amount grows, slowly at first and to all of it within three
 windows. A refusal on the way ends the growth until another pause is over; what was not let in before is spent slowly
-(`core.window`), so that knocking costs few refusals. It grows above the configured amount only where that is asked for,
+(`core.pacing`), so that knocking costs few refusals. It grows above the configured amount only where that is asked for,
 and then without end.
 """
 

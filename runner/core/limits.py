@@ -38,6 +38,11 @@ class Limit:
             return charge.output
         return charge.requests if measure == "requests" else charge.input + charge.output
 
+    @property
+    def gives_back(self) -> bool:
+        """Whether what an answer did not use of its cap is given back."""
+        return self.measure in ("output", "total")
+
     def __str__(self) -> str:
         whose = "all models" if self.scope == ALL else self.scope
         what = "requests" if self.measure == "requests" else f"{self.measure} tokens"

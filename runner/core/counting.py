@@ -1,0 +1,138 @@
+"""How a gateway counts one limit, as far as that is known, and the mirror that stands for it.
+
+Nothing is known at first, and a sliding log is assumed, which holds under calendar windows and under a bucket that
+starts full as well. What is read from refusals and acceptances (`core.refusals`, `core.acceptances`) makes it another
+kind here: then another mirror is filled with what was taken lately.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable
+
+from runner.core.belief import LEAST, Belief
+from runner.core.hints import latest
+from runner.core.limits import Limit
+from runner.core.mirrors import Bucket, Calendar, Counter, Mirror, SlidingLog, Take
+from runner.core.recent import Recent
+
+RESERVE = 0.01
+"""Of the amount: what is left in a bucket for errors of guesses; at most a quarter of what it holds."""
+
+
+class Kind(enum.StrEnum):
+    """How a gateway counts, as far as that is known."""
+
+    UNKNOWN = "unknown"
+    """Mirrored as a sliding log, until a probe has told."""
+    SLIDING = "sliding"
+    CALENDAR = "calendar"
+    COUNTER = "counter"
+    BUCKET = "bucket"
+
+
+class Counting:
+    """The kind that one limit is believed to be."""
+
+    def __init__(self, limit: Limit, belief: Belief, recent: Recent, guard: float) -> None:
+        """`guard` is the seconds that spending is kept beyond its window."""
+        self.limit = limit
+        self.belief = belief
+        self.recent = recent
+        self.kind = Kind.UNKNOWN
+        self.sure = False
+        """Whether a calendar or a bucket has been confirmed."""
+        self.mirror: Mirror = SlidingLog(limit.window + guard)
+        self.changed_at = -math.inf
+        """When it was last learned that something is otherwise than believed."""
+        self.cuts = False
+        """Whether that was the amount."""
+        self.found_at = -math.inf
+        """When the kind was found out."""
+        self._guard = guard
+
+    @property
+    def longest(self) -> float:
+        """The most seconds that a sliding log keeps what was taken: it may be counted late."""
+        return self.limit.window + latest(self.limit.window) + self._guard
+
+    # Mirrors of it.
+
+    def log(self, takes: Iterable[Take] = (), *, span: float = 0.0) -> SlidingLog:
+        """A sliding log that holds these takes for `span` seconds, or a window where that is longer."""
+        return SlidingLog(max(span, self.limit.window + self._guard), takes)
+
+    def calendar(self, border: float, early: float, takes: Iterable[Take] = ()) -> Calendar:
+        """Calendar windows that hold these takes."""
+        return Calendar(self.limit.window, border, early, self._guard, takes)
+
+    def counter(self, border: float, early: float, takes: Iterable[Take] = ()) -> Counter:
+        """A sliding counter that holds these takes."""
+        return Counter(self.limit.window, border, early, self._guard, takes)
+
+    def bucket(self, amount: float, burst: float, takes: Iterable[Take] = ()) -> Bucket:
+        """A bucket that refills by `amount` in a window, with these takes drawn from it, and a reserve left in it."""
+        bucket = Bucket(amount / self.limit.window, burst, takes)
+        bucket.reserve = min(RESERVE * self.limit.amount, burst / 4)
+        return bucket
+
+    # What it becomes.
+
+    def begin(self, kind: Kind, mirror: Mirror) -> None:
+        """Start with what an earlier run found out."""
+        self.kind, self.mirror, self.sure = kind, mirror, kind is not Kind.UNKNOWN
+
+    def become(self, kind: Kind, mirror: Mirror, now: float, *, sure: bool = False) -> None:
+        """It was found to be of that kind, or of the same with another mirror."""
+        if kind is not self.kind:
+            self.found_at = now
+        self.kind, self.mirror, self.sure = kind, mirror, sure
+        self.changed_at, self.cuts = now, False
+
+    def become_sliding(self, now: float) -> None:
+        """A sliding log, because that is safe under most kinds."""
+        self.become(Kind.SLIDING, self.log(self.recent.current(now)), now)
+
+    def become_calendar(self, border: float, early: float, now: float, *, sure: bool = False) -> None:
+        """Calendar windows, one of which began at `border` or up to `early` seconds before."""
+        self.become(Kind.CALENDAR, self.calendar(border, early, self.recent), now, sure=sure)
+
+    def become_counter(self, border: float, early: float, now: float) -> None:
+        """A sliding counter of the same borders."""
+        self.become(Kind.COUNTER, self.counter(border, early, self.recent), now, sure=True)
+
+    def become_full_bucket(self, now: float) -> None:
+        """A bucket that can hold all of the amount; not sure yet."""
+        believed = self.belief.amount(now)
+        self.become(Kind.BUCKET, Bucket(believed / self.limit.window, believed, self.recent), now)
+
+    def become_empty_bucket(self, empty_at: float, burst: float, now: float) -> None:
+        """A bucket that holds so much, and was empty at a moment."""
+        bucket = self.bucket(self.belief.amount(now), max(LEAST * self.limit.amount, burst))
+        bucket.empty(empty_at, self.recent)
+        self.become(Kind.BUCKET, bucket, now, sure=True)
+
+    def cut(self, to: float, now: float) -> None:
+        """Less is there than was believed."""
+        self.belief.cut(to, now)
+        self.cuts = True
+
+    def suppose(self, other: Counting, now: float) -> None:
+        """Take over what was found out of a limit that the same gateway keeps, while it is not known of this one."""
+        mirror = other.mirror
+        if other is self or not (self.kind is Kind.UNKNOWN or (self.kind is Kind.CALENDAR and not self.sure)):
+            return
+        if isinstance(mirror, Bucket) and other.sure:
+            burst = mirror.burst / other.limit.amount * self.limit.amount
+            bucket = self.bucket(self.belief.amount(now), burst, self.recent)
+            bucket.correct(max(0.0, -bucket.level(now)), now)
+            self.become(Kind.BUCKET, bucket, now, sure=True)
+        elif isinstance(mirror, Counter):
+            self.become_counter(mirror.border, mirror.early, now)
+        elif isinstance(mirror, Calendar) and self.kind is Kind.CALENDAR:
+            self.sure = other.sure
+        elif isinstance(mirror, Calendar):
+            self.become_calendar(mirror.border, mirror.early, now, sure=other.sure)
+        elif other.kind is Kind.SLIDING and self.kind is Kind.UNKNOWN:
+            self.kind = Kind.SLIDING

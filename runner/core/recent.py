@@ -1,0 +1,61 @@
+"""What was taken of one limit in its last two windows.
+
+Another mirror is filled with it when it is found that the gateway counts otherwise than was thought.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from runner.core.mirrors import Take
+
+
+class Recent:
+    """The takes of one limit, oldest first; what is in flight stays until it is settled."""
+
+    __slots__ = ("_kept", "_log", "_span", "pending")
+
+    def __init__(self, window: float, guard: float) -> None:
+        """`guard` is the seconds that spending is kept beyond its window."""
+        self._log: deque[Take] = deque()
+        self._kept = 2 * window
+        self._span = window + guard
+        self.pending = 0
+        """What is in flight and may turn out different."""
+
+    def __iter__(self) -> Iterator[Take]:
+        return iter(self._log)
+
+    def add(self, take: Take, now: float) -> None:
+        """Keep a take, and forget those that are too old to matter."""
+        if not take.settled:
+            self.pending += take.amount
+        log, old = self._log, now - self._kept
+        log.append(take)
+        while log and log[0].settled and log[0].at < old:
+            log.popleft()
+
+    def restore(self, take: Take) -> None:
+        """Keep a take of an earlier run, however old it is."""
+        self._log.append(take)
+
+    def land(self, take: Take) -> None:
+        """A take is not in flight any more; it still holds its guess."""
+        self.pending -= take.amount
+
+    def current(self, now: float) -> list[Take]:
+        """Those that a sliding log holds now; none of them is overdue there."""
+        found = []
+        for take in self._log:
+            if not take.settled or take.at + self._span > now:
+                take.overdue = False
+                found.append(take)
+        return found
+
+    def write_off(self, moment: float) -> None:
+        """What was sent before a moment weighs nothing any more."""
+        for old in self._log:
+            if old.sent < moment:
+                old.overdue, old.amount = True, 0
+        self._log = deque(old for old in self._log if old.sent >= moment)
