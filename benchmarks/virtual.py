@@ -3,7 +3,7 @@
 Nothing is sent and no processor is in the way, so seconds here are the gateway's own: a window is a minute. The limits
 that the scheduler is told are the page's; what the gateway really does differs by scenario.
 
-    python benchmarks/virtual.py [--only TEXT] [--seeds N] [--again]
+    python benchmarks/virtual.py [--only TEXT] [--seeds N] [--again] [--knowing]
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ JOB = "job"
 Watch = Callable[[Event], None]
 Rows = Sequence[tuple[Task, int]]
 """Tasks, and how long the answer to each will be."""
+LONG_AGO = 3600.0
+"""Seconds after which nothing is in use any more."""
 PAUSE = 5.0
 """Seconds between a run and the next one at the same gateway."""
 
@@ -103,6 +105,8 @@ class World:
 
     def __init__(self, scenario: Scenario, seed: int, catalogue: Catalogue) -> None:
         self.scenario = scenario
+        self.seed = seed
+        self.catalogue = catalogue
         self.chance = random.Random(f"{scenario.name}:{seed}")
         gateway = scenario.gateway
         if gateway.phase is None:
@@ -157,6 +161,13 @@ class World:
         self.known = charges.remember(self.known, JOB)
         self.learned = ledger.remember(self.now, self.now)
         return run
+
+    def knowing(self) -> World:
+        """The same gateway before any run, for one that knows what those here have learned."""
+        world = World(self.scenario, self.seed, self.catalogue)
+        world.known = self.known
+        world.learned = {limit: {**facts, "spent": "", "until": -LONG_AGO} for limit, facts in self.learned.items()}
+        return world
 
     def _parts(self, now: float, *, probes: bool) -> tuple[Scheduler, Charges, MemoryLedger]:
         budgets = self.limits.budgets(self.models.values())
@@ -394,6 +405,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="scenarios whose name holds this text")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="a second run at the same gateway, too")
+    parser.add_argument("--knowing", action="store_true", help="the time of a run that knows the gateway beforehand")
     options = parser.parse_args()
     catalogue = load_catalogue()
     write = sys.stdout.write
@@ -409,6 +421,9 @@ def main() -> None:
             write(f"{run.refused:>7,}{100 * run.refused_share:>7.2f}{1e6 * run.cpu / run.decisions:>13.0f}")
             if run.cut_short:
                 write(f"  {run.cut_short} cut short")
+            if options.knowing:
+                knew = world.knowing().play().seconds
+                write(f"  knowing {knew:.1f} s, {knew / run.seconds:.3f}")
             if options.again:
                 world.now += PAUSE
                 second = world.play()

@@ -10,7 +10,7 @@ import math
 
 from runner.core.counting import Counting, Kind
 from runner.core.mirrors import Bucket, Calendar, Take
-from runner.core.probing import OVERDRAFT, OVERDRAWN
+from runner.core.probing import OVERDRAFT, OVERDRAWN, Probing
 
 ERROR = 0.02
 """Of what is in flight: how wrong the guesses may be on the whole."""
@@ -23,8 +23,9 @@ TRANSIT = 1 / 200
 class Acceptances:
     """What one limit let in, against what is believed of it."""
 
-    def __init__(self, counting: Counting) -> None:
+    def __init__(self, counting: Counting, probing: Probing) -> None:
         self._counting = counting
+        self._probing = probing
         self._window = counting.limit.window
         self._surely = BY_CREDITS if counting.limit.gives_back else OVERDRAWN / 2
         self._passed_at = -math.inf
@@ -47,6 +48,10 @@ class Acceptances:
         elif take.probe and kind is Kind.UNKNOWN:
             if self._exceeds(take, believed):
                 counting.become_full_bucket(now)
+        elif take.probe and self._probing.rival is not None:
+            if self._exceeds(take, believed):
+                counting.become_calendar(*self._probing.rival, now)
+                self._probing.rival = None
         elif take.probe and kind is Kind.CALENDAR and isinstance(mirror, Calendar) and self._exceeds(take, believed):
             self._begins_before(mirror, now)
         return counting.kind is not kind or counting.sure is not sure
@@ -63,8 +68,7 @@ class Acceptances:
             counting.become_sliding(now)
             return
         self._passed_at = now
-        counting.recent.write_off(take.sent)
-        counting.become(Kind.UNKNOWN, counting.log(counting.recent.current(now)), now)
+        counting.become(Kind.UNKNOWN, counting.log(counting.recent.write_off(take.sent)), now)
 
     def _begins_before(self, mirror: Calendar, now: float) -> None:
         """A probe before the border was let in: the border lies before its answer."""

@@ -12,13 +12,23 @@ import math
 from collections.abc import Iterable
 
 from runner.core.belief import LEAST, Belief
-from runner.core.hints import latest
 from runner.core.limits import Limit
 from runner.core.mirrors import Bucket, Calendar, Counter, Mirror, SlidingLog, Take
 from runner.core.recent import Recent
 
+GRAIN = 1 / 60
+"""Of a window: how fine a Retry-After is."""
+MOST_LATE = 1 / 30
+"""Of a window: the most by which requests are thought to be counted later than they seem to be."""
+WHOLE_SECOND = 1.0
+"""A Retry-After says nothing finer, however short the window is."""
 RESERVE = 0.01
 """Of the amount: what is left in a bucket for errors of guesses; at most a quarter of what it holds."""
+
+
+def latest(window: float) -> float:
+    """By how many seconds requests may be counted later than they seem to be."""
+    return max(window * MOST_LATE, WHOLE_SECOND)
 
 
 class Kind(enum.StrEnum):
@@ -42,7 +52,7 @@ class Counting:
         self.recent = recent
         self.kind = Kind.UNKNOWN
         self.sure = False
-        """Whether a calendar or a bucket has been confirmed."""
+        """Whether it has been confirmed."""
         self.mirror: Mirror = SlidingLog(limit.window + guard)
         self.changed_at = -math.inf
         """When it was last learned that something is otherwise than believed."""
@@ -50,6 +60,8 @@ class Counting:
         """Whether that was the amount."""
         self.found_at = -math.inf
         """When the kind was found out."""
+        self._own = False
+        """Whether it was found out of this limit itself, and not supposed."""
         self._guard = guard
 
     @property
@@ -87,12 +99,12 @@ class Counting:
         """It was found to be of that kind, or of the same with another mirror."""
         if kind is not self.kind:
             self.found_at = now
-        self.kind, self.mirror, self.sure = kind, mirror, sure
+        self.kind, self.mirror, self.sure, self._own = kind, mirror, sure, True
         self.changed_at, self.cuts = now, False
 
-    def become_sliding(self, now: float) -> None:
-        """A sliding log, because that is safe under most kinds."""
-        self.become(Kind.SLIDING, self.log(self.recent.current(now)), now)
+    def become_sliding(self, now: float, *, sure: bool = False) -> None:
+        """A sliding log, also because that is safe under most kinds."""
+        self.become(Kind.SLIDING, self.log(self.recent.current(now)), now, sure=sure)
 
     def become_calendar(self, border: float, early: float, now: float, *, sure: bool = False) -> None:
         """Calendar windows, one of which began at `border` or up to `early` seconds before."""
@@ -113,6 +125,14 @@ class Counting:
         bucket.empty(empty_at, self.recent)
         self.become(Kind.BUCKET, bucket, now, sure=True)
 
+    def count(self, at: float, amount: int, now: float) -> Take:
+        """Count what was spent at a moment not long before now, in one piece that will not change."""
+        take = Take(at, amount, self.mirror.used(now))
+        take.settled = True
+        self.mirror.take(take, at)
+        self.recent.add(take, now)
+        return take
+
     def cut(self, to: float, now: float) -> None:
         """Less is there than was believed."""
         self.belief.cut(to, now)
@@ -120,9 +140,21 @@ class Counting:
 
     def suppose(self, other: Counting, now: float) -> None:
         """Take over what was found out of a limit that the same gateway keeps, while it is not known of this one."""
-        mirror = other.mirror
-        if other is self or not (self.kind is Kind.UNKNOWN or (self.kind is Kind.CALENDAR and not self.sure)):
+        open_to = not self._own and other._own and other.found_at >= self.found_at and self._differs(other.mirror)
+        unsure = self.kind in (Kind.UNKNOWN, Kind.SLIDING, Kind.CALENDAR) and not self.sure
+        if other is self or not (unsure or open_to):
             return
+        self._suppose(other, now)
+        self._own = False
+
+    def _differs(self, other: Mirror) -> bool:
+        mirror = self.mirror
+        if type(other) is not type(mirror) or not (isinstance(mirror, Calendar) and isinstance(other, Calendar)):
+            return type(other) is not type(mirror)
+        return abs(math.remainder(other.border - mirror.border, self.limit.window)) > max(mirror.early, other.early)
+
+    def _suppose(self, other: Counting, now: float) -> None:
+        mirror = other.mirror
         if isinstance(mirror, Bucket) and other.sure:
             burst = mirror.burst / other.limit.amount * self.limit.amount
             bucket = self.bucket(self.belief.amount(now), burst, self.recent)
@@ -134,5 +166,5 @@ class Counting:
             self.sure = other.sure
         elif isinstance(mirror, Calendar):
             self.become_calendar(mirror.border, mirror.early, now, sure=other.sure)
-        elif other.kind is Kind.SLIDING and self.kind is Kind.UNKNOWN:
-            self.kind = Kind.SLIDING
+        elif other.kind is Kind.SLIDING and self.kind is not Kind.CALENDAR:
+            self.kind, self.sure = Kind.SLIDING, other.sure

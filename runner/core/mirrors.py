@@ -17,7 +17,7 @@ from typing import Protocol
 class Take:
     """An amount held in one window, from its sending on."""
 
-    __slots__ = ("amount", "at", "back", "before", "index", "overdue", "probe", "sent", "settled")
+    __slots__ = ("amount", "at", "back", "before", "held", "index", "overdue", "probe", "sent", "settled")
 
     def __init__(self, sent: float, amount: int, before: float = 0.0) -> None:
         self.sent = sent
@@ -25,8 +25,8 @@ class Take:
         """The latest moment at which the gateway may have counted it."""
         self.back = math.inf
         """When its answer was there: by then it had been counted."""
-        self.amount = amount
-        """A guess until it is settled."""
+        self.amount = self.held = amount
+        """A guess until it is settled; what was held until then."""
         self.before = before
         """What was in use when this was taken."""
         self.index = 0

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 
-from runner.core.counting import Counting, Kind
-from runner.core.hints import GRAIN
+from runner.core.counting import GRAIN, Counting, Kind
 from runner.core.probing import OVERDRAFT
 
 RUSH = 20.0

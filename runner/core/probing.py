@@ -1,15 +1,15 @@
 """When something is sent that there is no room for, only to learn how the gateway counts: a probe.
 
 When the amount has been spent, a little more is sent, and the answers tell the kinds apart. Later on a bucket is asked
-whether it holds more than all of the amount, and a calendar where exactly its border lies.
+whether it holds more than all of the amount, a calendar where exactly its border lies, and a log whether it is none:
+what was read as the oldest spending leaving it may have been a border that happened to lie there.
 """
 
 from __future__ import annotations
 
 import math
 
-from runner.core.counting import Counting, Kind
-from runner.core.hints import GRAIN
+from runner.core.counting import GRAIN, Counting, Kind
 from runner.core.mirrors import Bucket, Calendar, Take
 
 WORTH = 1 / 30
@@ -43,12 +43,14 @@ class Probing:
         """When one was last sent."""
         self.knocks = 0
         """Those that were refused and told nothing."""
+        self.rival: tuple[float, float] | None = None
+        """A border, and how many seconds before it may be, that would explain as well what is taken for a log."""
 
     def due(self, amount: int, until: float, now: float) -> float:
         """When to send an amount that there is no room for before `until`; infinity for never."""
         counting, window = self._counting, self._window
         mirror, believed = counting.mirror, self._belief.amount(now)
-        if counting.kind is Kind.UNKNOWN:
+        if counting.kind is Kind.UNKNOWN or (self.rival is not None and now > self.rival[0]):
             return self._knock_at(amount, until, now)
         if isinstance(mirror, Bucket) and not counting.sure:
             few = self._in_flight < 2 * MOST_PROBES and amount - mirror.level(now) <= max(OVERDRAFT * believed, amount)
@@ -88,6 +90,17 @@ class Probing:
     def refuse(self, take: Take) -> None:
         """A refused take counts as a probe, too, if one was sent soon after: that one may have overtaken it."""
         take.probe = take.probe or take.sent <= self.last_at <= take.sent + GRAIN * self._window
+
+    def ask(self, border: float, early: float) -> None:
+        """Once that border has passed, it is to be asked whether it was one."""
+        self.rival = border, early
+
+    def answered(self, take: Take) -> bool:
+        """Whether a refused one says that there was no border."""
+        if self.rival is None or take.sent <= self.rival[0]:
+            return False
+        self.rival = None
+        return True
 
     def told_nothing(self) -> None:
         """A refused one left open what it was to tell; after a few of them a log is settled for."""

@@ -14,13 +14,15 @@ from runner.core.mirrors import Take
 class Recent:
     """The takes of one limit, oldest first; what is in flight stays until it is settled."""
 
-    __slots__ = ("_kept", "_log", "_span", "pending")
+    __slots__ = ("_kept", "_log", "_span", "is_whole", "pending")
 
     def __init__(self, window: float, guard: float) -> None:
         """`guard` is the seconds that spending is kept beyond its window."""
         self._log: deque[Take] = deque()
         self._kept = 2 * window
         self._span = window + guard
+        self.is_whole = True
+        """Whether nothing has been forgotten yet."""
         self.pending = 0
         """What is in flight and may turn out different."""
 
@@ -35,10 +37,12 @@ class Recent:
         log.append(take)
         while log and log[0].settled and log[0].at < old:
             log.popleft()
+            self.is_whole = False
 
     def restore(self, take: Take) -> None:
         """Keep a take of an earlier run, however old it is."""
         self._log.append(take)
+        self.is_whole = False
 
     def land(self, take: Take) -> None:
         """A take is not in flight any more; it still holds its guess."""
@@ -53,9 +57,10 @@ class Recent:
                 found.append(take)
         return found
 
-    def write_off(self, moment: float) -> None:
-        """What was sent before a moment weighs nothing any more."""
-        for old in self._log:
-            if old.sent < moment:
-                old.overdue, old.amount = True, 0
-        self._log = deque(old for old in self._log if old.sent >= moment)
+    def write_off(self, moment: float) -> list[Take]:
+        """What was sent before a moment weighs nothing any more; the takes since then."""
+        for take in self._log:
+            if take.sent < moment and not take.settled:
+                self.pending -= take.amount
+                take.overdue, take.amount = True, 0
+        return [take for take in self._log if take.sent >= moment]

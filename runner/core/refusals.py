@@ -1,25 +1,40 @@
 """What the refusals of a limit teach: how the gateway counts, or how much less there is than was believed.
 
-A refusal that there was room for is a surprise. It speaks of a bucket that is smaller than the limit, if it lifts at
-once; after a border, of a sliding counter, which lets through little by little from then on; else of an amount that is
-lower than configured (`core.belief`). Evidence that contradicts itself ends at the sliding log.
+The first ones, and those that do not fit what is believed, are held against every kind (`core.explanations`). A kind
+that has held for two windows is doubted last: it is more likely then that there is less, because the limit was lowered
+or somebody else spends of it (`core.belief`).
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Sequence
 
-from runner.core.belief import BRIM, LEAST
-from runner.core.counting import Counting, Kind
-from runner.core.hints import GRAIN, MOST_LATE, Says, latest, read
+from runner.core.belief import BRIM
+from runner.core.counting import GRAIN, MOST_LATE, Counting, Kind, latest
+from runner.core.explanations import CHOSEN, SAME, Evidence, Explanation, Refusal
 from runner.core.mirrors import Bucket, Calendar, Counter, SlidingLog, Take
 from runner.core.probing import Probing
 
 SHORTEST_MEASURE, WHOLE_MEASURE = 1 / 60, 1 / 12
 """Of a window: a rate that was measured for less counts for nothing, for so long it counts in full."""
 NEAR = 1 / 8
-"""Of a window: what is soon after a border, or after another refusal; a longer wait than this is not a bucket's."""
-MOST_CONTRADICTIONS = 2
+"""Of a window: what is soon after another refusal; a longer wait than this is not a bucket's."""
+MOST_EVIDENCE = 12
+"""Refusals that are kept as evidence."""
+AT_ONCE = 3
+"""The most of them that may come from one moment."""
+SURELY = 0.5
+"""How much less another kind must have to excuse than the one that was believed."""
+HELD = 1 / 2
+"""Of a window: for so long a kind must have held for a lower limit to be thought of."""
+LOWERED = 1.5
+"""What the kind that was believed has to excuse if the limit was lowered just now: that explains any refusal."""
+MOST_MISFITS = 3
+"""Refusals that do not fit a kind which has held for two windows, until another one is believed."""
+MOST_CONTRADICTIONS = 5
+"""Explanations that are believed one after another; then it is taken for a log for good."""
 
 
 class Refusals:
@@ -30,156 +45,233 @@ class Refusals:
         self._belief = counting.belief
         self._probing = probing
         self._window = counting.limit.window
+        self._evidence: deque[Refusal] = deque(maxlen=MOST_EVIDENCE)
         self._contradictions = 0
+        self._misfits = 0
         self._empty_at = -math.inf
         """When a bucket was last known to be empty."""
+        self._refused: deque[tuple[float, int]] = deque()
+        """When each of the last window was sent, and what it would have cost."""
+        self._charges = False
+        """Whether the gateway counts what it refuses."""
+        self._lowered_at = -math.inf
+        """When the limit was last thought to have been lowered: what was before says nothing any more."""
         self._late_at = -math.inf
         """When a request was last sent that came too early by a moment."""
-        self._room_at = -math.inf
-        """When a bucket's first refusal said that there would be room."""
 
-    def learn(self, take: Take, retry_after: float | None, now: float) -> Says:
-        """The gateway refused it; before it is settled. What the refusal spoke of."""
+    def learn(self, take: Take, retry_after: float | None, now: float) -> None:
+        """The gateway refused it; before it is settled."""
         counting = self._counting
-        says = read(take, retry_after, counting.recent, self._belief)
+        if retry_after is not None and retry_after > self._window * (1 + 2 * GRAIN):
+            retry_after = None  # it speaks of something else
         self._probing.refuse(take)
+        self._count(take, now)
+        noted = retry_after is not None and self._note(take, retry_after, now)
         if take.sent < counting.changed_at:  # sent before the last refusal had come back: more of the same
-            if not take.probe and counting.cuts:
+            if noted and counting.found_at == counting.changed_at and not counting.cuts:
+                self._reconsider(take, now)
+            elif not take.probe and counting.cuts:
                 self._belief.deepen(take.before)
-            return says
+            return
         mirror = counting.mirror
-        if isinstance(mirror, Bucket):
-            self._bucket_refused(mirror, take, says, retry_after, now)
+        if retry_after is None and not isinstance(mirror, Bucket):
+            self._unexplained(take, now)
+        elif isinstance(mirror, Bucket):
+            self._bucket_refused(mirror, take, retry_after, now)
         elif isinstance(mirror, Counter):
-            self._counter_refused(take, says, now)
+            self._doubt(take, now)
         elif isinstance(mirror, Calendar):
-            self._calendar_refused(mirror, take, says, retry_after, now)
+            self._calendar_refused(mirror, take, retry_after or 0.0, now)
         else:
-            self._log_refused(take, says, retry_after, now)
+            self._log_refused(take, retry_after or 0.0, now)
         counting.changed_at = now
-        return says
 
-    def suppose(self, other: Refusals, now: float) -> None:
-        """Take over what the refusals of a limit have shown that the same gateway keeps, while it is not known here."""
-        was = self._counting.kind
-        self._counting.suppose(other._counting, now)
-        if was is not Kind.BUCKET and self._counting.kind is Kind.BUCKET:
-            self._room_at = other._room_at
+    def _note(self, take: Take, retry_after: float, now: float) -> bool:
+        """Keep it as evidence, unless enough others of the same moment are kept."""
+        room = sum(refusal.sent > take.sent - GRAIN * self._window for refusal in self._evidence) < AT_ONCE
+        if room:
+            self._evidence.append(Refusal(take.sent, now, take.held, retry_after))
+        return room
 
-    # Of a sliding log, known or assumed.
-
-    def _log_refused(self, take: Take, says: Says, retry_after: float | None, now: float) -> None:
-        counting, unknown = self._counting, self._counting.kind is Kind.UNKNOWN
-        if says is Says.SOON and unknown:
-            self._became_empty(take, self._held_before(take, now), now)
-            self._room_at = take.sent + (retry_after or 0.0)
-            return
-        if says is not Says.OLDEST and not take.probe and self._take_for_late(take, retry_after, now):
-            return
-        if says is Says.SOON:
-            # It looked like a log, and now lifts at once: the border of a counter that was taken for the oldest's end.
-            counting.become_counter(take.sent, 0.0, now)
-            return
+    def _unexplained(self, take: Take, now: float) -> None:
+        """It does not say when there will be room."""
         if not take.probe:
-            self._cut(take, now)
-        if unknown and says is Says.OLDEST:
-            counting.kind, counting.found_at = Kind.SLIDING, now
-            self._date_oldest(take, retry_after or 0.0)
-        elif unknown and says is Says.BORDER and retry_after is not None:
-            self._border_named(take, retry_after, now)
-        elif take.probe:
+            self._cut(take.before, now)
+        elif self._counting.kind in (Kind.UNKNOWN, Kind.SLIDING):
             self._probing.told_nothing()
 
-    def _held_before(self, take: Take, now: float) -> float:
-        """What a bucket must have held at the start to be empty at this take."""
-        believed = self._belief.amount(now)
-        full = Bucket(believed / self._window, believed, (old for old in self._counting.recent if old.sent < take.sent))
-        return believed - full.level(take.sent) + take.amount / 2
+    # What explains them.
 
-    def _date_oldest(self, refused: Take, retry_after: float) -> None:
-        """The oldest leaves in `retry_after` less its grain, at the soonest: nothing was counted before that."""
-        counted = refused.sent + retry_after - (1 + GRAIN) * self._window
+    def _explanations(self, now: float) -> list[Explanation]:
+        counting, window = self._counting, self._window
+        mirror = counting.mirror
+        evidence = Evidence(
+            counting.recent,
+            [refusal for refusal in self._evidence if refusal.sent >= max(now - 2 * window, self._lowered_at)],
+            counting.limit.amount if self._is_early else self._belief.amount(now),
+            window,
+            since=self._lowered_at,
+            gives_back=counting.limit.gives_back,
+            known=(mirror.border, mirror.early) if isinstance(mirror, Calendar) else None,
+        )
+        return evidence.explanations()
+
+    @property
+    def _is_early(self) -> bool:
+        """Whether everything that was spent is still to be seen, of a limit that is as it was."""
+        return self._counting.recent.is_whole and self._lowered_at == -math.inf
+
+    def _reconsider(self, take: Take, now: float) -> None:
+        """Another refusal of the same moment may tell more."""
+        found = self._explanations(now)
+        if not self._fits(found, now):
+            self._believe(found, take, now)
+
+    def _fits(self, found: Sequence[Explanation], now: float) -> bool:
+        """Whether what is believed of the kind explains all about as well as anything."""
+        mirror, kind = self._counting.mirror, self._counting.kind
+        if not found:
+            self._misfits += 1
+            self._lowered_at = self._evidence[-1].sent
+            return kind is not Kind.UNKNOWN and self._misfits < MOST_MISFITS
+        mine = next(one for one in found if one.kind is kind)
+        held = self._counting.sure and now > self._counting.found_at + HELD * self._window
+        if held and self._misfits < MOST_MISFITS and found[0].excuses > LOWERED - SURELY:
+            self._lowered_at = self._evidence[-1].sent
+            return True
+        if mine.excuses > found[0].excuses + SURELY:
+            return False
+        if isinstance(mirror, Calendar):
+            off = mine.border - mine.early / 2 - (mirror.border - mirror.early / 2)
+            return abs(math.remainder(off, self._window)) <= (mirror.early + mine.early) / 2
+        return True
+
+    def _believe(self, found: Sequence[Explanation], take: Take, now: float) -> None:
+        """Take over the best explanation."""
+        counting, believed = self._counting, self._belief.amount(now)
+        self._contradictions += 1
+        if not found or self._contradictions > MOST_CONTRADICTIONS:
+            counting.become_sliding(now, sure=True)
+            if not take.probe:
+                self._cut(take.before, now)
+            return
+        best = found[0]
+        if best.kind is Kind.SLIDING:
+            if counting.kind is Kind.UNKNOWN:
+                self._date_oldest(self._evidence[-1])
+            calendar = next(one for one in found if one.kind is Kind.CALENDAR)
+            alike = calendar.excuses <= best.excuses + CHOSEN + SAME
+            counting.become_sliding(now, sure=not alike)
+            if alike:
+                self._probing.ask(calendar.border, calendar.early)
+        elif best.kind is Kind.CALENDAR:
+            counting.become_calendar(best.border - self._window, best.early, now)
+        elif best.kind is Kind.COUNTER:
+            counting.become_counter(best.border - self._window, best.early, now)
+        else:
+            self._empty_at = take.sent
+            counting.become_empty_bucket(take.sent, best.holds, now)
+            return
+        if best.holds < believed:
+            self._belief.cut(best.holds - take.amount, now)  # what others had before them was measured in another way
+
+    def _doubt(self, take: Take, now: float) -> None:
+        """It should not have been refused: the gateway counts in another way, or there is less."""
+        if not self._is_settled(now):
+            found = self._explanations(now)
+            if not self._fits(found, now):
+                self._believe(found, take, now)
+                return
+        if not take.probe and not self._were_charged(take, now):
+            believed = self._belief.amount(now)
+            self._cut(take.before, now)
+            # With far more room than there can be an error, or as deep as may be and refused again.
+            self._misfits += take.before < believed / 2 or self._belief.amount(now) == believed
+
+    def _count(self, take: Take, now: float) -> None:
+        self._refused.append((take.sent, take.held))
+        while self._refused[0][0] < now - self._window:
+            self._refused.popleft()
+        if self._charges:
+            self._counting.count(take.sent, take.held, now)
+
+    def _were_charged(self, take: Take, now: float) -> bool:
+        """Whether there would have been no room if what was refused before had been counted; then it is from now on."""
+        before = [(sent, amount) for sent, amount in self._refused if sent < take.sent - GRAIN * self._window]
+        missing = self._belief.amount(now) - take.before - take.amount
+        if self._charges or self._belief.is_shaken or sum(amount for _, amount in before) < max(1.0, missing):
+            return False
+        self._charges = True
+        for sent, amount in before:
+            self._counting.count(sent, amount, now)
+        return True
+
+    def _is_settled(self, now: float) -> bool:
+        """Whether the kind has held for so long that there will rather be less."""
+        held = now > self._counting.found_at + 2 * self._window and self._misfits < MOST_MISFITS
+        return held or self._contradictions > MOST_CONTRADICTIONS
+
+    def _cut(self, to: float, now: float) -> None:
+        self._counting.cut(min(BRIM * self._belief.amount(now), to), now)
+
+    # Of each kind.
+
+    def _log_refused(self, take: Take, retry_after: float, now: float) -> None:
+        """Of a sliding log, known or assumed."""
+        counting = self._counting
+        if take.probe and self._probing.answered(take):
+            counting.sure = True
+        elif counting.kind is Kind.UNKNOWN:
+            self._believe(self._explanations(now), take, now)
+        elif take.probe or not self._take_for_late(take, retry_after):
+            self._doubt(take, now)
+
+    def _date_oldest(self, refusal: Refusal) -> None:
+        """The oldest leaves when it was said, less its grain, at the soonest: nothing was counted before that."""
+        counted = refusal.sent + refusal.retry_after - (1 + GRAIN) * self._window
         for old in self._counting.recent:
             if old.at >= counted:
                 break
             old.at = counted
 
-    def _take_for_late(self, take: Take, retry_after: float | None, now: float) -> bool:
-        """Whether room comes back in a moment: requests were counted later than we thought then, and stay longer.
-
-        If room comes back little by little instead, it is a counter whose border was taken for the oldest's end.
-        """
-        window, counting, mirror = self._window, self._counting, self._counting.mirror
-        if retry_after is None or retry_after > latest(window) or not isinstance(mirror, SlidingLog):
+    def _take_for_late(self, take: Take, retry_after: float) -> bool:
+        """Whether room comes back in a moment: requests were counted later than we thought then, and stay longer."""
+        counting, mirror = self._counting, self._counting.mirror
+        if not isinstance(mirror, SlidingLog) or retry_after > latest(self._window):
             return False
-        again = take.sent < self._late_at + NEAR * window
-        undecided = counting.kind is Kind.SLIDING and not self._contradictions
-        if again and undecided and now < counting.found_at + (1 + NEAR) * window:
-            counting.become_counter(self._late_at, 0.0, now)
-            return True
-        if mirror.span >= counting.longest:
+        if take.sent < self._late_at + NEAR * self._window or mirror.span >= counting.longest:
             return False
-        mirror.span = min(counting.longest, mirror.span + min(retry_after, window * MOST_LATE))
+        mirror.span = min(counting.longest, mirror.span + min(retry_after, self._window * MOST_LATE))
         self._late_at = take.sent
         return True
 
-    # Of calendar windows, and of a sliding counter.
-
-    def _calendar_refused(
-        self, mirror: Calendar, take: Take, says: Says, retry_after: float | None, now: float
-    ) -> None:
-        counting, window = self._counting, self._window
-        ends = mirror.start(take.sent) + window
-        first, last = take.sent + (retry_after or 0.0) - GRAIN * window, now + (retry_after or 0.0)
-        at_border = retry_after is not None and first <= ends and last >= ends - mirror.early
-        near = NEAR * window
-        if retry_after is not None and take.sent - mirror.start(take.sent) < near and retry_after <= near:
-            # All was to be forgotten, and there is less room than for one request: the border is later, or none.
-            self._contradictions += counting.sure
-            if counting.sure and self._contradictions >= MOST_CONTRADICTIONS:
-                self._contradicted(take, says, retry_after, now)
-            elif counting.sure:
-                late = now + retry_after - mirror.start(take.sent)
-                counting.become_calendar(mirror.border + late, late, now)
-            else:
-                counting.become_counter(mirror.border, mirror.early, now)
+    def _calendar_refused(self, mirror: Calendar, take: Take, retry_after: float, now: float) -> None:
+        ends = mirror.start(take.sent) + self._window
+        first, last = take.sent + retry_after - GRAIN * self._window, now + retry_after
+        if first > ends or last < ends - mirror.early:
+            self._doubt(take, now)
             return
-        if retry_after is None or (says is Says.NOTHING and not at_border):
-            if not take.probe:
-                self._cut(take, now)
-            return
-        if at_border:
-            if not take.probe:
-                self._cut(take, now)
-            ends, first = min(ends, last), max(first, ends - mirror.early, take.sent)
-            counting.become_calendar(ends, max(0.0, ends - first), now, sure=counting.sure)
-        elif says is Says.SOON:
-            counting.become_counter(mirror.border, mirror.early, now)
-        else:
-            self._contradicted(take, says, retry_after, now)
+        # It names the border: less is there, unless it was asked for the border alone.
+        if not take.probe:
+            self._cut(take.before, now)
+        ends, first = min(ends, last), max(first, ends - mirror.early, take.sent)
+        self._counting.become_calendar(ends, max(0.0, ends - first), now, sure=self._counting.sure)
 
-    def _counter_refused(self, take: Take, says: Says, now: float) -> None:
-        """It may have been taken for a counter wrongly: then there was far more room than there can be an error."""
-        if take.before < self._belief.amount(now) / 2:
-            self._contradictions += 1
-        believed = self._belief.amount(now)
-        if self._contradictions < MOST_CONTRADICTIONS:
-            self._cut(take, now)
-            self._contradictions += self._belief.amount(now) == believed  # cut as deep as may be, and refused again
-        elif says is Says.SOON:
-            self._became_empty(take, LEAST * self._belief.configured, now)
-        else:
-            self._cut(take, now)
-            self._counting.become_sliding(now)
-
-    # Of a bucket.
-
-    def _bucket_refused(self, mirror: Bucket, take: Take, says: Says, retry_after: float | None, now: float) -> None:
-        soon = take.amount / mirror.rate + 4 * GRAIN * self._window
-        if retry_after is not None and retry_after > max(soon, NEAR * self._window):
-            self._waits_long(mirror, take, says, retry_after, now)
-            return
+    def _bucket_refused(self, mirror: Bucket, take: Take, retry_after: float | None, now: float) -> None:
         left = max(0.0, mirror.burst - take.before)  # the mirror's, where really there was nothing
+        soon = max(take.amount / mirror.rate + 4 * GRAIN * self._window, NEAR * self._window)
+        long = retry_after is not None and retry_after > soon
+        if long or (retry_after is not None and left > take.amount and self._counting.recent.is_whole):
+            found = self._explanations(now)
+            if not (self._is_settled(now) or self._fits(found, now)):
+                self._believe(found, take, now)
+                return
+        if long:
+            # A bucket can be in debt, where its limit was lowered or somebody else drew on it.
+            mirror.empty(take.sent, self._counting.recent)
+            mirror.correct(take.amount - (retry_after or 0.0) * mirror.rate, now)
+            self._empty_at = -math.inf
+            return
         elapsed = (take.sent - self._empty_at) / self._window
         if elapsed >= SHORTEST_MEASURE and self._empty_at > -math.inf and left > 0:
             believed = self._belief.amount(now)
@@ -189,53 +281,3 @@ class Refusals:
         mirror.correct(-left, now)
         self._empty_at = take.sent
         self._counting.sure = True
-
-    def _waits_long(self, mirror: Bucket, take: Take, says: Says, retry_after: float, now: float) -> None:
-        """Longer than it takes a bucket to refill by so much."""
-        counting = self._counting
-        if self._as_foretold(take.sent + retry_after):
-            # It waits for the moment that the first one waited for, windows later: a border that was near then.
-            self._border_named(take, retry_after, now)
-        elif counting.sure and not self._contradictions:
-            # A bucket can be in debt, where its limit was lowered or somebody else drew on it. Once.
-            self._contradictions += 1
-            mirror.empty(take.sent, counting.recent)
-            mirror.correct(take.amount - retry_after * mirror.rate, now)
-            self._empty_at = -math.inf
-        elif counting.sure:
-            self._contradicted(take, says, retry_after, now)
-        elif says is Says.OLDEST:
-            counting.become_sliding(now)
-        else:
-            self._border_named(take, retry_after, now)
-
-    def _as_foretold(self, moment: float) -> bool:
-        """Whether this is whole windows after the moment at which a bucket's first refusal said there would be room."""
-        if self._room_at == -math.inf:
-            return False
-        return abs(math.remainder(moment - self._room_at, self._window)) <= 2 * GRAIN * self._window
-
-    # What it comes to.
-
-    def _contradicted(self, take: Take, says: Says, retry_after: float, now: float) -> None:
-        """What was believed of the kind cannot be: somebody else spends too, or it was read wrongly."""
-        self._contradictions += 1
-        if not take.probe:
-            self._cut(take, now)
-        if self._contradictions < MOST_CONTRADICTIONS and says is Says.BORDER:
-            self._border_named(take, retry_after, now)
-        else:
-            self._counting.become_sliding(now)
-
-    def _border_named(self, take: Take, retry_after: float, now: float) -> None:
-        """A border lies where the refusal said, to within the grain of what it said and the time it took to come."""
-        early = min(self._window / 4, GRAIN * self._window + now - take.sent)
-        self._counting.become_calendar(now + retry_after - self._window, early, now)
-
-    def _became_empty(self, take: Take, burst: float, now: float) -> None:
-        """It is a bucket that holds so much, and was empty when it refused this."""
-        self._empty_at = take.sent
-        self._counting.become_empty_bucket(take.sent, burst, now)
-
-    def _cut(self, take: Take, now: float) -> None:
-        self._counting.cut(min(BRIM * self._belief.amount(now), take.before), now)

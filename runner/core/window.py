@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from runner.core import handover
 from runner.core.acceptances import Acceptances
 from runner.core.belief import Belief
-from runner.core.counting import Counting, Kind
-from runner.core.hints import Says
+from runner.core.counting import GRAIN, Counting, Kind
 from runner.core.limits import Limit
 from runner.core.mirrors import Bucket, Calendar, Take
 from runner.core.pacing import Pacing
@@ -49,7 +48,7 @@ class Window:
         self._probing = Probing(self._counting)
         self._pacing = Pacing(self._counting)
         self._refusals = Refusals(self._counting, self._probing)
-        self._acceptances = Acceptances(self._counting)
+        self._acceptances = Acceptances(self._counting, self._probing)
         self._above = above
         self._margin = 0.0 if limit.gives_back else MARGIN
         self._step = limit.window * LEAST_STEP
@@ -61,7 +60,7 @@ class Window:
 
     @property
     def sure(self) -> bool:
-        """Whether a calendar or a bucket has been confirmed."""
+        """Whether that has been confirmed."""
         return self._counting.sure
 
     # What is asked before sending.
@@ -162,28 +161,28 @@ class Window:
 
     def refused(self, take: Take, retry_after: float | None, now: float) -> bool:
         """The gateway refused it; before it is settled. Whether that was to be expected."""
-        says = self._refusals.learn(take, retry_after, now)
-        if take.probe and retry_after is not None and (says is Says.SOON or not self.limit.gives_back):
-            self._pacing.close(now + retry_after)
+        self._refusals.learn(take, retry_after, now)
+        if take.probe and retry_after is not None and (self._is_soon(take, retry_after) or not self.limit.gives_back):
+            self._pacing.close(now + min(retry_after, self.limit.window))
         return take.probe
+
+    def _is_soon(self, take: Take, retry_after: float) -> bool:
+        """Whether a bucket could say this."""
+        window = self.limit.window
+        return retry_after <= take.held / max(1.0, self.belief.amount(take.sent)) * window + 2 * GRAIN * window
 
     # What others spend of the same limit, and have spent.
 
     def restore(self, amount: int, at: float) -> None:
         """Count what was spent at a moment before now, whether it fits or not; oldest first."""
-        self._recent.restore(self._count(amount, at, at))
+        take = Take(at, amount, self.used(at))
+        take.settled = True
+        self._counting.mirror.take(take, at)
+        self._recent.restore(take)
 
     def elsewhere(self, amount: int, at: float, now: float) -> Take:
         """Count what somebody else spent at a moment not long before now."""
-        take = self._count(amount, min(at, now), now)
-        self._recent.add(take, now)
-        return take
-
-    def _count(self, amount: int, at: float, now: float) -> Take:
-        take = Take(at, amount, self.used(now))
-        take.settled = True
-        self._counting.mirror.take(take, at)
-        return take
+        return self._counting.count(min(at, now), amount, now)
 
     def correct(self, take: Take, amount: int, now: float) -> None:
         """Somebody else spent another amount than was told; nothing if that has left its window."""
@@ -195,7 +194,8 @@ class Window:
 
     def suppose(self, other: Window, now: float) -> None:
         """Take over what was found out of a limit that the same gateway keeps, while it is not known of this one."""
-        self._refusals.suppose(other._refusals, now)
+        if self._probing.rival is None:
+            self._counting.suppose(other._counting, now)
 
     def tell(self, now: float) -> dict[str, float | str] | None:
         """What is known here, for others with the same clock; None while that is nothing."""

@@ -73,7 +73,7 @@ def test_a_second_run_is_hardly_refused_at_all(virtual: ModuleType, catalogue: A
     played.now += virtual.PAUSE
     again = played.play()
     assert every_row_ended_once(again, rows)
-    assert again.refused <= 0.002 * again.sent + 2
+    assert again.refused <= 0.002 * again.sent + 5  # what is under way when one limit refuses
 
 
 @pytest.mark.fault("B3", "B4", "H11")

@@ -138,7 +138,7 @@ COUNTER = tuple(Shape(kind="counter", phase=phase) for phase in (8.37, 23.4, 41.
 BUCKET = tuple(Shape(kind="bucket", burst=burst) for burst in (1.0, 0.25, 0.1))
 ALL_SHAPES = (SLIDING, *FIXED, *COUNTER, *BUCKET)
 KINDS = {"sliding": Kind.SLIDING, "fixed": Kind.CALENDAR, "counter": Kind.COUNTER, "bucket": Kind.BUCKET}
-MOST_REFUSED = {"sliding": 1, "fixed": 3, "counter": 3, "bucket": 6}
+MOST_REFUSED = {"sliding": 3, "fixed": 3, "counter": 3, "bucket": 6}
 """Refusals until the kind is found: one or two questions, and what was on its way meanwhile."""
 QUESTIONS = {"fixed": 1}
 """Refusals in a window later on, where the border is still looked for."""

@@ -1,0 +1,129 @@
+"""Which kind explains what was refused in a first wave; the local gateway's own windows refuse it."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from random import Random
+
+import pytest
+
+from runner.core.counting import Kind
+from runner.core.explanations import Evidence, Explanation, Refusal
+from runner.core.mirrors import Take
+from runner.simulator.window import Shape
+
+WINDOW = 60.0
+LIMIT = 1_000_000
+WAY = 0.05
+"""Seconds to the gateway, and as many back."""
+ANSWER = 0.6
+
+
+def wave(
+    shape: Shape, *, real: float = LIMIT, seconds: float = 10.0, seed: int = 1
+) -> tuple[list[Take], list[Refusal]]:
+    """Takes that would spend the limit in so many seconds, and more; the first refusal that is back ends it."""
+    chance, judge = Random(seed), shape.window(real)
+    takes: list[Take] = []
+    refusals: list[Refusal] = []
+    under_way: list[tuple[float, int, Take]] = []
+    now, spent = 0.0, 0
+    while under_way or not refusals:
+        over = spent > 1.3 * LIMIT or any(refusal.back <= now for refusal in refusals)
+        if not over:
+            take = Take(now, chance.randint(200, 400))
+            heapq.heappush(under_way, (now + chance.uniform(WAY, 2 * WAY), len(takes), take))
+            takes.append(take)
+            spent += take.amount
+            now += take.amount / LIMIT * seconds
+        while under_way and (over or under_way[0][0] <= now):
+            at, _, take = heapq.heappop(under_way)
+            wait = judge.wait(at, take.amount)
+            take.settled = True
+            if wait == 0.0:
+                judge.add(at, take.amount)
+                take.back = at + ANSWER
+            else:
+                said = float(max(1, math.ceil(WINDOW if wait is None else wait)))
+                refusals.append(Refusal(take.sent, at + WAY, take.amount, said))
+                take.amount = 0
+        if over and not refusals:
+            break
+    return takes, refusals
+
+
+def explained(shape: Shape, **options: float) -> list[Explanation]:
+    """What explains the first few refusals of a wave."""
+    takes, refusals = wave(shape, **options)  # type: ignore[arg-type]
+    return Evidence(takes, refusals[:3], LIMIT, WINDOW, gives_back=False).explanations()
+
+
+def shape(kind: str, phase: float = 0.0, burst: float = 1.0) -> Shape:
+    return Shape(kind=kind, seconds=WINDOW, phase=phase, burst=burst)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("real", [LIMIT, LIMIT // 2])
+def test_a_log_is_told_by_the_moment_at_which_the_oldest_leaves(real: int, seed: int) -> None:
+    best = explained(shape("sliding"), real=real, seed=seed)[0]
+    assert best.kind is Kind.SLIDING
+    assert best.holds == pytest.approx(real, rel=0.02)
+
+
+@pytest.mark.parametrize("real", [LIMIT, LIMIT // 2])
+@pytest.mark.parametrize("phase", [13.3, 20.0, 33.7, 47.1, 55.0])
+def test_a_border_is_told_by_when_there_is_room_again_and_lies_where_it_is_said(phase: float, real: int) -> None:
+    best = explained(shape("fixed", phase), real=real)[0]
+    assert best.kind is Kind.CALENDAR
+    assert best.holds == pytest.approx(real, rel=0.02)
+    assert (best.border - phase) % WINDOW <= best.early + 0.1 <= 2.0
+
+
+@pytest.mark.parametrize("burst", [0.5, 0.25, 0.1])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_small_bucket_is_told_by_lifting_at_once_and_its_size_is_found(burst: float, seed: int) -> None:
+    best = explained(shape("bucket", burst=burst), seed=seed)[0]
+    assert best.kind is Kind.BUCKET
+    assert best.holds == pytest.approx(burst * LIMIT, rel=0.1)
+
+
+@pytest.mark.parametrize("phase", [0.5, 1.0, 2.0, 5.0, 8.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_counter_whose_border_passed_unseen_is_told_from_a_bucket(phase: float, seed: int) -> None:
+    """It lets in a little more than the limit, and then little by little; a bucket would have let in far more."""
+    found = explained(shape("counter", phase), seed=seed)
+    kinds = [one.kind for one in found if one.excuses <= found[0].excuses + 0.1]
+    assert Kind.COUNTER in kinds
+    counter = next(one for one in found if one.kind is Kind.COUNTER)
+    assert counter.holds == LIMIT
+
+
+def test_a_border_that_was_known_is_kept_where_the_evidence_allows_it() -> None:
+    takes, refusals = wave(shape("counter", 30.0))
+    known = (30.6, 1.2)
+    found = Evidence(takes, refusals[:1], LIMIT, WINDOW, gives_back=False, known=known).explanations()
+    counter = next(one for one in found if one.kind is Kind.COUNTER)
+    assert counter.excuses == 0.0
+    assert 29.4 <= counter.border % WINDOW <= 31.2
+
+
+def test_retry_afters_that_fit_nothing_are_explained_by_nothing() -> None:
+    takes, _ = wave(shape("sliding"))
+    refusals = [Refusal(9.5 + n / 20, 9.6 + n / 20, 300, said) for n, said in enumerate((7.0, 31.0, 19.0, 44.0, 2.0))]
+    assert Evidence(takes, refusals, LIMIT, WINDOW, gives_back=False).explanations() == []
+
+
+def test_what_was_let_in_before_a_limit_was_lowered_is_not_held_against_the_lower_one() -> None:
+    """All of the limit in the window before; then a counter of half of it, which lets in half."""
+    takes = [Take(float(second), LIMIT // 60) for second in range(60)]
+    for take in takes:
+        take.settled, take.back = True, take.sent + ANSWER
+    refusals = [Refusal(90.0, 90.1, 300, 1.0)]
+    believed = [
+        Evidence(takes, refusals, LIMIT, WINDOW, gives_back=False, known=(0.0, 0.5), since=since).explanations()
+        for since in (-math.inf, 61.0)
+    ]
+    before, after = (next(one.excuses for one in found if one.kind is Kind.COUNTER) for found in believed)
+    assert after == pytest.approx(1.0)
+    assert before > after
