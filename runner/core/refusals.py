@@ -197,8 +197,10 @@ class Refusals:
 
     def _were_charged(self, take: Take, now: float) -> bool:
         """Whether there would have been no room if what was refused before had been counted; then it is from now on."""
+        return self._charged_explains(take, self._belief.amount(now) - take.before - take.amount, now)
+
+    def _charged_explains(self, take: Take, missing: float, now: float) -> bool:
         before = [(sent, amount) for sent, amount in self._refused if sent < take.sent - GRAIN * self._window]
-        missing = self._belief.amount(now) - take.before - take.amount
         if self._charges or self._belief.is_shaken or sum(amount for _, amount in before) < max(1.0, missing):
             return False
         self._charges = True
@@ -272,6 +274,8 @@ class Refusals:
             mirror.correct(take.amount - (retry_after or 0.0) * mirror.rate, now)
             self._empty_at = -math.inf
             return
+        if self._empty_at > -math.inf and self._charged_explains(take, left, now):
+            left = 0.0
         elapsed = (take.sent - self._empty_at) / self._window
         if elapsed >= SHORTEST_MEASURE and self._empty_at > -math.inf and left > 0:
             believed = self._belief.amount(now)

@@ -45,6 +45,16 @@ def test_the_time_taken_is_near_the_least_possible(
     assert played.least() / made.seconds >= SHARES[workload][kind]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_refusals_that_are_charged_do_not_matter(virtual: ModuleType, catalogue: Any, kind: str) -> None:
+    """Who does not count them sends too early again and again, and every one that is refused makes it worse."""
+    played = world(virtual, catalogue, f"charged refusals, {kind}", rows=5_000)
+    made = played.play()
+    assert every_row_ended_once(made, 5_000)
+    assert made.refused <= 0.02 * made.sent
+    assert played.least() / made.seconds >= 0.85
+
+
 SLOW = dict(zip(KINDS, (0.96, 0.96, 0.95, 0.98, 0.98, 0.98), strict=True))
 
 
