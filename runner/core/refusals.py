@@ -17,7 +17,7 @@ from runner.core.explanations import CHOSEN, SAME, Evidence, Explanation, Refusa
 from runner.core.mirrors import Bucket, Calendar, Counter, SlidingLog, Take
 from runner.core.probing import Probing
 
-SHORTEST_MEASURE, WHOLE_MEASURE = 1 / 60, 1 / 12
+SHORTEST_MEASURE, WHOLE_MEASURE = 1 / 60, 1 / 18
 """Of a window: a rate that was measured for less counts for nothing, for so long it counts in full."""
 NEAR = 1 / 8
 """Of a window: what is soon after another refusal; a longer wait than this is not a bucket's."""
