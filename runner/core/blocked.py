@@ -1,17 +1,18 @@
 """Models that have no room for anything that waits for them: until when, and what may change that before.
 
 It is found out once, not at every look: until then a model is passed over. Something smaller may arrive for it, a
-landing may give some of a limit back, and what is learned of a limit may change everything.
+landing may give some of a limit back, and what is learned of a limit may change everything. And what one model has
+found out of a limit that it shares is not asked again by the others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from runner.core.limits import Limit
-from runner.core.ports import Ledger
+from runner.core.limits import Budget, Limit
+from runner.core.ports import Ledger, Refusal
 from runner.core.values import Charge
 from runner.core.work import Task
 
@@ -26,20 +27,43 @@ class Block:
     first: list[Task] = field(default_factory=list)
     """The tasks that will fit first."""
 
+    def add(self, task: Task, refusal: Refusal) -> None:
+        """One of these tasks was refused."""
+        self.until = min(self.until, refusal.until)
+        self.limits.add(refusal.limit)
+        self.first.append(task)
+
+
+@dataclass(slots=True)
+class Full:
+    """A limit that has no room for so much, nor for more."""
+
+    limit: Limit
+    models: frozenset[str]
+    """Those that share it."""
+    least: int
+    """What was refused."""
+    refusal: Refusal
+
 
 class Blocked:
     """The models that are blocked."""
 
-    def __init__(self, ledger: Ledger, charge: Callable[[Task, str], Charge]) -> None:
+    def __init__(self, budgets: Mapping[str, Budget], ledger: Ledger, charge: Callable[[Task, str], Charge]) -> None:
         self._ledger = ledger
         self._charge = charge
         self._blocks: dict[str, Block] = {}
+        self.full: dict[Limit, Full] = {}
+        """Limits of several models, as far as it is known that they have no room."""
+        limits = {limit for budget in budgets.values() for limit in budget}
+        sharing = {limit: frozenset(name for name, budget in budgets.items() if limit in budget) for limit in limits}
+        self._sharing = {limit: models for limit, models in sharing.items() if len(models) > 1}
 
     def __setitem__(self, model: str, block: Block) -> None:
         self._blocks[model] = block
 
     def __bool__(self) -> bool:
-        return bool(self._blocks)
+        return bool(self._blocks or self.full)
 
     def get(self, model: str) -> Block | None:
         """What a model waits for, if it is blocked."""
@@ -49,9 +73,11 @@ class Blocked:
         return model in self._blocks
 
     def expire(self, now: float) -> None:
-        """Forget those whose time is up."""
+        """Forget what holds no longer."""
         for model in [model for model, block in self._blocks.items() if block.until <= now]:
             del self._blocks[model]
+        for limit in [limit for limit, full in self.full.items() if full.refusal.until <= now]:
+            del self.full[limit]
 
     def lift(self, models: Iterable[str]) -> None:
         """Something arrived for these models: it may fit."""
@@ -62,18 +88,42 @@ class Blocked:
     def clear(self) -> None:
         """Something was learned: any may have room."""
         self._blocks.clear()
+        self.full.clear()
 
     def freed(self, limits: set[Limit], now: float) -> None:
         """Some of these limits has come back."""
+        for limit in limits & self.full.keys():
+            del self.full[limit]
         for model, block in tuple(self._blocks.items()) if limits else ():
             if not limits.isdisjoint(block.limits):
                 self._look_again(model, block, now)
 
     def _look_again(self, model: str, block: Block, now: float) -> None:
-        refusals = [self._ledger.refusal(model, self._charge(task, model), now) for task in block.first]
-        if None in refusals:
-            del self._blocks[model]
-            return
-        known = [refusal for refusal in refusals if refusal is not None]
-        block.until = min(refusal.until for refusal in known)
-        block.limits |= {refusal.limit for refusal in known}
+        found = Block()
+        for task in block.first:
+            refusal = self.refusal(model, self._charge(task, model), now)
+            if refusal is None:
+                del self._blocks[model]
+                return
+            found.add(task, refusal)
+        block.until = found.until
+        block.limits |= found.limits
+
+    def refusal(self, model: str, charge: Charge, now: float) -> Refusal | None:
+        """Why a charge may not be taken; None if it may be."""
+        refusal = self.known_refusal(model, charge)
+        if refusal is not None:
+            return refusal
+        refusal = self._ledger.refusal(model, charge, now)
+        if refusal is not None and refusal.any_larger and refusal.limit in self._sharing:
+            limit = refusal.limit
+            least = 1 if refusal.any_size else limit.of(charge)
+            self.full[limit] = Full(limit, self._sharing[limit], least, refusal)
+        return refusal
+
+    def known_refusal(self, model: str, charge: Charge) -> Refusal | None:
+        """The same, if it is known of a limit that others share."""
+        for full in self.full.values():
+            if model in full.models and full.limit.of(charge) >= full.least:
+                return full.refusal
+        return None

@@ -75,6 +75,8 @@ class Placing:
     def next(self, now: float, *, last: bool) -> Placed | str | None:
         """What is to be sent now, or why nothing may be sent any more; `last` says that no more tasks will come."""
         for model in self._by_urgency(now):
+            if self._blocked.full and self._is_full(model, now):
+                continue
             placed = self._place(model, now, last)
             if placed is not None:
                 return placed
@@ -96,8 +98,7 @@ class Placing:
             yield from models
 
     def _place(self, model: str, now: float, last: bool) -> Placed | str | None:
-        draining = self._draining.get(model)
-        newest = math.inf if draining is None else draining.sequence
+        newest = self._newest(model)
         room = self._ledger.room(model, now)
         for queue in self._backlog.queues(model):
             if not queue.length:
@@ -120,6 +121,11 @@ class Placing:
             return placed
         return self._block(model, newest, now)
 
+    def _newest(self, model: str) -> float:
+        """The sequence of the youngest task that a model may take."""
+        draining = self._draining.get(model)
+        return math.inf if draining is None else draining.sequence
+
     def _has_waited(self, task: Task, now: float) -> bool:
         return now - task.passed_since >= self._window / 2 and task not in self._draining.values()
 
@@ -132,21 +138,35 @@ class Placing:
         lease = self._ledger.take(model, charge, now)
         return self._placed(queue, key, model, lease) if isinstance(lease, Lease) else None
 
+    def _is_full(self, model: str, now: float) -> bool:
+        """Whether a limit that others have found full has no room for this model either; then it is blocked."""
+        block = Block()
+        for queue, key, task in self._smallest(model, self._newest(model)):
+            refusal = self._blocked.known_refusal(model, queue.lines[key].charge(model, self._charge, now))
+            if refusal is None:
+                return False
+            block.add(task, refusal)
+        self._blocked[model] = block
+        return True
+
     def _block(self, model: str, newest: float, now: float) -> Placed | None:
         """Nothing fits: note until when, by what will fit first; unless the ledger wants it to find out more."""
         block = Block()
-        smallest = ((queue, *first) for queue in self._backlog.queues(model) for first in queue.smallest(newest))
-        for queue, key, task in smallest:
-            lease = self._ledger.take(model, self._charge(task, model), now)
-            if isinstance(lease, Lease):
-                return self._placed(queue, key, model, lease)
-            block.until = min(block.until, lease.until)
-            block.limits.add(lease.limit)
-            block.first.append(task)
-            if lease.any_size:
+        for queue, key, task in self._smallest(model, newest):
+            charge = self._charge(task, model)
+            refusal = self._blocked.refusal(model, charge, now)
+            if refusal is None:
+                lease = self._ledger.take(model, charge, now)
+                return self._placed(queue, key, model, lease) if isinstance(lease, Lease) else None
+            block.add(task, refusal)
+            if refusal.any_size:
                 break
         self._blocked[model] = block
         return None
+
+    def _smallest(self, model: str, newest: float) -> Iterator[tuple[Queue, tuple[int, int], Task]]:
+        """What will fit first, of each queue of a model."""
+        return ((queue, *first) for queue in self._backlog.queues(model) for first in queue.smallest(newest))
 
     def _placed(self, queue: Queue, key: tuple[int, int], model: str, lease: Lease) -> Placed:
         """Take out a task for which there is room: no model is kept free for it any more, nor is its work to come."""

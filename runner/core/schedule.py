@@ -53,7 +53,7 @@ class Scheduler:
         self._spending = spending
         self.flights = Flights(budgets, most_in_flight, canary)
         self.gates = Gates(window, rng)
-        self._blocked = Blocked(ledger, charge)
+        self._blocked = Blocked(budgets, ledger, charge)
         self._backlog = Backlog(budgets, self._blocked.lift)
         self._placing = Placing(
             budgets=budgets,

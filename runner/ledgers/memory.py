@@ -16,7 +16,7 @@ from runner.core.limits import ALL, Budget, Limit
 from runner.core.mirrors import SlidingLog, Take
 from runner.core.ports import Lease, Refusal, Refused, Room
 from runner.core.values import Charge, Failure, Measure
-from runner.core.window import Window
+from runner.core.window import Kind, Window
 
 
 class Log:
@@ -110,6 +110,11 @@ MEANT: Mapping[Measure | None, tuple[Measure, ...]] = {
 """The measures that a 429 may mean by the one that it names: "tokens" are what input limits count."""
 
 
+def _may_ask(window: Window | Log) -> bool:
+    """Whether more may be sent where less is not: to ask a question is only worth while when the wait is long."""
+    return isinstance(window, Window) and window.probes and window.kind is Kind.UNKNOWN
+
+
 class MemoryLedger:
     """Takes all of a budget's limits or none, in one step that nothing can come between."""
 
@@ -141,25 +146,29 @@ class MemoryLedger:
             for name, budget in budgets.items()
         }
         """The windows that only one model spends from, with their amounts."""
+        self._uses: dict[str, float] = {}
+        """What `use` has answered for one moment: all models are compared at each decision, and one changes."""
+        self._uses_at = -math.inf
 
     def take(self, model: str, charge: Charge, now: float) -> Lease | Refusal:
         """Hold a charge against every limit of a model's budget, or say which limit has no room and until when."""
         refusal = self.refusal(model, charge, now)
         if refusal is not None:
             return refusal
+        self._uses.pop(model, None)
         windows = self._budgets[model]
         return Lease(model, charge, now, [window.take(window.limit.of(charge), now) for window in windows])
 
     def refusal(self, model: str, charge: Charge, now: float) -> Refusal | None:
         """What `take` would answer, without taking anything: None where it would be a lease."""
-        last, limit = now, None
+        last, latest = now, None
         for window in self._budgets[model]:
             until, any_size = window.when(window.limit.of(charge), now)
             if until > now and any_size:
-                return Refusal(until, window.limit, True)
+                return Refusal(until, window.limit, True, True)
             if until > last:
-                last, limit = until, window.limit
-        return None if limit is None else Refusal(last, limit)
+                last, latest = until, window
+        return None if latest is None else Refusal(last, latest.limit, any_larger=not _may_ask(latest))
 
     def room(self, model: str, now: float) -> Room:
         """What a model's budget has room for, without anything being sent only to find out."""
@@ -189,6 +198,7 @@ class MemoryLedger:
         if lease.settled:
             raise BrokenInvariant(f"The lease of {lease.charge} on {lease.model} was settled twice.")
         lease.settled = True
+        self._uses.pop(lease.model, None)
         at = lease.at if counted_at is None else counted_at
         for window, take in zip(self._budgets[lease.model], lease.takes, strict=True):
             window.settle(take, window.limit.of(charge), at, now)
@@ -251,9 +261,14 @@ class MemoryLedger:
 
     def use(self, model: str, now: float) -> float:
         """The fullest of a model's own windows, as a fraction of its limit; 0 without limits."""
+        if now != self._uses_at:
+            self._uses, self._uses_at = {}, now
+        elif model in self._uses:
+            return self._uses[model]
         fullest = 0.0
         for window, amount in self._own[model]:
             share = window.used(now) / amount
             if share > fullest:
                 fullest = share
+        self._uses[model] = fullest
         return fullest

@@ -106,6 +106,7 @@ class SharedLedger(MemoryLedger):
         if refusal is not None and self._is_bound:
             # Others may give back at any moment what this waits for.
             refusal.until = min(refusal.until, max(self._due, now + SOONEST * self.period))
+            refusal.any_larger = False  # the others are told what each model wants
         if refusal is not None:
             self._wants.waits(refusal.until)
         return refusal

@@ -13,7 +13,7 @@ from runner.core.caps import Caps, Spending
 from runner.core.catalog import Model, Price
 from runner.core.errors import BrokenInvariant
 from runner.core.limits import ALL, Budget, Limit
-from runner.core.ports import Lease, Refused
+from runner.core.ports import Lease, Refusal, Refused
 from runner.core.retry import BASE_DELAY, Action
 from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Failure, Kind, Reply, Status
@@ -320,6 +320,47 @@ def test_room_that_one_model_gives_back_is_used_by_another() -> None:
     assert bench.rows() == []
     bench.at(2.0).land(first, reply(output=20))
     assert bench.rows() == [1]
+
+
+def test_room_that_is_given_back_is_used_by_what_has_just_arrived() -> None:
+    """That a shared limit had no room is forgotten with its settlement, also where no model waits for it any more."""
+    combined = limit(ALL, 100, "output")
+    bench = Bench({"a": (combined,), "b": (combined,)})
+    bench.offer(task(0, "a", cap=80))
+    first = bench.ask()
+    bench.offer(task(1, "b", cap=80))
+    assert bench.rows() == []
+    bench.offer(task(2, "b", cap=80))
+    bench.at(2.0).land(first, reply(output=20))
+    assert bench.rows() == [1]
+
+
+def test_what_one_model_found_out_of_a_shared_limit_is_not_asked_again_by_the_others() -> None:
+    """Of many models that wait for one limit, one is refused; those that want no less of it wait with it."""
+    combined = limit(ALL, 100)
+    asked: list[str] = []
+
+    class Ledger(MemoryLedger):
+        def refusal(self, model: str, charge: Charge, now: float) -> Refusal | None:
+            asked.append(model)
+            return super().refusal(model, charge, now)
+
+    budgets = dict.fromkeys("abc", (combined,))
+    bench = Bench(budgets, ledger=Ledger(budgets))
+    bench.offer(task(0, "a", input=90), *(task(1 + row, name, input=20) for row, name in enumerate("abc")))
+    bench.ask()
+    asked.clear()
+    assert bench.at(1.0).wait() == 10.0
+    assert asked == ["b"]
+    assert bench.scheduler.waiting_for(1.0) == dict.fromkeys("abc", (Cause.COMBINED_INPUT,))
+
+
+def test_a_shared_limit_without_room_for_one_model_may_have_it_for_less() -> None:
+    """What wants less of it than was refused is asked about."""
+    combined = limit(ALL, 100)
+    bench = Bench({"a": (combined,), "b": (combined,)})
+    bench.offer(task(0, "a", input=90), task(1, "a", input=20), task(2, "b", input=10))
+    assert bench.rows() == [0, 2]
 
 
 def test_room_that_a_late_answer_frees_is_used_at_once() -> None:
