@@ -157,7 +157,9 @@ class Placing:
             refusal = self._blocked.refusal(model, charge, now)
             if refusal is None:
                 lease = self._ledger.take(model, charge, now)
-                return self._placed(queue, key, model, lease) if isinstance(lease, Lease) else None
+                if isinstance(lease, Lease):
+                    return self._placed(queue, key, model, lease)
+                refusal = lease
             block.add(task, refusal)
             if refusal.any_size:
                 break
