@@ -420,7 +420,8 @@ class Window:
         window = self.limit.window
         if retry_after is None or retry_after > window * (1 + 2 * GRAIN):
             return Says.NOTHING
-        oldest = next((old for old in self._log if old.amount and old.at > take.sent - window), take)
+        counting = (old for old in self._log if old.amount and old.at > take.sent - window)
+        oldest = min(counting, key=lambda old: old.at, default=take)
         leaves = oldest.at + window - take.sent
         soon = take.amount / max(1.0, self.belief.amount(take.sent)) * window + 2 * GRAIN * window
         if retry_after <= soon:
