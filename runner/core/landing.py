@@ -87,7 +87,7 @@ class Landings:
         speed = self._lags[ask.model]
         lag = speed.learn(now - ask.at, usage.output)
         self._flights.congestion.answered(lag, speed.floor + speed.seconds_per_token * usage.output, now)
-        counted_at = ask.at + min(lag, self._window * MOST_LAG)
+        counted_at = max(ask.at + min(lag, self._window * MOST_LAG), ask.sent_at)
         if self._ledger.accepted(ask.lease, now):
             self._blocked.clear()
         self._settle(ask, Charge(1, usage.input, usage.output), usage, now, counted_at)

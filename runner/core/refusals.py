@@ -67,7 +67,7 @@ class Refusals:
         self._probing.refuse(take)
         self._count(take, now)
         noted = retry_after is not None and self._note(take, retry_after, now)
-        if take.sent < counting.changed_at:  # sent before the last refusal had come back: more of the same
+        if take.sent <= counting.changed_at:  # sent before the last refusal had come back: more of the same
             if noted and counting.found_at == counting.changed_at and not counting.cuts:
                 self._reconsider(take, now)
             elif not take.probe and counting.cuts:

@@ -7,6 +7,7 @@ What a row asks, what it costs, and what came back. Nothing here does anything: 
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -224,3 +225,5 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    sent_at: float = -math.inf
+    """When its request was written to a connection, on the event loop's clock; minus infinity where that is unknown."""

@@ -67,6 +67,8 @@ class Ask:
     number: int
     """Which sending of the task this is, from 1."""
     at: float
+    sent_at: float = -math.inf
+    """When it was written to a connection, which may have had to be made; minus infinity while that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class Asking:
         response = await self._client.send(wire, ask.model)
         if isinstance(response, Failure):
             return response
+        ask.sent_at = response.sent_at
         result = dialect.decode(response)
         return result if isinstance(result, Reply) else bounded(result, self._longest_wait)
 

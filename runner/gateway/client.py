@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import ipaddress
+import math
 import ssl
 from types import TracebackType
 from typing import Self
@@ -77,6 +78,21 @@ def _reason(error: aiohttp.ClientConnectorSSLError) -> str | None:
     return cause.reason if isinstance(cause, ssl.SSLError) else None
 
 
+class _Answer(aiohttp.ClientResponse):
+    sent_at = -math.inf
+    """When its request was written."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """Notes when it is written: only then is there a connection."""
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        answer = await super().send(conn)
+        if isinstance(answer, _Answer):
+            answer.sent_at = self.loop.time()
+        return answer
+
+
 class Client:
     """A session with one gateway. Use it as an async context manager."""
 
@@ -111,6 +127,8 @@ class Client:
                 ssl=_tls() if self.origin.scheme == "https" else True,
             ),
             timeout=self._timeout,
+            request_class=_Request,
+            response_class=_Answer,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
                 "Authorization": f"Bearer {self._token.reveal()}",
@@ -167,7 +185,8 @@ class Client:
                 return self._too_large()
             # Before anything is read out of it or cut: whatever comes of an answer, the token is not in it.
             body = self._token.redact_body(content)
-            return Response(status=answer.status, headers=self._headers(answer), body=body)
+            sent_at = answer.sent_at if isinstance(answer, _Answer) else -math.inf
+            return Response(status=answer.status, headers=self._headers(answer), body=body, sent_at=sent_at)
 
     @staticmethod
     def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:

@@ -57,6 +57,10 @@ class Company:
         held = sum(page.holds(key, self._now, span) for page in self._pages)
         return held + sum(page.keeps(key, amount) for page in self._lost)
 
+    def guessed(self, key: str) -> int:
+        """What the others have in flight."""
+        return sum(page.guessed.get(key, 0) for page in self._pages)
+
     def claims(self, key: str, mine: Claim, since: float) -> tuple[list[Claim], int]:
         """All claims to a limit, with ours among them, and which one that is.
 

@@ -54,6 +54,8 @@ class Page:
     lease: Mapping[str, float] | None = None
     """What it may take until then; None for all that there is."""
     claims: Mapping[str, Claimed] = field(default_factory=dict)
+    guessed: Mapping[str, int] = field(default_factory=dict)
+    """What it has in flight, and may turn out different."""
     amounts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Of the limits that it uses: tokens, and seconds of the window."""
 
@@ -61,7 +63,13 @@ class Page:
         """Its line in the table."""
         # JSON has no infinity.
         claims = {key: [one[0], None if one[1] == math.inf else one[1], one[2]] for key, one in self.claims.items()}
-        told = {"share": self.share, "lease": self.lease, "claims": claims, "amounts": self.amounts}
+        told = {
+            "share": self.share,
+            "lease": self.lease,
+            "claims": claims,
+            "guessed": self.guessed,
+            "amounts": self.amounts,
+        }
         one, process = self.member, self.member.process
         who = (one.run, process.pid, process.born, process.boot, process.space, one.priority, one.since)
         return (*who, self.beat, self.until, orjson.dumps(told).decode())
@@ -83,6 +91,7 @@ class Page:
                     key: (float(used), math.inf if want is None else float(want), float(least))
                     for key, (used, want, least) in told["claims"].items()
                 },
+                guessed={key: int(amount) for key, amount in told["guessed"].items()},
                 amounts={key: (float(amount), float(window)) for key, (amount, window) in told["amounts"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError):

@@ -17,6 +17,9 @@ from runner.ledgers.wants import Wants
 
 LASTS = 2.0
 """Periods for which a lease holds: it is renewed after one."""
+UNSURE = 1 / 100
+"""Of a limit: while others have more than this in flight, of which they only guess how much it is, nothing is sent to
+find out how the limit is counted: what is let in then says nothing."""
 SOONEST = 0.5
 """Of a period: the shortest time between two visits."""
 
@@ -76,7 +79,8 @@ class Parts:
             claims, turn = company.claims(key, mine[key], window.since(now))
             if isinstance(window, Window):
                 leads = company.is_led_by_us(key) and window.limit.measure == "input"
-                window.probes = self._probes and leads
+                known = window.kind is not Kind.UNKNOWN or company.guessed(key) <= UNSURE * window.limit.amount
+                window.probes = self._probes and leads and known
             least = max(claim.least for claim in claims)
             pool = min(window.free(now), max(window.pace(now) * self._period, least))
             held = company.holds(key, window.limit.amount, self._span)

@@ -61,7 +61,7 @@ class Pieces:
             if later < len(self._pieces):
                 piece = self._pieces[later]
             else:
-                piece = self._open(now)
+                piece = self._open(counted_at)
                 piece.at = max(piece.at, counted_at)
         _add(piece.settled, truth, 1)
         piece.changed = True
@@ -93,6 +93,13 @@ class Pieces:
         return sum(
             piece.held.get(key, 0) + piece.settled.get(key, 0) for piece in reversed(self._pieces) if piece.at >= moment
         )
+
+    def guessed(self) -> dict[str, int]:
+        """What is in flight of each limit."""
+        held: dict[str, int] = {}
+        for piece in self._pieces:
+            _add(held, piece.held, 1)
+        return held
 
     def log(self, key: str) -> Iterator[tuple[float, int]]:
         """When this run spent of a limit, and how much."""

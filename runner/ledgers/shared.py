@@ -247,6 +247,7 @@ class SharedLedger(MemoryLedger):
             share=self._share,
             lease=None if left is None else {key: amount for key, amount in left.items() if 0 < amount < math.inf},
             claims={key: (one.used, one.want, one.least) for key, one in claims.items() if key in used},
+            guessed=self._meeting.spending.guessed(),
             amounts={
                 key: (window.limit.amount, window.limit.window) for key, window in self._by_key.items() if key in used
             },

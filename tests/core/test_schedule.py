@@ -100,6 +100,17 @@ def test_tasks_go_out_oldest_first() -> None:
     assert bench.rows() == [0, 1, 2]
 
 
+def test_what_waited_for_a_connection_is_counted_when_it_was_written() -> None:
+    """It stays in its window for so much longer than what was decided says."""
+    bench = Bench({"a": (limit("a", 100),)})
+    bench.offer(task(0, "a", input=100), task(1, "a", input=100))
+    ask = bench.ask()
+    ask.sent_at = 2.0
+    bench.at(3.0).land(ask)
+    assert bench.at(WINDOW + 1.9).wait() == pytest.approx(WINDOW + 2.0)
+    assert bench.at(WINDOW + 2.0).ask().task.row == 1
+
+
 def test_a_small_task_passes_one_that_does_not_fit() -> None:
     """A large row at the front does not leave room unused that smaller ones behind it can use."""
     bench = Bench({"a": (limit("a", 100),)})

@@ -252,6 +252,17 @@ def test_room_that_comes_back_within_a_second_is_no_lower_limit() -> None:
     assert window.belief.amount(10.5) == LIMIT
 
 
+def test_the_oldest_is_what_was_counted_first_not_what_was_sent_first() -> None:
+    """What waited for a connection was sent first and counted later: a Retry-After still speaks of a log."""
+    window = Window(Limit(scope="m", measure="input", amount=LIMIT, window=WINDOW), 0.3)
+    waited, quick = window.take(LIMIT // 2, 0.0), window.take(LIMIT // 2, 1.0)
+    window.settle(waited, LIMIT // 2, 9.0, 9.5)
+    window.settle(quick, LIMIT // 2, 1.0, 1.5)
+    probe = window.take(100, 12.0)
+    window.refused(probe, 49.0, 12.1)
+    assert window.kind is Kind.SLIDING
+
+
 @every_shape
 def test_without_probes_nothing_is_sent_without_room(shape: Shape) -> None:
     """No request is sent to find out; what is found out is found by chance, and a log is safe under most kinds."""

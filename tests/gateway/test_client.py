@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -126,6 +127,23 @@ async def test_a_get_asks_the_same_origin_with_the_token(serve: Any, connect: Co
     assert response.body == b"[]"
     assert server.requests[0].line == "GET /api/models?x=1 HTTP/1.1"
     assert server.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+async def test_a_response_says_when_its_request_was_written(
+    serve: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not before there was a connection."""
+    made: list[float] = []
+    create, clock = aiohttp.TCPConnector._create_connection, asyncio.get_running_loop().time
+
+    async def noted(*words: Any) -> Any:
+        protocol = await create(*words)
+        made.append(clock())
+        return protocol
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", noted)
+    response = await answered(await connect((await serve([answer()])).url))
+    assert made[0] <= response.sent_at <= clock()
 
 
 async def test_requests_one_after_the_other_share_a_connection(serve: Any, connect: Connect) -> None:

@@ -31,6 +31,8 @@ from runner.testing import charge_of, refusal, reply, task
 
 MODELS = ("a", "b", "c", "d")
 START = 1_000.0
+UNCALIBRATED = 40
+"""Requests of a run."""
 
 _numbers = count(1)
 
@@ -122,6 +124,8 @@ class Run:
     tokens: int
     rows: float
     """How many it has to ask; infinity for more than there is time for."""
+    connected: float = 0.0
+    """When its first request can go out."""
     offered: int = 0
     wakes: float = math.inf
     dead: bool = False
@@ -148,13 +152,21 @@ class Together:
         amount: int = 200_000,
         window: float = 60.0,
         way: tuple[float, float] = (0.03, 0.12),
+        connects: tuple[float, float] = (0.0, 0.0),
+        guesses: float = 1.0,
     ) -> None:
-        """The limit of all models together is what binds; a model's own is ten times as much."""
+        """The limit of all models together is what binds; a model's own is ten times as much.
+
+        A run's first requests wait until it is connected, for so many seconds; the first `UNCALIBRATED` of its guesses
+        are `guesses` times the truth.
+        """
         self.host = host
         self.window = window
         self.amount = amount
         self.chance = Random(seed)
         self.way = way
+        self.connects = connects
+        self.guesses = guesses
         self.now = START
         self.runs: list[Run] = []
         shape = Shape(kind=kind, seconds=window, phase=self.chance.uniform(0, window))
@@ -181,7 +193,7 @@ class Together:
             rng=Random(self.chance.random()),
             window=self.window,
         )
-        run = Run(ledger, scheduler, models, tokens, rows)
+        run = Run(ledger, scheduler, models, tokens, rows, connected=self.now + self.chance.uniform(*self.connects))
         self.runs.append(run)
         ledger.meet(self.now)
         self._beat(run)
@@ -222,7 +234,9 @@ class Together:
             if not isinstance(decision, Ask):
                 break
             run.sent += 1
-            self._later(self._way(), lambda ask=decision: self._arrive(run, ask))  # type: ignore[misc]
+            waits = max(0.0, run.connected - self.now)
+            decision.sent_at = self.now + waits
+            self._later(waits + self._way(), lambda ask=decision: self._arrive(run, ask))  # type: ignore[misc]
         if isinstance(decision, Wait) and decision.until < math.inf and decision.until != run.wakes:
             run.wakes = decision.until
             self._later(decision.until - self.now, lambda: self._pump(run))
@@ -231,10 +245,12 @@ class Together:
         return self.chance.uniform(*self.way)
 
     def _arrive(self, run: Run, ask: Ask) -> None:
-        tokens = round(ask.lease.charge.input * self.chance.uniform(0.97, 1.03))
+        guessed = self.guesses if len(run.taken) < UNCALIBRATED else 1.0
+        tokens = round(ask.lease.charge.input / guessed * self.chance.uniform(0.97, 1.03))
         found = judge.admit(self.now, [judge.Wanted(self.combined, tokens), judge.Wanted(self._own[ask.model], tokens)])
         if isinstance(found, judge.Refused):
-            wait = float(max(1, math.ceil(found.wait or self.window)))
+            grain = self.window / 60
+            wait = grain * max(1, math.ceil((found.wait or self.window) / grain))
             run.refused.append(self.now)
             self._later(self._way(), lambda: self._land(run, ask, refusal("all", retry_after=wait, measure="total")))
             return

@@ -187,6 +187,18 @@ def test_others_hear_when_less_was_spent_than_was_held(host: Any) -> None:
     assert second.spent(START + 0.6)[INPUT] == 500
 
 
+def test_what_was_counted_later_is_told_with_its_own_date(host: Any) -> None:
+    """And not with that of its answer, which would keep it for longer than the gateway does."""
+    first, second = host.run(ONE), host.run(ONE)
+    lease = first.take("a", Charge(1, 500, 0), START)
+    first.meet(START + 0.2)
+    first.settle(lease, Charge(1, 500, 0), START + 5.0, counted_at=START + 0.1)
+    first.meet(START + 5.1)
+    second.meet(START + 5.2)
+    assert second.spent(START + 10.05)[INPUT] == 500
+    assert second.spent(START + 10.15)[INPUT] == 0
+
+
 def test_what_is_in_flight_for_longer_than_a_window_still_counts(host: Any) -> None:
     """The gateway may count it at any time."""
     first, second = host.run(ONE), host.run(ONE)
@@ -277,6 +289,19 @@ def test_only_one_of_all_tries_out_how_a_limit_is_counted(host: Any) -> None:
     works = [Work(host.run(ONE, learns=True)) for _ in range(3)]
     play(works, 0.5)
     assert [work.ledger.windows[0].probes for work in works] == [True, False, False]
+
+
+def test_nothing_is_tried_out_while_others_only_guess_what_they_spend(host: Any) -> None:
+    """What is let in beside guesses that are too high does not tell of a bucket."""
+    first, second = host.run(ONE, learns=True), host.run(ONE, learns=True)
+    lease = second.take("a", Charge(1, 500, 0), START)
+    second.meet(START + 0.2)
+    first.meet(START + 0.3)
+    assert not first.windows[0].probes
+    second.settle(lease, Charge(1, 450, 0), START + 0.4)
+    second.meet(START + 0.5)
+    first.meet(START + 0.6)
+    assert first.windows[0].probes
 
 
 # When they cannot meet.
