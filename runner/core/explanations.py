@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 
-from runner.core.counting import Kind
+from runner.core.counting import GRAIN, Kind
 from runner.core.mirrors import Take
 
 STEPS = 120
@@ -26,8 +26,8 @@ TOLERANCE = 0.01
 """Of the amount: how wrong what is in use may be reckoned."""
 BY_CREDITS = 0.03
 """The same where answers give some of it back."""
-GRAIN_SECONDS = 1.0
-"""A Retry-After says nothing finer."""
+WHOLE_SECOND = 1.0
+"""A Retry-After of a whole number says nothing finer."""
 ERRORS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 """How wrong it is, of the most that it may be."""
 FINEST = 960
@@ -157,6 +157,8 @@ class Evidence:
         self._known = known
         transit = min(refusal.back - refusal.sent for refusal in refusals) / 2
         self._history = History(takes, transit, gives_back=gives_back)
+        whole = all(refusal.retry_after.is_integer() for refusal in refusals)
+        self._grain = WHOLE_SECOND if whole else min(WHOLE_SECOND, GRAIN * window)
         self._refusals = sorted(refusals, key=lambda refusal: refusal.sent)
         self._refused = [self._history.moment(refusal.sent + transit, refusal.amount) for refusal in self._refusals]
         # Requests overtake each other on their way.
@@ -196,7 +198,7 @@ class Evidence:
         """The best that borders can do, wherever they lie."""
         latest = max(refusal.back + refusal.retry_after for refusal in self._refusals)
         step = self._window / STEPS
-        borders = [latest + GRAIN_SECONDS - step * back for back in range(STEPS, -1, -1)]
+        borders = [latest + self._grain - step * back for back in range(STEPS, -1, -1)]
         counts = kind is Kind.COUNTER
         tried = [self._with_border(border, counts=counts) for border in borders]
         best = min(excuses for excuses, _ in tried)
@@ -299,8 +301,8 @@ class Evidence:
 
     def _off(self, refusal: Refusal, soonest: float, latest: float) -> float:
         way = (refusal.back - refusal.sent) / 2
-        off = max(0.0, soonest - way - refusal.retry_after, refusal.retry_after - latest - way - GRAIN_SECONDS)
-        return min(MOST, off / max(CLOSE * self._window, GRAIN_SECONDS / 4))
+        off = max(0.0, soonest - way - refusal.retry_after, refusal.retry_after - latest - way - self._grain)
+        return min(MOST, off / max(CLOSE * self._window, self._grain / 4))
 
     def _above(self, levels: Iterable[float], holds: float) -> float:
         """How much was let in that there was no room for."""
