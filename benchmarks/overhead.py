@@ -77,9 +77,9 @@ def main() -> None:
             shown = "import pstats, sys; pstats.Stats(sys.argv[1]).sort_stats('tottime').print_stats(40)"
             subprocess.run([sys.executable, "-c", shown, str(profile)], check=True)
             return
+        empty = measured(runner(*words, "--json", "-o", f"{folder}/start", "--limit", "1"), local.url)
         loop = measured([sys.executable, __file__, "--rows", str(options.rows), "--bare", local.url])
         run = measured(runner(*words, "--json", "-o", f"{folder}/run"), local.url)
-        empty = measured(runner(*words, "--json", "-o", f"{folder}/start", "--limit", "1"), local.url)
     per_bare, per_row = 1000 * loop.cpu / options.rows, 1000 * run.cpu / options.rows
     note(f"{options.rows:,} rows, {run.output['tasks']['succeeded']:,} succeeded")
     note(f"bare aiohttp loop  {loop.wall:6.1f} s  {per_bare:.3f} CPU-ms a row  {loop.megabytes:4.0f} MB")

@@ -140,7 +140,8 @@ def write_tables(prepared: Prepared, directory: RunDirectory, history: History, 
             made = prepared.maker.tasks(row.index, row.columns, row.digest, lambda _text: 0)
         except RowError:
             return [(0, prepared.maker.id_of(row.index, row.columns), "", "")]
-        made += [task for task in prepared.maker.escalations(made) if history.has_ended(row.index, task.slot)]
+        if prepared.maker.stronger:
+            made += [task for task in prepared.maker.escalations(made) if history.has_ended(row.index, task.slot)]
         return [(task.slot, task.id, task.models[0] if len(task.models) == 1 else "", task.annotator) for task in made]
 
     tables = Tables(

@@ -8,7 +8,7 @@ found out of a limit that it shares is not asked again by the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.core.limits import Budget, Limit
@@ -39,7 +39,7 @@ class Full:
     """A limit that has no room for so much, nor for more."""
 
     limit: Limit
-    models: frozenset[str]
+    models: tuple[str, ...]
     """Those that share it."""
     least: int
     """What was refused."""
@@ -55,9 +55,11 @@ class Blocked:
         self._blocks: dict[str, Block] = {}
         self.full: dict[Limit, Full] = {}
         """Limits of several models, as far as it is known that they have no room."""
-        limits = {limit for budget in budgets.values() for limit in budget}
-        sharing = {limit: frozenset(name for name, budget in budgets.items() if limit in budget) for limit in limits}
-        self._sharing = {limit: models for limit, models in sharing.items() if len(models) > 1}
+        self._models: dict[Limit, tuple[str, ...]] = {}
+        """Those that a limit binds."""
+        for model, budget in budgets.items():
+            for limit in budget:
+                self._models[limit] = (*self._models.get(limit, ()), model)
 
     def __setitem__(self, model: str, block: Block) -> None:
         self._blocks[model] = block
@@ -90,13 +92,15 @@ class Blocked:
         self._blocks.clear()
         self.full.clear()
 
-    def freed(self, limits: set[Limit], now: float) -> None:
+    def freed(self, limits: Sequence[Limit], now: float) -> None:
         """Some of these limits has come back."""
-        for limit in limits & self.full.keys():
-            del self.full[limit]
-        for model, block in tuple(self._blocks.items()) if limits else ():
-            if not limits.isdisjoint(block.limits):
-                self._look_again(model, block, now)
+        for limit in limits:
+            self.full.pop(limit, None)
+        for limit in limits:
+            for model in self._models[limit]:
+                block = self._blocks.get(model)
+                if block is not None and limit in block.limits:
+                    self._look_again(model, block, now)
 
     def _look_again(self, model: str, block: Block, now: float) -> None:
         found = Block()
@@ -115,10 +119,9 @@ class Blocked:
         if refusal is not None:
             return refusal
         refusal = self._ledger.refusal(model, charge, now)
-        if refusal is not None and refusal.any_larger and refusal.limit in self._sharing:
-            limit = refusal.limit
-            least = 1 if refusal.any_size else limit.of(charge)
-            self.full[limit] = Full(limit, self._sharing[limit], least, refusal)
+        if refusal is not None and refusal.any_larger and len(models := self._models[refusal.limit]) > 1:
+            least = 1 if refusal.any_size else refusal.limit.of(charge)
+            self.full[refusal.limit] = Full(refusal.limit, models, least, refusal)
         return refusal
 
     def known_refusal(self, model: str, charge: Charge) -> Refusal | None:

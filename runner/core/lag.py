@@ -9,6 +9,8 @@ delay of the last few answers is taken for the queue's.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
+from operator import mul
 
 MEMORY = 256
 """Replies over which the model's own speed is learned: should it become slower, that is known after so many."""
@@ -47,22 +49,19 @@ class Lag:
         if self._count <= FIT or self._count % FIT == 0:
             self._fit()
         slope = self.seconds_per_token
-        latest = min(
-            replies[-back][0] - slope * replies[-back][1] for back in range(1, min(NEIGHBOURS, len(replies)) + 1)
-        )
+        latest = min([seconds - slope * output for seconds, output in islice(reversed(replies), NEIGHBOURS)])
         self.floor = max(0.0, min(self.floor, latency - slope * tokens))
         return max(0.0, latest - self.floor)
 
     def _fit(self) -> None:
         """No reply took less than the slope says that its tokens take, or waiting would be taken for speed."""
-        replies = self._replies
-        count, tokens = len(replies), sum(output for _, output in replies)
-        square = sum(output * output for _, output in replies)
+        latencies, outputs = zip(*self._replies, strict=True)
+        count, tokens = len(outputs), sum(outputs)
+        square = sum(map(mul, outputs, outputs))
         spread, slope = count * square - tokens * tokens, 0.0
         if count >= 5 and spread > 0:
-            seconds = sum(latency for latency, _ in replies)
-            product = sum(latency * output for latency, output in replies)
-            most = min(latency / output for latency, output in replies if output)
-            slope = min(most, max(0.0, (count * product - tokens * seconds) / spread))
+            most = min([latency / output for latency, output in self._replies if output])
+            product = sum(map(mul, latencies, outputs))
+            slope = min(most, max(0.0, (count * product - tokens * sum(latencies)) / spread))
         self.seconds_per_token = slope
-        self.floor = min(latency - slope * output for latency, output in replies)
+        self.floor = min([latency - slope * output for latency, output in self._replies])

@@ -187,5 +187,5 @@ class Landings:
         self._spending.settle(ask.model, held, usage)
         if self._blocked:
             budget, age = self._budgets[ask.model], now - ask.at
-            freed = {limit for limit in budget if limit.of(charge) < limit.of(held) or age >= limit.window}
+            freed = [limit for limit in budget if limit.of(charge) < limit.of(held) or age >= limit.window]
             self._blocked.freed(freed, now)

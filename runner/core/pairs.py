@@ -14,6 +14,10 @@ FIRST, SECOND, TIE = "answer 1", "answer 2", "tie"
 CHOICES = (FIRST, SECOND, TIE)
 FIRST_COLUMN, SECOND_COLUMN = "first_answer", "second_answer"
 """The columns of the judge's input that hold the two answers, quoted."""
+KEY_COLUMN = "pairing"
+"""The one that names what is asked."""
+OWN_COLUMNS = (FIRST_COLUMN, SECOND_COLUMN, KEY_COLUMN)
+"""Columns of the judge's input that no row may have."""
 
 FRAME = """
 

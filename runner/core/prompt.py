@@ -113,7 +113,7 @@ CAPS_IN_BODY = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
 def is_batch_line(columns: Mapping[str, Any]) -> bool:
     """Whether a row is a line of OpenAI's batch format."""
-    return isinstance(columns.get("body"), Mapping) and isinstance(columns.get("url"), str)
+    return isinstance(columns.get("url"), str) and isinstance(columns.get("body"), Mapping)
 
 
 def _row_settings(columns: Mapping[str, Any], settings: Settings) -> Settings:

@@ -56,6 +56,7 @@ class TaskMaker:
         self._stronger = tuple({model.short: model for model in map(catalogue.find, stronger)}.values())
         for model in (*self._pool, *self._stronger):
             choose(Request(), model, job.endpoint)
+        self._pool_parts = tuple(self._split(self._pool))
         self._pinned: dict[str, Model] = {}
         self._routes: dict[tuple[Any, ...], _Route] = {}
 
@@ -67,7 +68,7 @@ class TaskMaker:
     @property
     def annotators(self) -> tuple[str, ...]:
         """Who is asked about a row that names no model itself, in the order of its tasks."""
-        return tuple(self._annotator(group, name, sample) for group, name, sample in self._parts(self._pool))
+        return tuple(annotator for _, _, annotator in self._pool_parts)
 
     @property
     def stronger(self) -> tuple[str, ...]:
@@ -91,10 +92,10 @@ class TaskMaker:
         requests = {variant: prompt.request(columns, digest) for variant, prompt in self._variants.items()}
         sizes = {variant: measure(request, count, self._pixels) for variant, request in requests.items()}
         tasks = []
-        for slot, (group, variant, sample) in enumerate(self._parts(models)):
+        parts = self._pool_parts if models is self._pool else self._split(models)
+        for slot, (group, variant, annotator) in enumerate(parts):
             task = self._task(row, slot, name, group, requests[variant], sizes[variant], digest)
-            task.annotator = self._annotator(group, variant, sample)
-            task.source = source
+            task.annotator, task.source = annotator, source
             if variant:
                 task.digest = f"{digest}:{variant}"
             tasks.append(task)
@@ -112,12 +113,12 @@ class TaskMaker:
             tasks.append(task)
         return tasks
 
-    def _parts(self, models: tuple[Model, ...]) -> Iterator[tuple[tuple[Model, ...], str, int]]:
-        """The models, the prompt's name and the sample's number of each of a row's tasks."""
+    def _split(self, models: tuple[Model, ...]) -> Iterator[tuple[tuple[Model, ...], str, str]]:
+        """The models, the prompt's name and the annotator of each of a row's tasks."""
         for group in [(model,) for model in models] if self.job.each else [models]:
             for variant in self._variants:
                 for sample in range(1, self.job.annotators.samples + 1):
-                    yield group, variant, sample
+                    yield group, variant, self._annotator(group, variant, sample)
 
     def _annotator(self, group: tuple[Model, ...], variant: str, sample: int) -> str:
         who = group[0].short if len(group) == 1 else "pool"
@@ -154,9 +155,11 @@ class TaskMaker:
 
     def _id(self, row: int, columns: Mapping[str, Any]) -> str:
         column = naming_column(self.job.id_column, columns)
-        if column is not None and column not in columns:
+        if column is None:
+            return str(row)
+        if column not in columns:
             raise RowError(f"it has no column {column!r}, which --id-column names")
-        return self.id_of(row, columns)
+        return str(columns[column])
 
     def id_of(self, row: int, columns: Mapping[str, Any]) -> str:
         """What a row is called in the results: its position where no column names it."""
@@ -251,7 +254,11 @@ class TaskMaker:
 
 def naming_column(given: str | None, columns: Container[str]) -> str | None:
     """The column whose values are the ids of rows; None if they go by their position."""
-    return given or next((name for name in ("custom_id", "id") if name in columns), None)
+    if given:
+        return given
+    if "custom_id" in columns:
+        return "custom_id"
+    return "id" if "id" in columns else None
 
 
 @dataclass(frozen=True, slots=True)

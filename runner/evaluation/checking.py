@@ -9,8 +9,7 @@ from typing import Any
 from runner.core.catalog import Catalogue
 from runner.core.errors import UsageError
 from runner.core.evaluating import PAIRWISE, Evaluation, Gates, Judging, Pairwise
-from runner.core.pairs import TIE
-from runner.evaluation.pairwise import OWN
+from runner.core.pairs import OWN_COLUMNS, TIE
 from runner.evaluation.scores import prepared
 from runner.scoring import SCORERS, Scorer
 from runner.storage.templates import Template
@@ -84,7 +83,7 @@ def _wrong_pairs(
                 f"evaluate.pairwise.sides: nobody called {side!r} answers the rows of this job; its annotators are "
                 f"{known}.{_near(side, annotators)}"
             )
-    for name in OWN:
+    for name in OWN_COLUMNS:
         if name in columns:
             yield f"evaluate.pairwise: the input has a column {name!r}, which the judge's own input has: rename it."
 

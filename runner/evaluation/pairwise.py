@@ -31,10 +31,8 @@ from runner.statistics.intervals import wilson
 from runner.statistics.preferences import places, preference
 from runner.statistics.ratings import ratings
 
-EXPECTED, KEY = "expected", "pairing"
-"""What a question may use beside the row's columns, and the column that names what is asked."""
-OWN = (pairs.FIRST_COLUMN, pairs.SECOND_COLUMN, KEY)
-"""Columns of the judge's input that no row may have."""
+EXPECTED = "expected"
+"""What a question may use beside the row's columns."""
 NOT_ASKED = Spoken(None, replied=False)
 
 
@@ -57,7 +55,7 @@ def _job(pairwise: Pairwise, file: Path) -> Job:
         prompt=pairwise.question.rstrip() + pairs.FRAME,
         settings=Settings(max_tokens=pairwise.max_tokens),
         row_settings=False,
-        id_column=KEY,
+        id_column=pairs.KEY_COLUMN,
         bad_rows="record",
         answer=Reading(reader=Reader(kind="label", labels=pairs.CHOICES)),
         caps=Caps(max_cost=pairwise.max_cost),
@@ -95,7 +93,9 @@ def _questions(results: Path, evaluation: Evaluation, pairwise: Pairwise, column
         expected = None if evaluation.expected is None else line[columns[evaluation.expected]]
         for first, second in ((one, other), (other, one)):
             shown = {pairs.FIRST_COLUMN: quoted(first), pairs.SECOND_COLUMN: quoted(second)}
-            lines.append(as_line({**row, EXPECTED: expected, **shown, KEY: _key(line["row"], first, second)}))
+            lines.append(
+                as_line({**row, EXPECTED: expected, **shown, pairs.KEY_COLUMN: _key(line["row"], first, second)})
+            )
     return b"".join(lines)
 
 

@@ -275,7 +275,7 @@ def _fill(line: dict[str, Any], payload: Mapping[str, Any]) -> None:
 
 def _clean(text: str | None) -> str | None:
     """Text that a table can hold: lone surrogates are legal in JSON, and no UTF-8."""
-    return None if text is None else text.encode("utf-8", "replace").decode("utf-8")
+    return text if text is None or text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _values_of(kind: Any) -> tuple[type, ...]:

@@ -608,6 +608,15 @@ def test_help_imports_no_heavy_library(tmp_path) -> None:
     assert done.stdout.decode().splitlines()[-1] == "[]"
 
 
+def test_a_run_imports_no_statistics(tmp_path) -> None:
+    """Numbers about annotators and judges are for the jobs that have them: what a plain run needs is imported."""
+    code = "import sys, runner.app; print('polars' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, check=True
+    )
+    assert done.stdout.decode().split() == ["True", "False"]
+
+
 def test_help_lists_every_command(command) -> None:
     """Each with a line that says what it is for."""
     done = command("--help")

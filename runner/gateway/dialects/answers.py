@@ -88,14 +88,13 @@ class Meter:
 
         So does an input of nothing: no request is empty, and what is believed to cost nothing is sent without end.
         """
-        totals = {place: _count(at(usage, place)) for place in (*self.input, *self.output)}
-        missing = any(at(usage, place) is None for place in self.required)
-        if missing or any(count is None for count in totals.values()):
+        inputs = [_count(at(usage, place)) for place in self.input]
+        outputs = [_count(at(usage, place)) for place in self.output]
+        if None in inputs or None in outputs or None in [at(usage, place) for place in self.required]:
             return Usage(reported=False)
-        read = sum(totals[place] or 0 for place in self.input)
+        read, written = sum(filter(None, inputs)), sum(filter(None, outputs))
         if read == 0:
             return Usage(reported=False)
-        written = sum(totals[place] or 0 for place in self.output)
         return Usage(
             input=read,
             output=written,
@@ -259,6 +258,8 @@ def _count(value: Json) -> int | None:
     """A count of tokens, 0 where it is absent, None where it is no count."""
     if value is None:
         return 0
+    if type(value) is int:
+        return value if 0 <= value <= LARGEST_COUNT else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if 0 <= value <= LARGEST_COUNT and value == int(value) else None
