@@ -25,7 +25,7 @@ from runner.core.values import Charge, Reply
 from runner.core.window import Window
 from runner.core.work import Ask, Finished
 from runner.ledgers.memory import MemoryLedger
-from runner.planning import ASSUMED
+from runner.planning import ASSUMED, Paces
 
 SLICE = 0.004
 """Seconds of our own work at once."""
@@ -177,7 +177,7 @@ class Foresight:
             ledger=self._fresh_ledger(now),
             models=self._models,
             budgets=self._budgets,
-            speeds=self._charges.latencies.speeds(),
+            seconds=Paces(self._charges.latencies.speeds(), None, None),
             most_in_flight=self._most_in_flight,
             window=self._window,
             now=now,
@@ -223,10 +223,12 @@ class Foresight:
         seen = self._seen.get((models, model), _Seen(guessed / SAMPLE.text, cap, free=False))
         guess = text * seen.guess_of_text / guessed
         assumed = min(ASSUMED, round(seen.cap)) if seen.free else round(seen.cap)
+        outputs = answers.sample(MEMORY) or (assumed,)
         return Like(
             reserves=Charge(1, round(guess * estimator.input_tokens(SAMPLE, model)), round(seen.cap)),
             input=round(guess * estimator.expected(SAMPLE, model)),
-            outputs=answers.sample(MEMORY) or (assumed,),
+            outputs=outputs,
+            output=sum(outputs) / len(outputs),
         )
 
     def _fresh_ledger(self, now: float) -> MemoryLedger:
