@@ -44,6 +44,8 @@ JOB = "job"
 Watch = Callable[[Event], None]
 Rows = Sequence[tuple[Task, int]]
 """Tasks, and how long the answer to each will be."""
+BYTES = 4
+"""Of a token, which a look over the input counts instead."""
 PAUSE = 5.0
 """Seconds between a run and the next one at the same gateway."""
 
@@ -197,7 +199,9 @@ class World:
     def _foresight(self, rows: Rows, scheduler: Scheduler, charges: Charges, ledger: MemoryLedger) -> Foresight:
         survey = Survey(complete=True)
         for task, _ in rows:
-            survey.note_task(task)
+            rough = replace(task, size=Size(BYTES * task.size.text))
+            survey.note_task(rough)
+            survey.note_size(rough.size.text, task.size.text)
         return Foresight(
             survey=lambda: survey,
             ended={},

@@ -14,7 +14,6 @@ import polars as pl
 
 from runner.core.catalog import Catalogue, Model
 from runner.core.errors import InputRejected, UsageError
-from runner.core.estimate import Size, measure
 from runner.core.job import Job
 from runner.core.limits import Budget, Limits
 from runner.core.mixing import disguised, mixed
@@ -22,19 +21,17 @@ from runner.core.prompt import Prompt
 from runner.core.sampling import Sample
 from runner.core.survey import Survey
 from runner.core.tasks import TaskMaker, selected
-from runner.core.work import Task
 from runner.evaluation.checking import check
 from runner.examples import shots_of
 from runner.gateway.dialects import by_url, choose
 from runner.gateway.images import pixels
-from runner.gateway.tokens import ENCODING, counter
 from runner.storage.results import COLUMN_TYPES
 from runner.storage.rows import Record, Row, Source
 from runner.storage.small import placed
 from runner.storage.sources import Files, open_source
 from runner.storage.specs import load_catalogue, load_limits
 from runner.storage.templates import Template
-from runner.surveying import Look, refusal
+from runner.surveying import Look, exact_size, refusal
 
 LOOK_SECONDS = 0.5
 """How long a run waits for the look over its input, before the rest of the look goes on beside it."""
@@ -168,10 +165,6 @@ class Prepared:
         return {name: COLUMN_TYPES[kind] for name, kind in self.survey.kinds.items()} | known
 
 
-def _measured(task: Task) -> Size:
-    return measure(task.request, counter(ENCODING), pixels)
-
-
 def _through(records: Iterator[Record], last: int) -> Iterator[Record]:
     """The records up to `last`; what is behind it may be unreadable, and is not touched."""
     while last >= 0:
@@ -197,7 +190,7 @@ def prepare(job: Job, setup: Setup, *, whole: bool = False) -> Prepared:
     """
     catalogue = load_catalogue(setup.catalogs)
     limits = Limits() if setup.no_limits else load_limits(catalogue, setup.limits)
-    sample = Sample(_measured) if whole else None
+    sample = Sample(exact_size) if whole else None
     prepared = prepare_with(job, setup, catalogue, limits, whole=whole, sample=sample)
     prepared.check()
     mind_the_evaluation(prepared)

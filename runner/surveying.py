@@ -13,6 +13,7 @@ from typing import Any
 
 from runner.core.catalog import Catalogue
 from runner.core.errors import UsageError
+from runner.core.estimate import Size, measure
 from runner.core.prompt import RowError
 from runner.core.sampling import Sample
 from runner.core.survey import Survey
@@ -21,11 +22,14 @@ from runner.core.values import Request
 from runner.core.work import Task
 from runner.gateway.asking import capped
 from runner.gateway.dialects import DIALECTS
+from runner.gateway.images import pixels
 from runner.gateway.tokens import ENCODING, counter
 from runner.storage.rows import BadRow, Record, Row
 
 STRIDE = 64
 """Rows between two looks at the clock."""
+MEASURED_FIRST, MEASURED = 50, 100
+"""Rows that are measured exactly: so many first ones, and then one of so many."""
 
 
 class Look:
@@ -50,6 +54,7 @@ class Look:
         Raises InputRejected if they cannot be read to the end, and UsageError for what --strict-params refuses.
         """
         survey = self.survey
+        counter(ENCODING)  # it takes half a second to load
         ends = clock() + patience
         for record in records:
             self._see(record)
@@ -73,6 +78,8 @@ class Look:
         except RowError as error:
             survey.note_bad(record.where, str(error))
             return
+        if survey.selected <= MEASURED_FIRST or survey.selected % MEASURED == 0:
+            survey.note_size(tasks[0].size.text, exact_size(tasks[0]).text)
         self._note(tasks)
 
     def among(self, rows: Iterable[Row]) -> None:
@@ -104,6 +111,11 @@ class Look:
                     raise UsageError(f"{notice} (--strict-params)")
                 if notice not in self.notices:
                     self.notices.append(notice)
+
+
+def exact_size(task: Task) -> Size:
+    """What a task measures, with its tokens counted."""
+    return measure(task.request, counter(ENCODING), pixels)
 
 
 def _bytes(text: str) -> int:
