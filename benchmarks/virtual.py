@@ -26,12 +26,14 @@ from runner.core.estimate import Size
 from runner.core.events import Event, What
 from runner.core.knowledge import Facts, Knowledge
 from runner.core.lag import guard
+from runner.core.sampling import Sample
 from runner.core.schedule import Scheduler
 from runner.core.survey import Survey
 from runner.core.values import Failure, Kind, Outcome, Reply, Request, Usage
 from runner.core.work import Ask, Done, Task
 from runner.foresight import Foresight
 from runner.ledgers.memory import MemoryLedger
+from runner.sampled import Outlines
 from runner.simulator import Neighbour, Simulator, judge
 from runner.simulator.account import Account
 from runner.storage.specs import load_catalogue, load_limits
@@ -44,6 +46,8 @@ Rows = Sequence[tuple[Task, int]]
 """Tasks, and how long the answer to each will be."""
 LONG_AGO = 3600.0
 """Seconds after which nothing is in use any more."""
+BYTES = 4
+"""Of a token, which a look over the input counts instead."""
 PAUSE = 5.0
 """Seconds between a run and the next one at the same gateway."""
 
@@ -129,16 +133,32 @@ class World:
             task = Task(row=row, models=pool, size=size, caps=caps, free=scenario.free, request=Request())
             yield task, max(1, round(lognormal(chance, scenario.output_mean, scenario.output_sigma)))
 
-    def plan(self, rows: Rows, answers: int | None = None) -> planning.Plan:
-        """What `runner plan` says of these rows, with what the runs before have learned."""
+    def plan(self, rows: Rows, answers: int | None = None, sample: Sample | None = None) -> planning.Plan:
+        """What `runner plan` says of these rows, with what runs before have learned; by a `sample` if there is one."""
         scheduler, charges, ledger = self._parts(0.0, probes=False)
         likely = planning.Likely(charges, answers)
         paces = planning.Paces(charges.latencies.speeds(), None, None)
         unknown = planning.kinds_unknown(ledger.windows)
-        tasks = (replace(task) for task, _ in rows)
-        simulation = planning.Simulation(scheduler, tasks, self.models, likely, paces, charges.learn)
-        made = planning.simulate(simulation, self.limits.budgets(self.models.values()), self.limits)
-        made.assumed = planning.assumptions(made, paces, unknown)
+        budgets = self.limits.budgets(self.models.values())
+        if sample is None:
+            tasks = (replace(task) for task, _ in rows)
+            simulation = planning.Simulation(scheduler, tasks, self.models, likely, paces, charges.learn)
+            made = planning.simulate(simulation, budgets, self.limits)
+        else:
+            for task, _ in rows:
+                sample.see([task])
+            made = Outlines(
+                sample=sample,
+                charges=charges,
+                likely=likely,
+                paces=paces,
+                ledger=ledger,
+                models=self.models,
+                budgets=budgets,
+                limits=self.limits,
+                most_in_flight=4000,
+            ).plan()
+        made.assumed += planning.assumptions(made, paces, unknown)
         return made
 
     def play(self, rows: Rows | None = None, watched: Callable[[Foresight], Watch] | None = None) -> Run:
@@ -190,7 +210,9 @@ class World:
     def _foresight(self, rows: Rows, scheduler: Scheduler, charges: Charges, ledger: MemoryLedger) -> Foresight:
         survey = Survey(complete=True)
         for task, _ in rows:
-            survey.note_task(task)
+            rough = replace(task, size=Size(BYTES * task.size.text))
+            survey.note_task(rough)
+            survey.note_size(rough.size.text, task.size.text)
         return Foresight(
             survey=lambda: survey,
             ended={},

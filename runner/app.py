@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runner import earlier, finishing, manifest, planning
+from runner import earlier, finishing, manifest, planning, sampled
 from runner.core.errors import StorageFailed
 from runner.core.job import Job
 from runner.core.lag import guard
 from runner.core.retry import LONGEST_WAIT
+from runner.core.sampling import Sample
 from runner.core.values import Kind
 from runner.engines.interruptions import interruptible
 from runner.engines.loops import loop_factory
@@ -29,7 +30,7 @@ from runner.gateway import environment
 from runner.gateway.asking import Asking
 from runner.gateway.client import Client
 from runner.gateway.secret import Secret
-from runner.gateway.tokens import counter
+from runner.gateway.tokens import ENCODING, counter
 from runner.ledgers.memory import MemoryLedger
 from runner.preparing import Prepared, mind_the_evaluation, prepare_with
 from runner.remembering import known_of, remembering
@@ -40,9 +41,6 @@ from runner.storage import journal as journals
 from runner.storage.history import History
 from runner.storage.rundir import RunDirectory
 from runner.storage.states import finished, seal
-
-ENCODING = "o200k_base"
-"""What texts are counted in; a model's own factor comes on top."""
 
 
 @contextlib.contextmanager
@@ -216,9 +214,26 @@ def plan(
 ) -> planning.Plan:
     """What a run would take and cost, by the same scheduler in virtual time. Sends nothing.
 
-    `latency` is seconds to the first token, `tokens_per_second` how fast the rest comes, `answers` how many tokens an
-    answer has; None for what earlier runs have seen, or else for what is assumed, or for all that is allowed.
+    A large input is planned from a sample of its rows. `latency` is seconds to the first token, `tokens_per_second` how
+    fast the rest comes, `answers` how many tokens an answer has; None for what earlier runs have seen, or else for what
+    is assumed, or for all that is allowed.
     """
+    sample = prepared.sample
+    if sample is not None and prepared.survey.tasks > sampled.LARGE and sample.is_even:
+        made = _planned(prepared, latency, tokens_per_second, answers, sample)
+        if not sampled.is_near(made, prepared.job.caps):
+            return made
+    return _planned(prepared, latency, tokens_per_second, answers, None)
+
+
+def _planned(
+    prepared: Prepared,
+    latency: float | None,
+    tokens_per_second: float | None,
+    answers: int | None,
+    sample: Sample | None,
+) -> planning.Plan:
+    """A plan by a sample of the rows, or row by row if there is none."""
     budgets, models = prepared.budgets, prepared.models
     ledger = MemoryLedger(budgets, guard, learns=True, probes=False)
     scheduler, charges, _spending = make_scheduler(
@@ -237,9 +252,23 @@ def plan(
     likely = planning.Likely(charges, answers)
     paces = planning.Paces(charges.latencies.speeds(), latency, tokens_per_second)
     unknown = planning.kinds_unknown(ledger.windows)
-    tasks = tasks_of(prepared.records(), prepared.maker, counter(ENCODING), lambda _row, _slot: False)
-    simulation = planning.Simulation(scheduler, tasks, models, likely, paces, charges.learn)
-    made = planning.simulate(simulation, budgets, prepared.limits)
+    if sample is None:
+        tasks = tasks_of(prepared.records(), prepared.maker, counter(ENCODING), lambda _row, _slot: False)
+        simulation = planning.Simulation(scheduler, tasks, models, likely, paces, charges.learn)
+        made = planning.simulate(simulation, budgets, prepared.limits)
+    else:
+        made = sampled.Outlines(
+            sample=sample,
+            charges=charges,
+            likely=likely,
+            paces=paces,
+            ledger=ledger,
+            models=models,
+            budgets=budgets,
+            limits=prepared.limits,
+            most_in_flight=most_connections(),
+        ).plan()
+        made.never = prepared.survey.bad
     made.answers = likely.said
-    made.assumed = planning.assumptions(made, paces, unknown)
+    made.assumed += planning.assumptions(made, paces, unknown)
     return made

@@ -25,7 +25,7 @@ from runner.core.values import Charge, Reply
 from runner.core.window import Window
 from runner.core.work import Ask, Finished
 from runner.ledgers.memory import MemoryLedger
-from runner.planning import ASSUMED
+from runner.planning import ASSUMED, Paces
 
 SLICE = 0.004
 """Seconds of our own work at once."""
@@ -177,7 +177,7 @@ class Foresight:
             ledger=self._fresh_ledger(now),
             models=self._models,
             budgets=self._budgets,
-            speeds=self._charges.latencies.speeds(),
+            seconds=Paces(self._charges.latencies.speeds(), None, None),
             most_in_flight=self._most_in_flight,
             window=self._window,
             now=now,
@@ -200,17 +200,21 @@ class Foresight:
                 continue  # a look beside the run may find what the run will refuse
             earlier = min(before.get(model, 0), work.requests)
             before[model] = before.get(model, 0) - earlier
-            yield self._left((model,), work, earlier, 1.0)
+            yield self._left((model,), work, survey.tokens_of_text, earlier, 1.0)
         pools = [models for models in self._groups if len(models) > 1] or [tuple(self._budgets)]
         sent = {models: self._groups[models].sent if models in self._groups else 1 for models in pools}
         for models in pools if survey.pooled.requests else ():
-            yield self._left(models, survey.pooled, sum(before.values()), sent[models] / max(1, sum(sent.values())))
+            share = sent[models] / max(1, sum(sent.values()))
+            yield self._left(models, survey.pooled, survey.tokens_of_text, sum(before.values()), share)
 
-    def _left(self, models: tuple[str, ...], work: Charge, earlier: int, share: float) -> Left:
-        """What is left of a group that is this share of some work, `earlier` tasks of which ended in other sessions."""
+    def _left(self, models: tuple[str, ...], work: Charge, tokens: float, earlier: int, share: float) -> Left:
+        """What is left of a group that is this share of some work, `earlier` tasks of which ended in other sessions.
+
+        The work has so many `tokens` for each that is stated.
+        """
         group = self._groups.get(models, _Group())
         tasks = (work.requests - earlier) * share
-        text = work.input / max(1, work.requests)
+        text = tokens * work.input / max(1, work.requests)
         left = max(0.0, tasks - group.ended)
         text = max(1.0, (text * tasks - group.text) / left) if left >= 1 else text
         of_model = {model: self._of_model(models, model, text, work.output / max(1, work.requests)) for model in models}
@@ -223,10 +227,12 @@ class Foresight:
         seen = self._seen.get((models, model), _Seen(guessed / SAMPLE.text, cap, free=False))
         guess = text * seen.guess_of_text / guessed
         assumed = min(ASSUMED, round(seen.cap)) if seen.free else round(seen.cap)
+        outputs = answers.sample(MEMORY) or (assumed,)
         return Like(
             reserves=Charge(1, round(guess * estimator.input_tokens(SAMPLE, model)), round(seen.cap)),
             input=round(guess * estimator.expected(SAMPLE, model)),
-            outputs=answers.sample(MEMORY) or (assumed,),
+            outputs=outputs,
+            output=sum(outputs) / len(outputs),
         )
 
     def _fresh_ledger(self, now: float) -> MemoryLedger:

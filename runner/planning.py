@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runner.core.caps import cost
@@ -68,7 +68,7 @@ class Likely:
     """What an answer will probably take: earlier runs' lengths, or what somebody said, or else all that is allowed."""
 
     def __init__(self, charges: Charges, answers: int | None) -> None:
-        self._estimator = charges.estimator
+        self._estimator = charges.estimator.as_now()  # what is only supposed is nothing to be learned from
         self._known = {model: seen.sample(MEMORY) for model, seen in charges.lengths.of_model.items() if seen.count}
         self._answers = answers
         self.said = "as long as in earlier runs" if self._known else "as long as their caps"
@@ -77,16 +77,24 @@ class Likely:
 
     def __call__(self, ask: Ask) -> Usage:
         """The usage of one answer."""
-        seen = self._known.get(ask.model)
-        output = ask.lease.charge.output
+        lengths = self.lengths(ask.task, ask.model)
+        output = min(ask.lease.charge.output, lengths[int(ask.task.row * GOLDEN % 1 * len(lengths))])
+        return Usage(input=self.input(ask.task, ask.model), output=output)
+
+    def input(self, task: Task, model: str) -> int:
+        """Tokens that a task has for a model."""
+        return self._estimator.expected(task.size, model)
+
+    def lengths(self, task: Task, model: str) -> Sequence[int]:
+        """What the answer to a task may have, as far as its cap allows that: in order, each as likely as another."""
         if self._answers is not None:
-            output = min(output, self._answers)
-        elif seen:
-            output = min(output, seen[int(ask.task.row * GOLDEN % 1 * len(seen))])
-        elif ask.task.free:
-            output = min(output, ASSUMED)
+            return (self._answers,)
+        if model in self._known:
+            return self._known[model]
+        if task.free:
             self.said = f"{ASSUMED} tokens long, since nothing is known of them (--answers N)"
-        return Usage(input=self._estimator.expected(ask.task.size, ask.model), output=output)
+            return (ASSUMED,)
+        return (task.caps[model],)
 
 
 class Paces:
@@ -107,7 +115,7 @@ class Paces:
         self._is_given = latency is not None and tokens_per_second is not None
         self._number = 0
 
-    def __call__(self, model: str, tokens: int) -> float:
+    def __call__(self, model: str, tokens: float) -> float:
         """The seconds of one answer; some are slower than others, in an order that has nothing to do with the rows."""
         self._number += 1
         return self._speeds.get(model, self._other).seconds(tokens, max(0.001, self._number * PLASTIC % 1))
@@ -207,16 +215,27 @@ class Simulation:
             reply = Reply(text="", outcome=Outcome.OK, finish_reason="stop", usage=usage)
             self._scheduler.landed(ask, reply, self.now)
 
+    @property
+    def waits(self) -> Mapping[str, float]:
+        """All the seconds so far, by what was waited for."""
+        return self._waiting.split(self.now)
+
     def ended(self, budgets: Mapping[str, Budget], limits: Limits) -> Plan:
         """What has come of it."""
         plan = self.plan
         plan.seconds = self.now - self._started
-        plan.waits = self._waiting.split(self.now)
+        plan.waits = self.waits
         plan.stopped = self._scheduler.stopped if isinstance(self._scheduler.stopped, str) else None
         plan.bound = least_time(self._pinned, self._pooled, budgets)
-        plan.models_for_combined = _models_for_combined(limits)
-        plan.unpriced = [name for name in plan.requests if self._models[name].price is None]
-        return plan
+        return completed(plan, self._models, limits)
+
+
+def completed(plan: Plan, models: Mapping[str, Model], limits: Limits) -> Plan:
+    """A plan with what follows from its requests and the limits."""
+    combined, one = limits.combined.input_tokens, limits.per_model.input_tokens
+    plan.models_for_combined = None if combined is None or one is None else math.ceil(combined / one)
+    plan.unpriced = [name for name in plan.requests if models[name].price is None]
+    return plan
 
 
 def simulate(simulation: Simulation, budgets: Mapping[str, Budget], limits: Limits) -> Plan:
@@ -247,11 +266,6 @@ def _note(plan: Plan, model: str, usage: Usage, models: Mapping[str, Model]) -> 
     plan.input_tokens[model] += usage.input
     plan.output_tokens[model] += usage.output
     plan.cost[model] = plan.cost.get(model, 0.0) + cost(models[model].price, usage)
-
-
-def _models_for_combined(limits: Limits) -> int | None:
-    combined, one = limits.combined.input_tokens, limits.per_model.input_tokens
-    return None if combined is None or one is None else math.ceil(combined / one)
 
 
 __all__ = ["Likely", "Paces", "Plan", "Simulation", "simulate"]

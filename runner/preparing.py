@@ -18,6 +18,7 @@ from runner.core.job import Job
 from runner.core.limits import Budget, Limits
 from runner.core.mixing import disguised, mixed
 from runner.core.prompt import Prompt
+from runner.core.sampling import Sample
 from runner.core.survey import Survey
 from runner.core.tasks import TaskMaker, selected
 from runner.evaluation.checking import check
@@ -30,7 +31,7 @@ from runner.storage.small import placed
 from runner.storage.sources import Files, open_source
 from runner.storage.specs import load_catalogue, load_limits
 from runner.storage.templates import Template
-from runner.surveying import Look, refusal
+from runner.surveying import Look, exact_size, refusal
 
 LOOK_SECONDS = 0.5
 """How long a run waits for the look over its input, before the rest of the look goes on beside it."""
@@ -73,6 +74,8 @@ class Prepared:
     chosen: frozenset[int] | None
     notices: list[str] = field(default_factory=list)
 
+    sample: Sample | None = None
+    """Some of the rows, if the look was to choose any."""
     digest: str | None = None
     """The input's, once it is known."""
     gold: tuple[Row, ...] = ()
@@ -82,7 +85,7 @@ class Prepared:
 
     def look(self, patience: float = math.inf) -> None:
         """Look at the rows anew, to their end or for `patience` seconds."""
-        look = Look(self.maker, self.catalogue)
+        look = Look(self.maker, self.catalogue, self.sample)
         self.survey, found = look.survey, look.notices
         look.over(self._own(), patience)
         self.mix_in()
@@ -180,14 +183,15 @@ def _is_plain(kind: pl.DataType) -> bool:
 def prepare(job: Job, setup: Setup, *, whole: bool = False) -> Prepared:
     """Read what the job names, and look at every row of the input once: at the first ones if that takes long.
 
-    With `whole` it takes as long as it takes.
+    With `whole` it takes as long as it takes, and a sample of the rows is chosen.
 
     Raises UsageError for what the user wrote, and InputRejected for the input, naming the first bad rows: then all of
     it was looked at.
     """
     catalogue = load_catalogue(setup.catalogs)
     limits = Limits() if setup.no_limits else load_limits(catalogue, setup.limits)
-    prepared = prepare_with(job, setup, catalogue, limits, whole=whole)
+    sample = Sample(exact_size) if whole else None
+    prepared = prepare_with(job, setup, catalogue, limits, whole=whole, sample=sample)
     prepared.check()
     mind_the_evaluation(prepared)
     return prepared
@@ -209,10 +213,11 @@ def prepare_with(
     *,
     whole: bool = False,
     known: Survey | None = None,
+    sample: Sample | None = None,
 ) -> Prepared:
     """The same with catalogue and limits at hand, as a resume has them from the run's manifest.
 
-    `known` is what an earlier look at the same input found.
+    `known` is what an earlier look at the same input found; a look shows the `sample` all rows.
     """
     if job.examples is not None and job.prompt is None and not job.annotators.prompts:
         raise UsageError("[examples] are shown through the job's prompt, and it has none: give it with --prompt.")
@@ -229,6 +234,7 @@ def prepare_with(
     _mind_the_annotators(job, maker)
     source = open_source(Path(job.input))
     prepared = Prepared(job, setup, catalogue, limits, source, maker, known or Survey(), _draw(job, source))
+    prepared.sample = sample
     if known is None:
         # Some things are known only at the end: which rows were drawn, which positions are free, and that none has a
         # parameter to refuse.

@@ -7,35 +7,42 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from runner.core.catalog import Catalogue
 from runner.core.errors import UsageError
+from runner.core.estimate import Size, measure
 from runner.core.prompt import RowError
+from runner.core.sampling import Sample
 from runner.core.survey import Survey
 from runner.core.tasks import NeverFits, TaskMaker
 from runner.core.values import Request
 from runner.core.work import Task
 from runner.gateway.asking import capped
 from runner.gateway.dialects import DIALECTS
-from runner.gateway.tokens import counter
+from runner.gateway.images import pixels
+from runner.gateway.tokens import ENCODING, counter
 from runner.storage.rows import BadRow, Record, Row
 
 STRIDE = 64
 """Rows between two looks at the clock."""
+MEASURED_FIRST, MEASURED = 50, 100
+"""Rows that are measured exactly: so many first ones, and then one of so many."""
 
 
 class Look:
     """One look at an input, and what it found so far."""
 
-    def __init__(self, maker: TaskMaker, catalogue: Catalogue) -> None:
+    def __init__(self, maker: TaskMaker, catalogue: Catalogue, sample: Sample | None = None) -> None:
+        """`sample` is shown every row that can be asked about."""
         self.survey = Survey()
         self.notices: list[str] = []
         """What will be left out of requests, and why."""
         self._maker = maker
         self._catalogue = catalogue
+        self._sample = sample
         self._stops = maker.job.bad_rows == "stop"
         self._encoded: set[tuple[Any, ...]] = set()
 
@@ -47,6 +54,7 @@ class Look:
         Raises InputRejected if they cannot be read to the end, and UsageError for what --strict-params refuses.
         """
         survey = self.survey
+        counter(ENCODING)  # it takes half a second to load
         ends = clock() + patience
         for record in records:
             self._see(record)
@@ -66,21 +74,25 @@ class Look:
                 # No tokenizer makes more tokens than there are bytes: most rows need no exact count to be let through.
                 tasks = maker.tasks(record.index, record.columns, record.digest, _bytes)
             except NeverFits:
-                tasks = maker.tasks(record.index, record.columns, record.digest, counter("o200k_base"))
+                tasks = maker.tasks(record.index, record.columns, record.digest, counter(ENCODING))
         except RowError as error:
             survey.note_bad(record.where, str(error))
             return
+        if survey.selected <= MEASURED_FIRST or survey.selected % MEASURED == 0:
+            survey.note_size(tasks[0].size.text, exact_size(tasks[0]).text)
         self._note(tasks)
 
     def among(self, rows: Iterable[Row]) -> None:
         """Look at rows that are asked about among the input's; raises UsageError if one cannot be."""
         for row in rows:
             try:
-                self._note(self._maker.tasks(row.index, row.columns, row.digest, counter("o200k_base")))
+                self._note(self._maker.tasks(row.index, row.columns, row.digest, counter(ENCODING)))
             except RowError as error:
                 raise UsageError(f"{row.where}: {error}.") from None
 
-    def _note(self, tasks: Iterable[Task]) -> None:
+    def _note(self, tasks: Sequence[Task]) -> None:
+        if self._sample is not None:
+            self._sample.see(tasks)
         for task in tasks:
             self.survey.note_task(task)
             self._note_parameters(task.request, task.dialects, task.caps)
@@ -99,6 +111,11 @@ class Look:
                     raise UsageError(f"{notice} (--strict-params)")
                 if notice not in self.notices:
                     self.notices.append(notice)
+
+
+def exact_size(task: Task) -> Size:
+    """What a task measures, with its tokens counted."""
+    return measure(task.request, counter(ENCODING), pixels)
 
 
 def _bytes(text: str) -> int:

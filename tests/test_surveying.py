@@ -96,3 +96,10 @@ def test_a_preparation_without_hurry_sees_all(tmp_path: Path, monkeypatch: pytes
     job = prepared(tmp_path, [SOUND] * 200).job
     assert not prepare(job, Setup()).survey.complete
     assert prepare(job, Setup(), whole=True).survey.complete
+
+
+def test_a_look_tells_tokens_from_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the first rows, and then of some; the others are taken to be like them."""
+    survey = looked(prepared(tmp_path, [{"prompt": "Say something, please. " * 50}] * 200), 999, monkeypatch).survey
+    assert survey.measured == pytest.approx(52 / 200 * survey.pinned["gpt-5-4"].input)
+    assert 0.15 < survey.tokens_of_text < 0.3

@@ -222,6 +222,12 @@ class Estimator:
         known = {name: correction.remembered for name, correction in self._corrections.items()}
         return {name: ratio for name, ratio in known.items() if ratio is not None}
 
+    def as_now(self) -> Estimator:
+        """Another one that knows the same, and learns for itself."""
+        other = Estimator(self._models.values())
+        other.recall(self.remember())
+        return other
+
     def ratios(self) -> dict[str, float]:
         """What each model that has answered counts for one token of ours."""
         return {

@@ -90,7 +90,7 @@ class Landings:
         counted_at = max(ask.at + min(lag, self._window * MOST_LAG), ask.sent_at)
         if self._ledger.accepted(ask.lease, now):
             self._blocked.clear()
-        self._settle(ask, Charge(1, usage.input, usage.output), usage, now, counted_at)
+        self._settle(ask, Charge(ask.lease.charge.requests, usage.input, usage.output), usage, now, counted_at)
         self._gates.answered(ask.model, ask)
         self.failing_since, self.last_answer = None, now
         if self._was_cut_short(ask, reply):

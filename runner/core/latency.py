@@ -46,11 +46,11 @@ class Speed:
     """... and their standard deviation."""
     replies: int = 0
 
-    def expected(self, tokens: int) -> float:
+    def expected(self, tokens: float) -> float:
         """How many seconds an answer takes on average."""
         return self.first + self.per_token * tokens
 
-    def seconds(self, tokens: int, rank: float) -> float:
+    def seconds(self, tokens: float, rank: float) -> float:
         """How many seconds an answer takes that is slower than this share of its like."""
         # Tukey's approximation of the normal distribution's quantiles.
         deviation = self.spread * 4.91 * (rank**0.14 - (1 - rank) ** 0.14)

@@ -30,7 +30,11 @@ class Survey:
     pinned: dict[str, Charge] = field(default_factory=dict)
     """Roughly, the work that only one model can do."""
     pooled: Charge = Charge(0, 0, 0)
-    """Roughly, the rest."""
+    """Roughly, the rest. Tokens of input are a bound in both: see `tokens_of_text`."""
+    measured: int = 0
+    """Of some rows, the tokens of text that they were taken to have, ..."""
+    tokens: int = 0
+    """... and those that they do have."""
     kinds: dict[str, str] = field(default_factory=dict)
     """The kind of each input column: int, float, bool, str, or json where rows differ."""
     models: dict[str, None] = field(default_factory=dict)
@@ -43,6 +47,11 @@ class Survey:
     def total(self) -> int:
         """Lines of the results table: tasks, and rows that cannot be asked."""
         return self.tasks + self.bad
+
+    @property
+    def tokens_of_text(self) -> float:
+        """How many tokens there are, on average, for each that a row is taken to have."""
+        return self.tokens / self.measured if self.measured else 1.0
 
     def note_bad(self, where: str, reason: str) -> None:
         """Count a row that cannot be asked."""
@@ -75,6 +84,11 @@ class Survey:
                 self.kinds[name] = kind
             elif kind not in (known, "null"):
                 self.kinds[name] = "float" if {known, kind} == {"int", "float"} else "json"
+
+    def note_size(self, text: int, tokens: int) -> None:
+        """Take in how many tokens a row really has, that was taken to have so many."""
+        self.measured += text
+        self.tokens += tokens
 
     def note_task(self, task: Task) -> None:
         """Count a task."""

@@ -35,6 +35,8 @@ RANKS = {
 }
 """By encoding: the file's name in tiktoken's cache (the SHA-1 of its address), and its SHA-256."""
 
+ENCODING = "o200k_base"
+"""What texts are counted in; a model's own factor comes on top."""
 LONGEST_PIECE = 200_000
 """Characters handed to tiktoken at once: its time grows faster than the text on some texts."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from runner.core.events import Event
+from runner.core.sampling import Sample
 from runner.foresight import Foresight
 
 ROWS = {"label": 4_500, "output-bound": 600, "mixed": 1_000}
@@ -75,6 +76,25 @@ def test_what_is_planned_with_what_one_run_has_learned_is_what_the_next_one_take
     planned = world.plan(rows)
     assert world.play(rows).seconds == pytest.approx(planned.seconds, rel=0.05)
     assert not any("first token" in sentence for sentence in planned.assumed)
+
+
+@pytest.mark.parametrize(("workload", "within"), [("label", 0.01), ("output-bound", 0.01), ("mixed", 0.04)])
+def test_a_large_input_is_planned_from_a_sample_as_it_is_row_by_row(
+    virtual: ModuleType, catalogue: Any, workload: str, within: float
+) -> None:
+    """Within a hundredth; of very mixed lengths a window, as other orders of the rows are row by row."""
+    (scenario,) = [each for each in virtual.scenarios() if each.name == f"{workload}, sliding"]
+    world = virtual.World(replace(scenario, rows=20_000), 1, catalogue)
+    rows, answers = list(world.tasks()), round(scenario.output_mean)
+    exact = world.plan(rows, answers)
+    found = world.plan(rows, answers, Sample(lambda task: task.size))
+    assert found.seconds == pytest.approx(exact.seconds, rel=within)
+    assert found.bound.seconds == pytest.approx(exact.bound.seconds, rel=0.01)
+    assert found.requests.total() == found.tasks == 20_000
+    assert found.input_tokens.total() == pytest.approx(exact.input_tokens.total(), rel=0.01)
+    assert found.output_tokens.total() == pytest.approx(exact.output_tokens.total(), rel=0.01)
+    assert sum(found.cost.values()) == pytest.approx(sum(exact.cost.values()), rel=within)
+    assert sum(found.waits.values()) == pytest.approx(found.seconds)
 
 
 def foreseen(world: Any, rows: Any, every: float) -> tuple[list[tuple[float, float]], float]:

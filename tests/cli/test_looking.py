@@ -279,6 +279,26 @@ def test_a_plan_says_which_cap_would_stop_it(command, rows) -> None:
     assert "it would be stopped by --max-total-tokens 3,000" in done.out
 
 
+def test_a_large_input_is_planned_from_some_of_its_rows(command, rows, monkeypatch) -> None:
+    """Which is said, and the sums are those of a plan row by row."""
+    words = ["plan", rows(60), "-m", MODEL, "--max-tokens", "50", "--json"]
+    exact = command(*words).json()
+    monkeypatch.setattr("runner.sampled.LARGE", 59)
+    found = command(*words).json()
+    assert "60 rows were drawn" in found["assumed"][0]
+    assert not any("were drawn" in sentence for sentence in exact["assumed"])
+    same = ("rows", "tasks", "input_tokens", "output_tokens", "cost_usd", "least_possible_seconds", "models")
+    assert [found[name] for name in same] == [exact[name] for name in same]
+
+
+def test_a_large_input_that_may_reach_a_cap_is_planned_row_by_row(command, rows, monkeypatch) -> None:
+    """It matters where it ends."""
+    monkeypatch.setattr("runner.sampled.LARGE", 10)
+    done = command("plan", rows(20), "-m", MODEL, "--max-total-tokens", "3000")
+    assert "it would be stopped by --max-total-tokens 3,000" in done.out
+    assert "were drawn" not in done.out
+
+
 # doctor
 
 

@@ -10,12 +10,15 @@ import pytest
 
 from runner.core.caps import Caps, Spending
 from runner.core.catalog import Model, Price
+from runner.core.charges import Charges
+from runner.core.estimate import Size
+from runner.core.knowledge import Knowledge, Ratio
 from runner.core.limits import Allowance, Limits
 from runner.core.schedule import Scheduler
 from runner.core.values import Kind, Status, Usage
 from runner.core.work import Ask, Finished, Task
 from runner.ledgers.memory import MemoryLedger
-from runner.planning import Paces, Plan, Simulation, simulate
+from runner.planning import Likely, Paces, Plan, Simulation, simulate
 from runner.testing import charge_of, failure, task
 
 PRICED = Model(id="a", provider="Somebody", price=Price(input=1.0, output=10.0))
@@ -150,3 +153,17 @@ def test_how_many_models_it_takes_until_the_combined_limit_binds(
     """Up to that many, another model makes a pool faster."""
     made = plan([], combined=Allowance(input_tokens=combined), per_model=Allowance(input_tokens=one))
     assert made.models_for_combined == count
+
+
+def test_what_is_only_supposed_is_nothing_to_learn_from() -> None:
+    """Tokens of input are rounded up: if a plan learned from that, the last of many rows would have more of them."""
+    model = Model(id="a", provider="Somebody")
+    budgets = Limits().budgets([model])
+    charges = Charges([model], budgets, 60.0)
+    charges.recall(Knowledge(ratios={"a": Ratio(guessed=1000.0, true=953.0, replies=50)}), "job")
+    likely, one = Likely(charges, 10), task(0, "a", input=10, cap=50)
+    before = likely.input(one, "a"), charges.estimator.expected(Size(10_000), "a")
+    for _ in range(2000):
+        charges.learn(one, "a", Usage(input=likely.input(one, "a"), output=10), 1.0)
+    assert charges.estimator.expected(Size(10_000), "a") > before[1]
+    assert likely.input(one, "a") == before[0]

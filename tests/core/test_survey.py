@@ -89,3 +89,13 @@ def test_a_survey_survives_being_written_down() -> None:
     for row in range(30):
         survey.note_bad(f"line {row}", f"reason {row % 25}")
     assert Survey.from_json(json.loads(json.dumps(survey.to_json()))) == survey
+
+
+def test_tokens_are_told_from_what_rows_are_taken_to_have() -> None:
+    """A look counts bytes, which are more; of some rows it is known how many tokens they are."""
+    survey = Survey()
+    assert survey.tokens_of_text == 1.0
+    survey.note_size(400, 100)
+    survey.note_size(200, 50)
+    assert survey.tokens_of_text == 0.25
+    assert Survey.from_json(json.loads(json.dumps(survey.to_json()))) == survey
