@@ -67,7 +67,7 @@ class Outlines:
         plan.waits = {cause: seconds * longer for cause, seconds in waits.items()}
         plan.assumed.append(
             f"{self.sample.kept:,} rows were drawn and measured exactly, and the others are taken to be like them: "
-            "sums of tokens are right within about a hundredth."
+            "sums of tokens are right within a hundredth or two."
         )
         return completed(plan, self.models, self.limits)
 

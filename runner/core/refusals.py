@@ -134,12 +134,12 @@ class Refusals:
             self._misfits += 1
             self._lowered_at = self._evidence[-1].sent
             return kind is not Kind.UNKNOWN and self._misfits < MOST_MISFITS
-        mine = next(one for one in found if one.kind is kind)
+        mine = next((one for one in found if one.kind is kind), None)
         held = self._counting.sure and now > self._counting.found_at + HELD * self._window
         if held and self._misfits < MOST_MISFITS and found[0].excuses > LOWERED - SURELY:
             self._lowered_at = self._evidence[-1].sent
             return True
-        if mine.excuses > found[0].excuses + SURELY:
+        if mine is None or mine.excuses > found[0].excuses + SURELY:
             return False
         if isinstance(mirror, Calendar):
             off = mine.border - mine.early / 2 - (mirror.border - mirror.early / 2)

@@ -89,10 +89,10 @@ def test_a_large_input_is_planned_from_a_sample_as_it_is_row_by_row(
     exact = world.plan(rows, answers)
     found = world.plan(rows, answers, Sample(lambda task: task.size))
     assert found.seconds == pytest.approx(exact.seconds, rel=within)
-    assert found.bound.seconds == pytest.approx(exact.bound.seconds, rel=0.01)
+    assert found.bound.seconds == pytest.approx(exact.bound.seconds, rel=max(0.01, within / 2))
     assert found.requests.total() == found.tasks == 20_000
-    assert found.input_tokens.total() == pytest.approx(exact.input_tokens.total(), rel=0.01)
-    assert found.output_tokens.total() == pytest.approx(exact.output_tokens.total(), rel=0.01)
+    assert found.input_tokens.total() == pytest.approx(exact.input_tokens.total(), rel=max(0.01, within / 2))
+    assert found.output_tokens.total() == pytest.approx(exact.output_tokens.total(), rel=max(0.01, within / 2))
     assert sum(found.cost.values()) == pytest.approx(sum(exact.cost.values()), rel=within)
     assert sum(found.waits.values()) == pytest.approx(found.seconds)
 
