@@ -48,10 +48,9 @@ class Acceptances:
         elif take.probe and kind is Kind.UNKNOWN:
             if self._exceeds(take, believed):
                 counting.become_full_bucket(now)
-        elif take.probe and self._probing.rival is not None:
+        elif take.probe and (rival := self._probing.rival) is not None:
             if self._exceeds(take, believed):
-                counting.become_calendar(*self._probing.rival, now)
-                self._probing.rival = None
+                counting.become_calendar(*rival, now)
         elif take.probe and kind is Kind.CALENDAR and isinstance(mirror, Calendar) and self._exceeds(take, believed):
             self._begins_before(mirror, now)
         return counting.kind is not kind or counting.sure is not sure

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 
-from runner.core.counting import GRAIN, Kind
+from runner.core.counting import GRAIN, WHOLE_SECOND, Kind
 from runner.core.mirrors import Take
 
 STEPS = 120
@@ -26,8 +26,6 @@ TOLERANCE = 0.01
 """Of the amount: how wrong what is in use may be reckoned."""
 BY_CREDITS = 0.03
 """The same where answers give some of it back."""
-WHOLE_SECOND = 1.0
-"""A Retry-After of a whole number says nothing finer."""
 ERRORS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 """How wrong it is, of the most that it may be."""
 FINEST = 960

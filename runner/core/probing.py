@@ -43,14 +43,15 @@ class Probing:
         """When one was last sent."""
         self.knocks = 0
         """Those that were refused and told nothing."""
-        self.rival: tuple[float, float] | None = None
-        """A border, and how many seconds before it may be, that would explain as well what is taken for a log."""
+        self._rival: tuple[float, float] | None = None
+        """A border, and how many seconds before it may be, that would explain as well what was taken for a log."""
 
     def due(self, amount: int, until: float, now: float) -> float:
         """When to send an amount that there is no room for before `until`; infinity for never."""
         counting, window = self._counting, self._window
         mirror, believed = counting.mirror, self._belief.amount(now)
-        if counting.kind is Kind.UNKNOWN or (self.rival is not None and now > self.rival[0]):
+        rival = self.rival
+        if counting.kind is Kind.UNKNOWN or (rival is not None and now > rival[0]):
             return self._knock_at(amount, until, now)
         if isinstance(mirror, Bucket) and not counting.sure:
             few = self._in_flight < 2 * MOST_PROBES and amount - mirror.level(now) <= max(OVERDRAFT * believed, amount)
@@ -93,14 +94,17 @@ class Probing:
 
     def ask(self, border: float, early: float) -> None:
         """Once that border has passed, it is to be asked whether it was one."""
-        self.rival = border, early
+        self._rival = border, early
+
+    @property
+    def rival(self) -> tuple[float, float] | None:
+        """What is still to be asked: nothing, once it is sure that it is a log, or that it is none."""
+        return self._rival if self._counting.kind is Kind.SLIDING and not self._counting.sure else None
 
     def answered(self, take: Take) -> bool:
         """Whether a refused one says that there was no border."""
-        if self.rival is None or take.sent <= self.rival[0]:
-            return False
-        self.rival = None
-        return True
+        rival = self.rival
+        return rival is not None and take.sent > rival[0]
 
     def told_nothing(self) -> None:
         """A refused one left open what it was to tell; after a few of them a log is settled for."""

@@ -64,6 +64,8 @@ class Refusals:
         counting = self._counting
         if retry_after is not None and retry_after > self._window * (1 + 2 * GRAIN):
             retry_after = None  # it speaks of something else
+        if take.sent < now - self._window:
+            retry_after = None  # it speaks of a time that is forgotten
         self._probing.refuse(take)
         self._count(take, now)
         noted = retry_after is not None and self._note(take, retry_after, now)
@@ -74,16 +76,16 @@ class Refusals:
                 self._belief.deepen(take.before)
             return
         mirror = counting.mirror
-        if retry_after is None and not isinstance(mirror, Bucket):
-            self._unexplained(take, now)
-        elif isinstance(mirror, Bucket):
+        if isinstance(mirror, Bucket):
             self._bucket_refused(mirror, take, retry_after, now)
+        elif retry_after is None:
+            self._unexplained(take, now)
         elif isinstance(mirror, Counter):
             self._doubt(take, now)
         elif isinstance(mirror, Calendar):
-            self._calendar_refused(mirror, take, retry_after or 0.0, now)
+            self._calendar_refused(mirror, take, retry_after, now)
         else:
-            self._log_refused(take, retry_after or 0.0, now)
+            self._log_refused(take, retry_after, now)
         counting.changed_at = now
 
     def _note(self, take: Take, retry_after: float, now: float) -> bool:
@@ -182,26 +184,23 @@ class Refusals:
             if not self._fits(found, now):
                 self._believe(found, take, now)
                 return
-        if not take.probe and not self._were_charged(take, now):
-            believed = self._belief.amount(now)
+        believed = self._belief.amount(now)
+        if not take.probe and not self._were_charged(take, believed - take.before - take.amount, now):
             self._cut(take.before, now)
             # With far more room than there can be an error, or as deep as may be and refused again.
             self._misfits += take.before < believed / 2 or self._belief.amount(now) == believed
 
     def _count(self, take: Take, now: float) -> None:
         self._refused.append((take.sent, take.held))
-        while self._refused[0][0] < now - self._window:
+        while self._refused and self._refused[0][0] < now - self._window:
             self._refused.popleft()
         if self._charges:
             self._counting.count(take.sent, take.held, now)
 
-    def _were_charged(self, take: Take, now: float) -> bool:
-        """Whether there would have been no room if what was refused before had been counted; then it is from now on."""
-        return self._charged_explains(take, self._belief.amount(now) - take.before - take.amount, now)
-
-    def _charged_explains(self, take: Take, missing: float, now: float) -> bool:
+    def _were_charged(self, take: Take, room: float, now: float) -> bool:
+        """Whether that room is gone if what was refused before had been counted; then it is from now on."""
         before = [(sent, amount) for sent, amount in self._refused if sent < take.sent - GRAIN * self._window]
-        if self._charges or self._belief.is_shaken or sum(amount for _, amount in before) < max(1.0, missing):
+        if self._charges or self._belief.is_shaken or sum(amount for _, amount in before) < max(1.0, room):
             return False
         self._charges = True
         for sent, amount in before:
@@ -262,19 +261,18 @@ class Refusals:
     def _bucket_refused(self, mirror: Bucket, take: Take, retry_after: float | None, now: float) -> None:
         left = max(0.0, mirror.burst - take.before)  # the mirror's, where really there was nothing
         soon = max(take.amount / mirror.rate + 4 * GRAIN * self._window, NEAR * self._window)
-        long = retry_after is not None and retry_after > soon
-        if long or (retry_after is not None and left > take.amount and self._counting.recent.is_whole):
+        if retry_after is not None and (retry_after > soon or (left > take.amount and self._counting.recent.is_whole)):
             found = self._explanations(now)
             if not (self._is_settled(now) or self._fits(found, now)):
                 self._believe(found, take, now)
                 return
-        if long:
+        if retry_after is not None and retry_after > soon:
             # A bucket can be in debt, where its limit was lowered or somebody else drew on it.
             mirror.empty(take.sent, self._counting.recent)
-            mirror.correct(take.amount - (retry_after or 0.0) * mirror.rate, now)
+            mirror.correct(take.amount - retry_after * mirror.rate, now)
             self._empty_at = -math.inf
             return
-        if self._empty_at > -math.inf and self._charged_explains(take, left, now):
+        if self._empty_at > -math.inf and self._were_charged(take, left, now):
             left = 0.0
         elapsed = (take.sent - self._empty_at) / self._window
         if elapsed >= SHORTEST_MEASURE and self._empty_at > -math.inf and left > 0:

@@ -163,7 +163,7 @@ class Window:
         """The gateway refused it; before it is settled. Whether that was to be expected."""
         self._refusals.learn(take, retry_after, now)
         if take.probe and retry_after is not None and (self._is_soon(take, retry_after) or not self.limit.gives_back):
-            self._pacing.close(now + min(retry_after, self.limit.window))
+            self._pacing.close(now + retry_after)
         return take.probe
 
     def _is_soon(self, take: Take, retry_after: float) -> bool:

@@ -252,6 +252,49 @@ def test_room_that_comes_back_within_a_second_is_no_lower_limit() -> None:
     assert window.belief.amount(10.5) == LIMIT
 
 
+def test_a_probe_that_is_refused_closes_a_limit_for_as_long_as_the_gateway_says() -> None:
+    """Also where that is longer than a window."""
+    window = learning()
+    window.take(LIMIT, 0.0)
+    probe = window.take(500, 1.0)
+    assert probe.probe
+    assert window.refused(probe, 2 * WINDOW, 1.1)
+    until, _ = window.when(1, 1.2)
+    assert until >= 1.1 + 2 * WINDOW
+
+
+def test_a_refusal_that_was_under_way_for_windows_breaks_nothing() -> None:
+    """It says when there will be room, but what was in use then is forgotten."""
+    window = learning()
+    take = window.take(500, 0.0)
+    assert not window.refused(take, 30.0, 3 * WINDOW)
+    window.settle(take, 0, 0.0, 3 * WINDOW)
+    until, _ = window.when(500, 3 * WINDOW + 1.0)
+    assert until == 3 * WINDOW + 1.0
+
+
+def test_what_was_doubtful_of_a_log_is_not_asked_of_a_counter() -> None:
+    """A log that may be calendar windows is asked; once it is known to be something else, nothing is sent for that."""
+    window = learning()
+    for second in range(100):
+        take = window.take(LIMIT // 100, second / 20)
+        window.settle(take, take.amount, take.sent, second / 20)
+    probe = window.take(500, 5.0)
+    window.refused(probe, 55.0, 5.1)
+    window.settle(probe, 0, 5.0, 5.1)
+    assert window.kind is Kind.SLIDING
+    assert not window.sure
+    told = learning()
+    told.hear({**(window.tell(6.0) or {}), "kind": "counter", "border": 60.5, "early": 0.5}, 6.0)
+    window.hear({**(told.tell(20.0) or {}), "at": 20.0, "now": 20.0}, 20.0)
+    assert window.kind is Kind.COUNTER
+    left = LIMIT - round(window.used(75.0))
+    take = window.take(left, 75.0)
+    window.settle(take, left, 75.0, 75.0)
+    until, _ = window.when(4_000, 75.1)
+    assert until == pytest.approx(77.5, abs=0.2)
+
+
 def test_the_oldest_is_what_was_counted_first_not_what_was_sent_first() -> None:
     """What waited for a connection was sent first and counted later: a Retry-After still speaks of a log."""
     window = Window(Limit(scope="m", measure="input", amount=LIMIT, window=WINDOW), 0.3)
