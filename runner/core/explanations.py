@@ -147,12 +147,15 @@ class Evidence:
         gives_back: bool,
         known: tuple[float, float] | None = None,
         since: float = -math.inf,
+        shaken: bool = False,
     ) -> None:
         """`amount` is what is thought to be there in a window of `window` seconds, and has been `since` a moment.
 
-        `known` is a border that was found before, and how many seconds before that it may be.
+        `known` is a border that was found before, and how many seconds before that it may be. With `shaken` the amount
+        is a guess: that there is less needs no excuse.
         """
         self._known = known
+        self._lower_costs = 0.0 if shaken else LOWER
         transit = min(refusal.back - refusal.sent for refusal in refusals) / 2
         self._history = History(takes, transit, gives_back=gives_back)
         whole = all(refusal.retry_after.is_integer() for refusal in refusals)
@@ -277,7 +280,7 @@ class Evidence:
         return self._amount if lowest >= self._amount - self._doubt else lowest
 
     def _lower(self, holds: float) -> float:
-        return LOWER * (holds < self._amount)
+        return self._lower_costs * (holds < self._amount)
 
     def _untimely(self, levels: Sequence[float], holds: float, waits: Sequence[Callable[[float], float]]) -> float:
         """How little each Retry-After fits; `waits` say when so much has come back as was missing at each refusal.

@@ -115,6 +115,7 @@ class Refusals:
             since=self._lowered_at,
             gives_back=counting.limit.gives_back,
             known=(mirror.border, mirror.early) if isinstance(mirror, Calendar) else None,
+            shaken=self._belief.is_shaken and not self._is_early,
         )
         return evidence.explanations()
 
@@ -152,6 +153,7 @@ class Refusals:
         """Take over the best explanation."""
         counting, believed = self._counting, self._belief.amount(now)
         self._contradictions += 1
+        self._misfits, self._empty_at = 0, -math.inf
         if not found or self._contradictions > MOST_CONTRADICTIONS:
             counting.become_sliding(now, sure=True)
             if not take.probe:
