@@ -1,7 +1,7 @@
 """What the refusals of a limit teach: how the gateway counts, or how much less there is than was believed.
 
 The first ones, and those that do not fit what is believed, are held against every kind (`core.explanations`). A kind
-that has held for two windows is doubted last: it is more likely then that there is less, because the limit was lowered
+that has held for half a window is doubted last: it is likelier then that there is less, because the limit was lowered
 or somebody else spends of it (`core.belief`).
 """
 
@@ -28,11 +28,9 @@ AT_ONCE = 3
 SURELY = 0.5
 """How much less another kind must have to excuse than the one that was believed."""
 HELD = 1 / 2
-"""Of a window: for so long a kind must have held for a lower limit to be thought of."""
-LOWERED = 1.5
-"""What the kind that was believed has to excuse if the limit was lowered just now: that explains any refusal."""
+"""Of a window: for so long a kind must have held for a refusal to say rather that there is less."""
 MOST_MISFITS = 3
-"""Refusals that do not fit a kind which has held for two windows, until another one is believed."""
+"""Refusals that do not fit a kind which has held, until another one is believed."""
 MOST_CONTRADICTIONS = 5
 """Explanations that are believed one after another; then it is taken for a log for good."""
 
@@ -138,10 +136,6 @@ class Refusals:
             self._lowered_at = self._evidence[-1].sent
             return kind is not Kind.UNKNOWN and self._misfits < MOST_MISFITS
         mine = next((one for one in found if one.kind is kind), None)
-        held = self._counting.sure and now > self._counting.found_at + HELD * self._window
-        if held and self._misfits < MOST_MISFITS and found[0].excuses > LOWERED - SURELY:
-            self._lowered_at = self._evidence[-1].sent
-            return True
         if mine is None or mine.excuses > found[0].excuses + SURELY:
             return False
         if isinstance(mirror, Calendar):
@@ -211,8 +205,8 @@ class Refusals:
 
     def _is_settled(self, now: float) -> bool:
         """Whether the kind has held for so long that there will rather be less."""
-        held = now > self._counting.found_at + 2 * self._window and self._misfits < MOST_MISFITS
-        return held or self._contradictions > MOST_CONTRADICTIONS
+        held = self._counting.sure and now > self._counting.found_at + HELD * self._window
+        return (held and self._misfits < MOST_MISFITS) or self._contradictions > MOST_CONTRADICTIONS
 
     def _cut(self, to: float, now: float) -> None:
         self._counting.cut(min(BRIM * self._belief.amount(now), to), now)
@@ -263,7 +257,10 @@ class Refusals:
     def _bucket_refused(self, mirror: Bucket, take: Take, retry_after: float | None, now: float) -> None:
         left = max(0.0, mirror.burst - take.before)  # the mirror's, where really there was nothing
         soon = max(take.amount / mirror.rate + 4 * GRAIN * self._window, NEAR * self._window)
-        if retry_after is not None and (retry_after > soon or (left > take.amount and self._counting.recent.is_whole)):
+        unlikely = retry_after is not None and (
+            retry_after > soon or not self._counting.sure or (left > take.amount and self._counting.recent.is_whole)
+        )
+        if unlikely:
             found = self._explanations(now)
             if not (self._is_settled(now) or self._fits(found, now)):
                 self._believe(found, take, now)

@@ -185,6 +185,19 @@ def test_without_a_retry_after_most_of_a_limit_is_used(shape: Shape, measure: st
     assert len(drive.refused) <= 0.04 * len(drive.admitted)
 
 
+@pytest.mark.fault("B3")
+@pytest.mark.parametrize(("seed", "begins"), [(0, 1.5), (1, 1.2), (2, 1.5)])
+def test_a_counter_stays_one_where_somebody_else_spends(seed: int, begins: float) -> None:
+    """It has held for half a window: that there is less is likelier than that the gateway counts in another way."""
+    drive = Drive(learning(), Shape(kind="counter", phase=20.0 + seed), seed=seed).run(begins)
+    assert drive.window.kind is Kind.COUNTER
+    for _ in range(2 * 60):
+        if drive.judge.wait(drive.now, LIMIT // 120) == 0:
+            drive.judge.add(drive.now, LIMIT // 120)
+        drive.run(1 / 60)
+    assert drive.window.kind is Kind.COUNTER
+
+
 @pytest.mark.fault("B1")
 @every_shape
 def test_a_limit_that_is_half_of_what_it_should_be_is_found_within_three_windows(shape: Shape) -> None:

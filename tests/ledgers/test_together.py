@@ -47,6 +47,17 @@ def test_runs_that_connect_late_and_guess_badly_are_refused_as_often_as_one(
     assert min(world.used(number * window, (number + 1) * window) for number in range(3)) >= 0.98
 
 
+def test_a_bucket_that_was_only_supposed_is_given_up_for_calendar_windows(together: Any) -> None:
+    """What was let in looked like a full bucket; the first refusal of all came seconds before a border."""
+    world = together("fixed", 6, connects=(0.0, 3.5), guesses=1.08)
+    for model in "abcd":
+        world.begin(model)
+        world.play(0.1)
+    world.play(3.5 * WINDOW)
+    assert {run.ledger.windows[-1].kind.value for run in world.runs} == {"calendar"}
+    assert world.used(2 * WINDOW, 3 * WINDOW) >= 0.98
+
+
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
 def test_a_holder_that_is_killed_costs_the_others_at_most_a_window(together: Any, kind: str) -> None:
     """What it held counts as spent for a window; from then on the others have all that there is."""
