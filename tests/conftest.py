@@ -46,9 +46,10 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session", autouse=True)
 def _state_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """For what starts before any test."""
+    """For what starts before any test. Processes compile the program's modules once, as where it is installed."""
     folder = tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         patch.setenv("RUNNER_STATE_DIR", str(folder))
         yield folder
 
