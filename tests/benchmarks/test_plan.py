@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -30,16 +31,58 @@ class First:
 @pytest.fixture(scope="module")
 def first(virtual: ModuleType, catalogue: Any) -> Callable[[str, str], First]:
     """Such a run of a workload under a kind of window; each is made once."""
-    made: dict[tuple[str, str], First] = {}
 
+    @cache
     def run(workload: str, kind: str) -> First:
-        if (workload, kind) not in made:
-            (scenario,) = [each for each in virtual.scenarios() if each.name == f"{workload}, {kind}"]
-            world = virtual.World(replace(scenario, rows=ROWS[workload]), SEEDS[workload], catalogue)
-            rows = list(world.tasks())
-            planned = world.plan(rows, answers=round(scenario.output_mean))
-            made[workload, kind] = First(world, planned, world.play(rows).seconds)
-        return made[workload, kind]
+        (scenario,) = [each for each in virtual.scenarios() if each.name == f"{workload}, {kind}"]
+        world = virtual.World(replace(scenario, rows=ROWS[workload]), SEEDS[workload], catalogue)
+        rows = list(world.tasks())
+        planned = world.plan(rows, answers=round(scenario.output_mean))
+        return First(world, planned, world.play(rows).seconds)
+
+    return run
+
+
+def foreseen(world: Any, rows: Any, every: float) -> tuple[list[tuple[float, float]], float]:
+    """What was foreseen in a run, at which second of it and how many seconds in all; and how many they were."""
+    said: list[tuple[float, float]] = []
+    began = world.now
+
+    def watched(foresight: Foresight) -> Callable[[Event], None]:
+        def then(event: Event) -> None:
+            if event.at >= began + 1.0 and (not said or event.at >= began + said[-1][0] + every):
+                assert foresight.begin(event.at)
+                while not foresight.advance(100):
+                    pass
+                left = foresight.left(event.at)
+                assert left is not None
+                said.append((event.at - began, event.at - began + left))
+
+        return then
+
+    return said, world.play(rows, watched).seconds
+
+
+@dataclass(frozen=True)
+class Second:
+    """The run after it, which is planned with what the first has learned."""
+
+    planned: Any
+    said: list[tuple[float, float]]
+    """What was foreseen in it: at which second, and how many in all."""
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def second(virtual: ModuleType, first: Callable[[str, str], First]) -> Callable[[str, str], Second]:
+    """Such a run; each is made once."""
+
+    @cache
+    def run(workload: str, kind: str) -> Second:
+        world = first(workload, kind).world
+        world.now += virtual.PAUSE
+        rows = list(world.tasks())
+        return Second(world.plan(rows), *foreseen(world, rows, every=20.0))
 
     return run
 
@@ -67,15 +110,12 @@ def test_a_first_run_is_at_most_a_window_off_what_was_planned(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("workload", ROWS)
 def test_what_is_planned_with_what_one_run_has_learned_is_what_the_next_one_takes(
-    virtual: ModuleType, first: Callable[[str, str], First], workload: str, kind: str
+    second: Callable[[str, str], Second], workload: str, kind: str
 ) -> None:
     """Within 5 %: kinds of window, lengths and latencies of answers and counts of tokens are known by then."""
-    world = first(workload, kind).world
-    world.now += virtual.PAUSE
-    rows = list(world.tasks())
-    planned = world.plan(rows)
-    assert world.play(rows).seconds == pytest.approx(planned.seconds, rel=0.05)
-    assert not any("first token" in sentence for sentence in planned.assumed)
+    run = second(workload, kind)
+    assert run.seconds == pytest.approx(run.planned.seconds, rel=0.05)
+    assert not any("first token" in sentence for sentence in run.planned.assumed)
 
 
 @pytest.mark.parametrize(("workload", "within"), [("label", 0.01), ("output-bound", 0.01), ("mixed", 0.04)])
@@ -99,43 +139,19 @@ def test_a_large_input_is_planned_from_a_sample_as_it_is_row_by_row(
     assert sum(found.waits.values()) == pytest.approx(found.seconds)
 
 
-def foreseen(world: Any, rows: Any, every: float) -> tuple[list[tuple[float, float]], float]:
-    """What was foreseen in a run, at which second of it and how many seconds in all; and how many they were."""
-    said: list[tuple[float, float]] = []
-    began = world.now
-
-    def watched(foresight: Foresight) -> Callable[[Event], None]:
-        def then(event: Event) -> None:
-            if event.at >= began + 1.0 and (not said or event.at >= began + said[-1][0] + every):
-                assert foresight.begin(event.at)
-                while not foresight.advance(100):
-                    pass
-                left = foresight.left(event.at)
-                assert left is not None
-                said.append((event.at - began, event.at - began + left))
-
-        return then
-
-    return said, world.play(rows, watched).seconds
-
-
-@pytest.mark.parametrize("kind", ["sliding", "fixed", "bucket"])
-@pytest.mark.parametrize("workload", ["label", "output-bound"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "counter"])
+@pytest.mark.parametrize("workload", ROWS)
 def test_what_is_foreseen_in_a_run_agrees_with_the_plan_and_comes_true(
-    virtual: ModuleType, catalogue: Any, workload: str, kind: str
+    second: Callable[[str, str], Second], workload: str, kind: str
 ) -> None:
-    """Within 6 % of the plan at the start, and within 5 % of the time taken after a window."""
-    (scenario,) = [each for each in virtual.scenarios() if each.name == f"{workload}, {kind}"]
-    world = virtual.World(replace(scenario, rows=ROWS[workload]), SEEDS[workload], catalogue)
-    world.play()
-    world.now += virtual.PAUSE
-    rows = list(world.tasks())
-    planned = world.plan(rows)
-    said, seconds = foreseen(world, rows, every=20.0)
-    assert said[0][1] == pytest.approx(planned.seconds, rel=0.06)
-    assert [whole for at, whole in said if at >= 60.0] == pytest.approx(
-        [seconds for at, _ in said if at >= 60.0], rel=0.05
-    )
+    """Within 6 % of the plan at the start, and within 5 % of the time taken after a window.
+
+    Under sliding counters what is foreseen at the start may be a third longer than that.
+    """
+    run = second(workload, kind)
+    assert run.said[0][1] == pytest.approx(run.planned.seconds, rel=0.06)
+    later = [whole for at, whole in run.said if at >= 60.0]
+    assert later == pytest.approx([run.seconds] * len(later), rel=0.05)
 
 
 @pytest.mark.parametrize("kind", ["sliding", "fixed", "bucket"])
