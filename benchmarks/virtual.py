@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from runner import planning
+from runner import planning, sampled
 from runner.core.caps import Caps, Spending
 from runner.core.catalog import Catalogue
 from runner.core.charges import Charges
@@ -33,7 +33,6 @@ from runner.core.values import Failure, Kind, Outcome, Reply, Request, Usage
 from runner.core.work import Ask, Done, Task
 from runner.foresight import Foresight
 from runner.ledgers.memory import MemoryLedger
-from runner.sampled import Outlines
 from runner.simulator import Neighbour, Simulator, judge
 from runner.simulator.account import Account
 from runner.storage.specs import load_catalogue, load_limits
@@ -136,30 +135,14 @@ class World:
     def plan(self, rows: Rows, answers: int | None = None, sample: Sample | None = None) -> planning.Plan:
         """What `runner plan` says of these rows, with what runs before have learned; by a `sample` if there is one."""
         scheduler, charges, ledger = self._parts(0.0, probes=False)
-        likely = planning.Likely(charges, answers)
-        paces = planning.Paces(charges.latencies.speeds(), None, None)
-        unknown = planning.kinds_unknown(ledger.windows)
-        budgets = self.limits.budgets(self.models.values())
+        parts = sampled.Parts(
+            scheduler=scheduler, charges=charges, ledger=ledger, models=self.models, limits=self.limits
+        )
         if sample is None:
-            tasks = (replace(task) for task, _ in rows)
-            simulation = planning.Simulation(scheduler, tasks, self.models, likely, paces, charges.learn)
-            made = planning.simulate(simulation, budgets, self.limits)
-        else:
-            for task, _ in rows:
-                sample.see([task])
-            made = Outlines(
-                sample=sample,
-                charges=charges,
-                likely=likely,
-                paces=paces,
-                ledger=ledger,
-                models=self.models,
-                budgets=budgets,
-                limits=self.limits,
-                most_in_flight=4000,
-            ).plan()
-        made.assumed += planning.assumptions(made, paces, unknown)
-        return made
+            return sampled.plan(parts, (replace(task) for task, _ in rows), answers=answers)
+        for task, _ in rows:
+            sample.see([task])
+        return sampled.plan(parts, sample, answers=answers)
 
     def play(self, rows: Rows | None = None, watched: Callable[[Foresight], Watch] | None = None) -> Run:
         """A run to its end, which begins with what those before it have learned; over new rows, if none are given.

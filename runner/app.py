@@ -234,7 +234,7 @@ def _planned(
     sample: Sample | None,
 ) -> planning.Plan:
     """A plan by a sample of the rows, or row by row if there is none."""
-    budgets, models = prepared.budgets, prepared.models
+    budgets, models, limits = prepared.budgets, prepared.models, prepared.limits
     ledger = MemoryLedger(budgets, guard, learns=True, probes=False)
     scheduler, charges, _spending = make_scheduler(
         prepared.job,
@@ -242,33 +242,16 @@ def _planned(
         budgets,
         ledger,
         prepared.survey,
-        window=prepared.limits.window_seconds,
+        window=limits.window_seconds,
         now=0.0,
         most_in_flight=most_connections(),
     )
     known = known_of(prepared)
     charges.recall(known, prepared.job.key)
     ledger.recall(known.limits, time.time(), 0.0)
-    likely = planning.Likely(charges, answers)
-    paces = planning.Paces(charges.latencies.speeds(), latency, tokens_per_second)
-    unknown = planning.kinds_unknown(ledger.windows)
-    if sample is None:
-        tasks = tasks_of(prepared.records(), prepared.maker, counter(ENCODING), lambda _row, _slot: False)
-        simulation = planning.Simulation(scheduler, tasks, models, likely, paces, charges.learn)
-        made = planning.simulate(simulation, budgets, prepared.limits)
-    else:
-        made = sampled.Outlines(
-            sample=sample,
-            charges=charges,
-            likely=likely,
-            paces=paces,
-            ledger=ledger,
-            models=models,
-            budgets=budgets,
-            limits=prepared.limits,
-            most_in_flight=most_connections(),
-        ).plan()
+    parts = sampled.Parts(scheduler=scheduler, charges=charges, ledger=ledger, models=models, limits=limits)
+    rows = sample or tasks_of(prepared.records(), prepared.maker, counter(ENCODING), lambda _row, _slot: False)
+    made = sampled.plan(parts, rows, answers=answers, latency=latency, tokens_per_second=tokens_per_second)
+    if sample is not None:
         made.never = prepared.survey.bad
-    made.answers = likely.said
-    made.assumed += planning.assumptions(made, paces, unknown)
     return made

@@ -15,6 +15,7 @@ class Flights:
 
     def __init__(self, models: Iterable[str], most: int, canary: float) -> None:
         """For the first `canary` seconds, or until it lands, the first is alone; never are there more than `most`."""
+        self.most = most
         self.congestion = Congestion(most)
         self.of_model = dict.fromkeys(models, 0)
         """How many each model has."""
