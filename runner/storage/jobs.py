@@ -18,7 +18,6 @@ from runner.core.caps import Caps
 from runner.core.errors import UsageError
 from runner.core.evaluating import Evaluation, Gates
 from runner.core.job import Job
-from runner.core.labelling import Annotators, Voting
 from runner.core.sharing import Priority
 from runner.core.values import Settings
 from runner.storage.declarations import (
@@ -106,6 +105,28 @@ class Words(BaseModel):
     escalate: EscalateSection | None = None
     evaluate: EvaluateSection | None = None
     gates: GatesSection | None = None
+
+
+AS_SAID = (
+    "each",
+    "row_settings",
+    "probe_above",
+    "id_column",
+    "limit",
+    "sample",
+    "seed",
+    "bad_rows",
+    "keep_going",
+    "endpoint",
+    "strict_params",
+    "attempts",
+    "timeout",
+    "patience",
+    "priority",
+)
+"""Words that a job holds as they are said."""
+SECTIONS = ("answer", "examples", "annotators", "vote", "gold", "escalate", "evaluate")
+"""Those that say several things, of which they make one value of the job's."""
 
 
 class File(Words):
@@ -201,23 +222,46 @@ def _value(text: str) -> Any:
 
 def declare(words: Mapping[str, Any], origin: str) -> Job:
     """A job from words; raises UsageError with every error in them, each with its place."""
+    said = _validated(words, origin)
+    _refuse_together(said, origin)
+    made = {name: section.made() for name in SECTIONS if (section := getattr(said, name)) is not None}
+    return Job(
+        input=said.input,
+        name=said.name or Path(said.input).name.partition(".")[0],
+        models=tuple(said.models),
+        prompt=None if said.prompt is None else text_or_file(said.prompt, "--prompt")[0],
+        system=None if said.system is None else text_or_file(said.system, "--system")[0],
+        settings=_settings(said),
+        cap_is=said.caps,
+        caps=Caps(max_cost=said.max_cost, max_total_tokens=said.max_total_tokens, deadline=said.deadline),
+        gates=_gates(said.gates, made.get("evaluate"), origin),
+        **{name: getattr(said, name) for name in AS_SAID},
+        **made,
+    )
+
+
+def _validated(words: Mapping[str, Any], origin: str) -> Words:
     try:
-        said = Words.model_validate(dict(words))
+        return Words.model_validate(dict(words))
     except ValidationError as error:
         raise UsageError("\n".join(_explain(error, origin))) from None
-    prompt = None if said.prompt is None else text_or_file(said.prompt, "--prompt")[0]
-    system = None if said.system is None else text_or_file(said.system, "--system")[0]
-    answer = said.answer.made() if said.answer else None
-    evaluate = said.evaluate.made() if said.evaluate else None
+
+
+def _refuse_together(said: Words, origin: str) -> None:
+    """Raise UsageError for words that are right, but not beside each other."""
+    if said.answer and said.answer.structured and said.schema_ is not None:
+        raise UsageError(f"{origin}: answer.structured: the job's `schema` asks for structured output already.")
+    if said.gold and said.gold.file and said.evaluate:
+        raise UsageError(f"{origin}: gold.file: [evaluate] has its right answers in the input, and mixes nothing in.")
+
+
+def _settings(said: Words) -> Settings:
+    """What requests have in common; a structured answer asks for its own schema."""
     if said.answer and said.answer.structured:
-        if said.schema_ is not None:
-            raise UsageError(f"{origin}: answer.structured: the job's `schema` asks for structured output already.")
-        schema = answer.reader.ask_schema() if answer else None
+        schema = said.answer.made().reader.ask_schema()
     else:
         schema = schema_of(said.schema_, "--schema")
-    if said.gold and said.gold.file and evaluate:
-        raise UsageError(f"{origin}: gold.file: [evaluate] has its right answers in the input, and mixes nothing in.")
-    settings = Settings(
+    return Settings(
         max_tokens=said.max_tokens,
         temperature=said.temperature,
         top_p=said.top_p,
@@ -226,39 +270,6 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
         tools=tuple(said.tools),
         tool_choice=said.tool_choice,
         effort=said.effort,
-    )
-    return Job(
-        input=said.input,
-        name=said.name or Path(said.input).name.partition(".")[0],
-        models=tuple(said.models),
-        each=said.each,
-        prompt=prompt,
-        system=system,
-        settings=settings,
-        row_settings=said.row_settings,
-        cap_is=said.caps,
-        probe_above=said.probe_above,
-        id_column=said.id_column,
-        limit=said.limit,
-        sample=said.sample,
-        seed=said.seed,
-        bad_rows=said.bad_rows,
-        keep_going=said.keep_going,
-        endpoint=said.endpoint,
-        strict_params=said.strict_params,
-        attempts=said.attempts,
-        timeout=said.timeout,
-        patience=said.patience,
-        caps=Caps(max_cost=said.max_cost, max_total_tokens=said.max_total_tokens, deadline=said.deadline),
-        priority=said.priority,
-        answer=answer,
-        examples=said.examples.made() if said.examples else None,
-        annotators=said.annotators.made() if said.annotators else Annotators(),
-        vote=said.vote.made() if said.vote else Voting(),
-        gold=said.gold.made() if said.gold else None,
-        escalate=said.escalate.made() if said.escalate else None,
-        evaluate=evaluate,
-        gates=_gates(said.gates, evaluate, origin),
     )
 
 
@@ -277,10 +288,7 @@ def _gates(section: GatesSection | None, evaluate: Evaluation | None, origin: st
 def caps_from(given: Mapping[str, Any]) -> dict[str, Any]:
     """Caps that were given anew, checked; raises UsageError."""
     said = {name: value for name, value in given.items() if value is not None}
-    try:
-        words = Words.model_validate({"input": "", **said})
-    except ValidationError as error:
-        raise UsageError("\n".join(_explain(error, ""))) from None
+    words = _validated({"input": "", **said}, "")
     return {name: getattr(words, name) for name in said}
 
 
