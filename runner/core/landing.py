@@ -6,22 +6,17 @@ Whatever came, its lease is settled first, once; then all who learn from it are 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
 from runner.core import retry
-from runner.core.backlog import Backlog
-from runner.core.blocked import Blocked
-from runner.core.caps import Spending
 from runner.core.estimate import Size
-from runner.core.flights import Flights
-from runner.core.gates import Gates
 from runner.core.lag import Lag
 from runner.core.lengths import Lengths
-from runner.core.limits import Budget
-from runner.core.ports import Ledger, Refused
+from runner.core.ports import Refused
 from runner.core.retry import Action
+from runner.core.standing import Standing
 from runner.core.values import Charge, Failure, Kind, Outcome, Reply, Request, Status, Usage
 from runner.core.work import Ask, Finished, Landing, Task
 
@@ -41,38 +36,24 @@ class Landings:
     """Takes in what comes back."""
 
     def __init__(
-        self,
-        *,
-        budgets: Mapping[str, Budget],
-        ledger: Ledger,
-        charge: Callable[[Task, str], Charge],
-        spending: Spending,
-        rng: Random,
-        window: float,
-        attempts: int,
-        lengths: Lengths | None,
-        again: Again | None,
-        backlog: Backlog,
-        blocked: Blocked,
-        flights: Flights,
-        gates: Gates,
+        self, standing: Standing, *, rng: Random, attempts: int, lengths: Lengths | None, again: Again | None
     ) -> None:
-        self._budgets = budgets
-        self._ledger = ledger
-        self._charge = charge
-        self._spending = spending
+        self._budgets = standing.budgets
+        self._ledger = standing.ledger
+        self._charge = standing.charge
+        self._spending = standing.spending
         self._rng = rng
-        self._window = window
+        self._window = standing.window
         self._attempts = attempts
         self._lengths = lengths
         self._again = again
-        self._backlog = backlog
-        self._blocked = blocked
-        self._flights = flights
-        self._gates = gates
-        self._lags = {model: Lag() for model in budgets}
-        self._answers = dict.fromkeys(budgets, 0)
-        self._answered_at = dict.fromkeys(budgets, -math.inf)
+        self._backlog = standing.backlog
+        self._blocked = standing.blocked
+        self._flights = standing.flights
+        self._gates = standing.gates
+        self._lags = {model: Lag() for model in self._budgets}
+        self._answers = dict.fromkeys(self._budgets, 0)
+        self._answered_at = dict.fromkeys(self._budgets, -math.inf)
         self.failing_since: float | None = None
         """Since when nothing but outage failures came back; None while the gateway answers."""
         self.last_answer: float | None = None

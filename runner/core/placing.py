@@ -10,17 +10,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
 
-from runner.core.backlog import Backlog
-from runner.core.blocked import Block, Blocked
-from runner.core.caps import Spending
-from runner.core.flights import Flights
-from runner.core.gates import Gates
-from runner.core.limits import Budget
-from runner.core.ports import Lease, Ledger
+from runner.core.blocked import Block
+from runner.core.ports import Lease
 from runner.core.queues import Queue
+from runner.core.standing import Standing
 from runner.core.values import Charge
 from runner.core.work import Task
 
@@ -34,32 +30,20 @@ Placed = tuple[Task, str, Lease]
 class Placing:
     """Takes tasks out of the backlog, each with a lease at a model that has room for it."""
 
-    def __init__(
-        self,
-        *,
-        budgets: Mapping[str, Budget],
-        ledger: Ledger,
-        charge: Callable[[Task, str], Charge],
-        spending: Spending,
-        window: float,
-        backlog: Backlog,
-        blocked: Blocked,
-        flights: Flights,
-        gates: Gates,
-    ) -> None:
-        self._budgets = budgets
-        self._ledger = ledger
-        self._charge = charge
-        self._spending = spending
-        self._window = window
-        self._backlog = backlog
-        self._blocked = blocked
-        self._flights = flights
-        self._gates = gates
+    def __init__(self, standing: Standing) -> None:
+        self._budgets = standing.budgets
+        self._ledger = standing.ledger
+        self._charge = standing.charge
+        self._spending = standing.spending
+        self._window = standing.window
+        self._backlog = standing.backlog
+        self._blocked = standing.blocked
+        self._flights = standing.flights
+        self._gates = standing.gates
         self._draining: dict[str, Task] = {}
         """Models that take nothing but one large task."""
-        self._work = {model: Charge(0, 0, 0) for model in budgets}
-        self._windows = dict.fromkeys(budgets, 0.0)
+        self._work = {model: Charge(0, 0, 0) for model in self._budgets}
+        self._windows = dict.fromkeys(self._budgets, 0.0)
         """That work, in windows of the limit that it takes most of."""
 
     def expect(self, model: str, charge: Charge) -> None:

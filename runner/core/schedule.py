@@ -22,6 +22,7 @@ from runner.core.limits import Budget
 from runner.core.placing import Placing
 from runner.core.ports import Ledger
 from runner.core.retry import Action
+from runner.core.standing import Standing
 from runner.core.values import Charge, Failure, Reply
 from runner.core.waiting import Cause, cause_of
 from runner.core.work import Ask, Done, Finished, Landing, Task, Wait
@@ -55,32 +56,19 @@ class Scheduler:
         self.gates = Gates(window, rng)
         self._blocked = Blocked(budgets, ledger, charge)
         self._backlog = Backlog(budgets, self._blocked.lift)
-        self._placing = Placing(
+        standing = Standing(
             budgets=budgets,
-            ledger=ledger,
-            charge=charge,
-            spending=spending,
             window=window,
+            charge=charge,
+            ledger=ledger,
+            spending=spending,
             backlog=self._backlog,
             blocked=self._blocked,
-            flights=self.flights,
             gates=self.gates,
-        )
-        self._landings = Landings(
-            budgets=budgets,
-            ledger=ledger,
-            charge=charge,
-            spending=spending,
-            rng=rng,
-            window=window,
-            attempts=attempts,
-            lengths=lengths,
-            again=again,
-            backlog=self._backlog,
-            blocked=self._blocked,
             flights=self.flights,
-            gates=self.gates,
         )
+        self._placing = Placing(standing)
+        self._landings = Landings(standing, rng=rng, attempts=attempts, lengths=lengths, again=again)
         self._more = True
         self.stopped: str | Failure | None = None
 
