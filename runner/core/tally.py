@@ -78,7 +78,9 @@ class Tally:
     sent: int = 0
     """Requests that went out."""
     ambiguous: int = 0
-    """Requests that may have been billed though no answer came."""
+    """Requests that may have been billed though no answer came, those among them that a session left under way."""
+    under_way: int = 0
+    """Requests of the last session that have not come back."""
     sessions: int = 0
     elapsed: float = 0.0
     """Seconds of the sessions that ended in order."""
@@ -98,6 +100,7 @@ class Tally:
             self.escalated += -1 if kind == "reopened" else 1
         if kind == "sent":
             self.sent += 1
+            self.under_way += 1
         elif kind == "landed":
             self._landed(frame)
         elif kind == "ended" and frame["final"]:
@@ -109,13 +112,19 @@ class Tally:
             if frame["landed"] is not None:
                 self.models[frame["landed"]].errored -= 1
         elif kind == "session":
+            self._give_up_what_is_under_way()
             self.sessions += 1
             self.pinned, self.pooled = {}, NOTHING
         elif kind == "closed":
+            self._give_up_what_is_under_way()
             self.elapsed += frame["elapsed"]
             self.least += frame.get("least", 0.0)
             for cause, seconds in frame.get("waiting", {}).items():
                 self.waiting[cause] = self.waiting.get(cause, 0.0) + seconds
+
+    def _give_up_what_is_under_way(self) -> None:
+        self.ambiguous += max(0, self.under_way)
+        self.under_way = 0
 
     def _model(self, name: str) -> ModelTally:
         model = self.models.get(name)
@@ -133,6 +142,7 @@ class Tally:
     def _landed(self, frame: Mapping[str, Any]) -> None:
         model = self._model(frame["model"])
         model.requests += 1
+        self.under_way -= 1
         if final := frame.get("final"):
             self.statuses[final] += 1
             if final == Status.SUCCEEDED:

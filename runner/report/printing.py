@@ -74,7 +74,7 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
     if requests["asked_again"]:
         write(f", {requests['asked_again']:,} asked again for an answer that can be read")
     if requests["ambiguous"]:
-        write(f", {requests['ambiguous']:,} of them perhaps billed")
+        write(f"; {requests['ambiguous']:,} perhaps billed without an answer")
     write(
         f"\n{tokens['input']:,} input tokens ({tokens['estimated_input']:,} estimated), "
         f"{tokens['output']:,} output tokens\n"

@@ -212,10 +212,19 @@ class Tables:
         return self._rejected
 
     def _attempts(self) -> Iterator[dict[str, Any]]:
+        under_way: dict[tuple[int, int, int], dict[str, Any]] = {}
         for frame in journal.read(self._journal_path):
             payload = frame.payload
-            if payload["t"] != "landed":
+            if payload["t"] in ("session", "closed"):  # what is still under way then was cut off
+                yield from under_way.values()
+                under_way.clear()
+            if payload["t"] not in ("sent", "landed"):
                 continue
+            sending = (payload["row"], payload["slot"], payload["n"])
+            if payload["t"] == "sent":
+                under_way[sending] = _unanswered(payload)
+                continue
+            under_way.pop(sending, None)
             failure = payload.get("failure") or {}
             usage = payload.get("usage") or {}
             yield {
@@ -233,6 +242,18 @@ class Tables:
                 "input_tokens": usage.get("input"),
                 "output_tokens": usage.get("output"),
             }
+
+
+def _unanswered(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The line of a request of which nothing came back before its session ended."""
+    return {
+        "row": payload["row"],
+        "model": payload["model"],
+        "attempt": payload["n"],
+        "status": "unanswered",
+        "ambiguous": True,
+        "estimated_input_tokens": payload["est"],
+    }
 
 
 def names_in_table(columns: Iterable[str]) -> dict[str, str]:

@@ -57,6 +57,14 @@ def test_a_failure_that_is_tried_again_is_a_request_and_no_outcome() -> None:
     assert (made.models["a"].requests, made.models["a"].failures.total(), made.ambiguous) == (3, 2, 1)
 
 
+@pytest.mark.parametrize("end", [{"t": "session"}, {"t": "closed", "elapsed": 1.0}])
+def test_requests_that_a_session_left_without_an_answer_are_ambiguous(end: dict[str, Any]) -> None:
+    """A second Ctrl-C and a kill cut off what the gateway may have processed; until then it is only under way."""
+    going = [{"t": "session"}, *[{"t": "sent"}] * 3, REPLY]
+    assert (tally(*going).ambiguous, tally(*going, end).ambiguous) == (0, 2)
+    assert tally(*going, end, {"t": "session"}, {"t": "sent"}, REPLY, end).ambiguous == 2
+
+
 def test_a_refusal_is_counted_as_such() -> None:
     """How often the gateway said 429 is what tells whether limits were right."""
     made = tally(failed("rate_limited"), failed("rate_limited"), failed("server_error"))

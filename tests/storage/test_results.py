@@ -400,7 +400,7 @@ def test_the_errors_table_has_what_did_not_succeed(run: Run) -> None:
 
 
 def test_the_attempts_table_has_every_landing_in_its_order(run: Run) -> None:
-    """What was paid for twice or refused is there, too; what never came back is not."""
+    """What was paid for twice or refused is there, too."""
     ambiguous = {"kind": "timeout", "message": "a\ud800", "status": None, "ambiguous": True}
     frames = [
         {"t": "header", "version": 1, "run": "r"},
@@ -419,6 +419,18 @@ def test_the_attempts_table_has_every_landing_in_its_order(run: Run) -> None:
     ]
     assert (lines[0]["error_type"], lines[0]["error_message"], lines[0]["ambiguous"]) == ("timeout", "late", True)
     assert (lines[1]["input_tokens"], lines[1]["ambiguous"], lines[1]["landed_at"]) == (10, False, 5.0)
+
+
+def test_the_attempts_table_has_what_a_session_left_without_an_answer(run: Run) -> None:
+    """It may have been billed; what is under way in the last session is not known yet."""
+    sent = [{"t": "sent", "row": n, "slot": 0, "n": 1, "model": "m", "est": 12, "cap": 64, "at": 1.0} for n in (0, 1)]
+    run.tables([], [*sent, replied(0), {"t": "session"}, sent[1]]).write_attempts(run.folder / "attempts.parquet")
+    lines = pl.read_parquet(run.folder / "attempts.parquet").to_dicts()
+    assert [(line["row"], line["status"], line["ambiguous"]) for line in lines] == [
+        (0, "replied", False),
+        (1, "unanswered", True),
+    ]
+    assert (lines[1]["landed_at"], lines[1]["estimated_input_tokens"], lines[1]["input_tokens"]) == (None, 12, None)
 
 
 # Failure.
