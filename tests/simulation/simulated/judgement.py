@@ -126,7 +126,25 @@ def _check_sums(
     ambiguous = sum(
         bool(frame["failure"]["ambiguous"]) for frame in frames if frame["t"] == "landed" and frame.get("failure")
     )
-    check(tally.ambiguous == ambiguous, "I9", f"ambiguous are {tally.ambiguous}, not {ambiguous}")
+    unanswered = _unanswered(frames)
+    check(
+        tally.ambiguous == ambiguous + unanswered,
+        "I9",
+        f"ambiguous are {tally.ambiguous}, not {ambiguous} and {unanswered} without an answer",
+    )
+
+
+def _unanswered(frames: list[dict[str, Any]]) -> int:
+    """How many requests were cut off by the end of their session."""
+    sessions: list[set[tuple[int, int, int]]] = []
+    for frame in frames:
+        if frame["t"] == "session":
+            sessions.append(set())
+        elif frame["t"] in ("sent", "landed"):
+            change = sessions[-1].add if frame["t"] == "sent" else sessions[-1].remove
+            change((frame["row"], frame["slot"], frame["n"]))
+    ended = sessions if frames[-1]["t"] == "closed" else sessions[:-1]
+    return sum(map(len, ended))
 
 
 def _note(frames: list[dict[str, Any]], finals: dict[Key, dict[str, Any]], seen: Counter[str]) -> None:
