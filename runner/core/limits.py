@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.core.catalog import PREFIX, Model
+from runner.core.catalog import PREFIX, Catalogue, Model
 from runner.core.errors import UsageError
 from runner.core.values import Charge, Measure
 
@@ -130,8 +130,10 @@ def _stated(allowance: Allowance) -> dict[str, int]:
     return {name: getattr(allowance, name) for name in names if getattr(allowance, name) is not None}
 
 
-def from_table(table: Mapping[str, Any], origin: str, base: Limits | None = None) -> Limits:
-    """Limits from a limits file's table, over those of `base`.
+def from_table(
+    table: Mapping[str, Any], origin: str, base: Limits | None = None, catalogue: Catalogue | None = None
+) -> Limits:
+    """Limits from a limits file's table, over those of `base`; its models go by any name that `catalogue` knows.
 
     A `per_model` figure of the file also goes over what `base` says of single models: the file is the last word.
     Raises UsageError, naming the file and the key, for anything that is not as it should be.
@@ -151,8 +153,9 @@ def from_table(table: Mapping[str, Any], origin: str, base: Limits | None = None
     if not isinstance(stated, Mapping):
         raise UsageError(f"{origin}: [models] is a table.")
     for name, own in stated.items():
-        short = name.removeprefix(PREFIX)
-        models[short] = _allowance(own, origin, f'models."{name}"').over(models.get(short, Allowance()))
+        allowance = _allowance(own, origin, f'models."{name}"')
+        short = _short(name, catalogue, origin)
+        models[short] = allowance.over(models.get(short, Allowance()))
     return Limits(
         window_seconds=float(window),
         count=count,
@@ -160,6 +163,15 @@ def from_table(table: Mapping[str, Any], origin: str, base: Limits | None = None
         per_model=per_model.over(base.per_model),
         models=models,
     )
+
+
+def _short(name: str, catalogue: Catalogue | None, origin: str) -> str:
+    if catalogue is None:
+        return name.removeprefix(PREFIX)
+    try:
+        return catalogue.find(name).short
+    except UsageError as error:
+        raise UsageError(f"{origin}: models: {error}") from None
 
 
 def _allowance(table: Any, origin: str, where: str) -> Allowance:

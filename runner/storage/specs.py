@@ -43,4 +43,4 @@ def load_catalogue(own: Iterable[Path] = ()) -> Catalogue:
 def load_limits(catalogue: Catalogue, own: Path | None = None) -> Limits:
     """The account's default limits and what is known upstream of single models, with the user's file over them."""
     base = limits.from_table(_packaged("limits"), "limits.toml").with_upstream(catalogue)
-    return base if own is None else limits.from_table(read_toml(own), str(own), base)
+    return base if own is None else limits.from_table(read_toml(own), str(own), base, catalogue)

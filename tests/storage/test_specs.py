@@ -67,6 +67,7 @@ def test_a_limits_file_goes_over_the_packaged_one(own: Any) -> None:
         ("[per_model]\ninput_tokens = 0", r"per_model\.input_tokens is a whole number above zero; got 0"),
         ("[combined]\ninput_tokens = 1.5", r"combined\.input_tokens is a whole number above zero; got 1\.5"),
         ('[models."m"]\noutput_tokens = "x"', r'models\."m"\.output_tokens is a whole number above zero'),
+        ('[models."claude-haiku-45"]\noutput_tokens = 5', r"own\.toml: models: .*Did you mean claude-haiku-4-5"),
         ("window_seconds = 0", r"window_seconds is a number of seconds"),
         ('count = "output"', r'count is "input" or "total"; got \'output\''),
         ("per_model = 5", r"\[per_model\] is a table"),
@@ -80,6 +81,12 @@ def test_a_limits_file_that_is_not_right_is_refused_with_its_place(own: Any, tex
     with pytest.raises(UsageError, match=message) as caught:
         load_limits(load_catalogue(), own(text))
     assert "own.toml" in str(caught.value)
+
+
+def test_a_limits_file_names_models_as_everything_else_does(own: Any) -> None:
+    """In either form, and whatever the case: a name that were passed over would be a limit that is not kept."""
+    path = own('[models."Claude-Haiku-4-5"]\noutput_tokens = 7\n')
+    assert amounts(path, "claude-haiku-4-5")["claude-haiku-4-5", "output"] == 7
 
 
 def test_a_limits_file_that_is_missing_is_refused(tmp_path: Path) -> None:
