@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from runner.cli.options import cap_options, declared, job_options
+from runner.cli.options import Number, cap_options, declared, job_options
 
 
 @click.command()
@@ -14,13 +14,13 @@ from runner.cli.options import cap_options, declared, job_options
 @cap_options
 @click.option(
     "--latency",
-    type=click.FloatRange(0.0),
+    type=Number(0.0),
     metavar="S",
     help="Seconds to a model's first token, whatever earlier runs have seen.",
 )
 @click.option(
     "--tokens-per-second",
-    type=click.FloatRange(0.0, min_open=True),
+    type=Number(0.0, min_open=True),
     metavar="N",
     help="How fast models write then, whatever earlier runs have seen.",
 )

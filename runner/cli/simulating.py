@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 from collections.abc import Callable
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.options import FILE
+from runner.cli.options import FILE, Number
 
 if TYPE_CHECKING:
     from runner.core.catalog import Catalogue
     from runner.core.limits import Limits
     from runner.simulator import Lognormal, Neighbour, Simulator
+
+FROM_0, ABOVE_0 = Number(0.0), Number(0.0, min_open=True)
 
 
 @click.command()
@@ -40,15 +43,17 @@ if TYPE_CHECKING:
     show_default=True,
     help="Kind of window: calendar, exact log, sliding counter, or a bucket that starts full.",
 )
-@click.option("--window-seconds", type=float, help="Length of a window, instead of the limits file's.")
-@click.option("--phase", type=float, help="Where calendar windows begin, in seconds after the start.")
-@click.option("--burst", type=float, default=1.0, show_default=True, help="What a full bucket holds, in limits.")
+@click.option("--window-seconds", type=ABOVE_0, help="Length of a window, instead of the limits file's.")
+@click.option("--phase", type=FROM_0, help="Where calendar windows begin, in seconds after the start.")
+@click.option("--burst", type=ABOVE_0, default=1.0, show_default=True, help="What a full bucket holds, in limits.")
 @click.option(
-    "--latency", type=float, default=0.6, show_default=True, help="Mean seconds until a model begins to write."
+    "--latency", type=FROM_0, default=0.6, show_default=True, help="Mean seconds until a model begins to write."
 )
-@click.option("--tokens-per-second", type=float, default=80.0, show_default=True, help="How fast it writes; 0 at once.")
 @click.option(
-    "--time-scale", type=float, default=1.0, show_default=True, help="Factor on these times; 0 answers at once."
+    "--tokens-per-second", type=FROM_0, default=80.0, show_default=True, help="How fast it writes; 0 at once."
+)
+@click.option(
+    "--time-scale", type=FROM_0, default=1.0, show_default=True, help="Factor on these times; 0 answers at once."
 )
 @click.option("--lengths", metavar="MEAN,SIGMA", help="Lognormal lengths of answers in tokens, instead of their own.")
 @click.option(
@@ -183,9 +188,12 @@ def _pairs(texts: tuple[str, ...], between: str) -> list[tuple[float, float]]:
 def _pair(text: str, between: str) -> tuple[float, float]:
     first, _, second = text.partition(between)
     try:
-        return float(first), float(second)
+        pair = float(first), float(second)
+        if not all(map(math.isfinite, pair)):
+            raise ValueError
     except ValueError:
         raise ValueError(f"{text!r} is not of the form A{between}B, two numbers.") from None
+    return pair
 
 
 def _neighbour(text: str, measure: str) -> Neighbour:

@@ -253,6 +253,15 @@ def test_a_plan_says_how_long_how_much_and_what_binds(planned) -> None:
     assert "what binds: 100 output tokens in 60 s for claude-haiku-4-5 (3.0 windows of work)" in done.out
 
 
+@pytest.mark.parametrize("word", ["--latency", "--tokens-per-second"])
+@pytest.mark.parametrize("said", ["nan", "inf"])
+def test_a_plan_refuses_what_is_no_speed(planned, word, said) -> None:
+    """It would reckon for ever: `nan` lies in every range."""
+    done = planned(word, said)
+    assert (done.code, done.out) == (2, "")
+    assert f"Invalid value for '{word}': {said} is not a finite number." in done.err
+
+
 def test_a_plan_is_an_upper_bound_of_what_a_run_spends(command, gateway, rows, tmp_path) -> None:
     """It costs at most what the plan said, and writes at most so much."""
     plan = command("plan", rows(10), "-m", MODEL, "--max-tokens", "200", "--json").json()
@@ -401,6 +410,10 @@ def test_completion_for_another_shell_is_refused(command) -> None:
         pytest.param(["--output-neighbour", "9:5"], "'5' is not of the form A:B", id="output neighbour"),
         pytest.param(["--window", "round"], "'round' is not one of 'fixed'", id="window"),
         pytest.param(["--port", "99999"], "99999 is not in the range 0<=x<=65535", id="port"),
+        pytest.param(["--latency", "nan"], "--latency': nan is not a finite number", id="latency"),
+        pytest.param(["--time-scale", "-1"], "-1.0 is not in the range x>=0.0", id="time scale"),
+        pytest.param(["--window-seconds", "0"], "0.0 is not in the range x>0.0", id="window seconds"),
+        pytest.param(["--outage", "5:nan"], "'5:nan' is not of the form A:B, two numbers", id="outage at no time"),
         pytest.param(["--limits", "nowhere.toml"], "nowhere.toml: No such file or directory", id="limits"),
     ],
 )
