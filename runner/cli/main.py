@@ -125,7 +125,8 @@ def main() -> None:
         code = _called()
         sys.stdout.flush()
         if output is not None and output.failed is not None and output.failed.errno not in READER_LEFT:
-            click.echo(f"runner: Standard output cannot be written: {output.failed.strerror}.", err=True)
+            if code != 8:  # else it was said
+                click.echo(f"runner: Standard output cannot be written: {output.failed.strerror}.", err=True)
             code = code or 8
     sys.exit(code)
 

@@ -122,9 +122,7 @@ class _Screen(io.RawIOBase):
 
 def _write(out: Path | None, write: Callable[[Any], int], shown: Shown | None = None) -> tuple[str, int]:
     if out is None:
-        lines = write(sys.stdout.buffer if shown is None else _Screen(shown))
-        sys.stdout.flush()
-        return "-", lines
+        return "-", _say(write, sys.stdout.buffer if shown is None else _Screen(shown))
     beside = out.with_name(f".{out.name}.new")
     try:
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -136,6 +134,18 @@ def _write(out: Path | None, write: Callable[[Any], int], shown: Shown | None = 
     finally:
         beside.unlink(missing_ok=True)
     return str(out), lines
+
+
+def _say(write: Callable[[Any], int], sink: Any) -> int:
+    """Write to standard output; that nobody reads any more is no error, and ends it."""
+    try:
+        lines = write(sink)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        raise StorageFailed(f"Standard output cannot be written: {error.strerror}.") from None
+    return lines
 
 
 def _copy(results: Path, out: Path | None) -> tuple[str, int]:
@@ -157,16 +167,25 @@ def _lines(results: Path, sink: BinaryIO, form: Callable[[Mapping[str, Any]], Ma
     return count
 
 
+class _Encoded:
+    """Text into a sink of bytes, which it leaves open whatever happens."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+
+    def write(self, text: str) -> int:
+        """Write it as UTF-8."""
+        return self._sink.write(text.encode())
+
+
 def _csv(results: Path, sink: BinaryIO, raw_cells: bool) -> int:
     names = list(pl.scan_parquet(results, glob=False).collect_schema())
-    text = io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True)
-    writer = csv.writer(text)
+    writer = csv.writer(_Encoded(sink))
     writer.writerow(names if raw_cells else [defused(name) for name in names])
     count = 0
     for line in rows(results):
         writer.writerow([value if raw_cells else defused(value) for value in line.values()])
         count += 1
-    text.detach()
     return count
 
 

@@ -114,6 +114,19 @@ def test_output_that_cannot_be_written_is_told_of(gateway, prompts, complete, tm
 
 
 @pytest.mark.fault("P4")
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_results_that_nobody_reads_or_that_find_no_room_are_no_bug(gateway, prompts, tmp_path, form: str) -> None:
+    """A reader may have had enough; a full disk is told of in a sentence."""
+    shell('"$@"', "run", prompts(3), *JOB, "--out", tmp_path / "run", env=gateway.env, cwd=tmp_path)
+    words = ["results", tmp_path / "run", "--to", form]
+    left = shell('"$@" | true; exit ${PIPESTATUS[0]}', *words, env=gateway.env, cwd=tmp_path)
+    assert (left.returncode, left.stderr) == (0, b"")
+    full = shell('"$@" >/dev/full', *words, env=gateway.env, cwd=tmp_path)
+    assert full.returncode == 8
+    assert full.stderr == b"runner: Standard output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.fault("P4")
 def test_a_terminal_that_closes_stops_a_run_in_order(steady, prompts, command, complete, frames, wait_for, tmp_path):
     """The run belongs to the terminal, gets its hangup, and writes its tables all the same."""
     run = tmp_path / "run"
