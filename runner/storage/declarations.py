@@ -32,13 +32,15 @@ def schema_of(value: str | Mapping[str, Any] | None, what: str) -> Mapping[str, 
     """A JSON schema given as a table, as JSON text or as the path of a file; raises UsageError, naming `what`."""
     if not isinstance(value, str):
         return value
-    text = value if value.lstrip().startswith("{") else text_or_file(f"@{value.removeprefix('@')}", what)[0]
+    inline = value.lstrip().startswith("{")
+    text = value if inline else text_or_file(f"@{value.removeprefix('@')}", what)[0]
+    said = f"{what} {value[:80] if inline else value}"
     try:
         schema = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise UsageError(f"{what} {value[:80]}: not JSON: {error}.") from None
+        raise UsageError(f"{said}: not JSON: {error}.") from None
     if not isinstance(schema, dict):
-        raise UsageError(f"{what} {value[:80]}: a schema is a JSON object.")
+        raise UsageError(f"{said}: a schema is a JSON object.")
     return schema
 
 

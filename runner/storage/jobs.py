@@ -56,6 +56,13 @@ Seconds = Annotated[
 Count = Annotated[int, Field(gt=0)]
 
 
+WITHOUT_OPTION = (
+    *("answer", "examples", "annotators", "vote", "gold", "escalate", "evaluate", "gates"),
+    *("top_p", "tools", "tool_choice"),
+)
+"""Words that have no option of their name."""
+
+
 class Words(BaseModel):
     """Everything that can be said about a job."""
 
@@ -229,9 +236,9 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
         input=said.input,
         name=said.name or Path(said.input).name.partition(".")[0],
         models=tuple(said.models),
-        prompt=None if said.prompt is None else text_or_file(said.prompt, "--prompt")[0],
-        system=None if said.system is None else text_or_file(said.system, "--system")[0],
-        settings=_settings(said),
+        prompt=None if said.prompt is None else text_or_file(said.prompt, _where("prompt", origin))[0],
+        system=None if said.system is None else text_or_file(said.system, _where("system", origin))[0],
+        settings=_settings(said, origin),
         cap_is=said.caps,
         caps=Caps(max_cost=said.max_cost, max_total_tokens=said.max_total_tokens, deadline=said.deadline),
         gates=_gates(said.gates, made.get("evaluate"), origin),
@@ -255,12 +262,12 @@ def _refuse_together(said: Words, origin: str) -> None:
         raise UsageError(f"{origin}: gold.file: [evaluate] has its right answers in the input, and mixes nothing in.")
 
 
-def _settings(said: Words) -> Settings:
+def _settings(said: Words, origin: str) -> Settings:
     """What requests have in common; a structured answer asks for its own schema."""
     if said.answer and said.answer.structured:
         schema = said.answer.made().reader.ask_schema()
     else:
-        schema = schema_of(said.schema_, "--schema")
+        schema = schema_of(said.schema_, _where("schema", origin))
     return Settings(
         max_tokens=said.max_tokens,
         temperature=said.temperature,
@@ -302,11 +309,18 @@ def _words_of(path: tuple[Any, ...]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
+def _where(place: str, origin: str) -> str:
+    """Where a word was said: in a job file, by the option of that name, or by `--set` or `--labels`."""
+    if origin:
+        return f"{origin}: {place}"
+    return place if place.partition(".")[0] in WITHOUT_OPTION else f"--{place.replace('_', '-')}"
+
+
 def _explain(error: ValidationError, origin: str) -> list[str]:
     lines = []
     for problem in error.errors(include_url=False):
         place = ".".join(str(part) for part in problem["loc"])
-        where = f"{origin}: {place}" if origin else f"--{place.replace('_', '-')}"
+        where = _where(place, origin)
         if problem["type"] == "extra_forbidden":
             *tables, word = problem["loc"]
             near = difflib.get_close_matches(str(word), _words_of(tuple(tables)), n=1)

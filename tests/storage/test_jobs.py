@@ -240,8 +240,27 @@ def test_a_schema_is_a_path_or_a_text_on_the_command_line(
 def test_a_schema_that_is_none_is_refused(folder: Path, content: str, reason: str) -> None:
     """Before anything is sent."""
     (folder / "answer.json").write_text(content)
-    with pytest.raises(UsageError, match=f"--schema .*{reason}"):
+    with pytest.raises(UsageError, match=rf"job\.toml: schema .*answer\.json: {reason}"):
         job(folder, 'input = "a"\nschema = "answer.json"')
+
+
+def test_a_prompt_that_is_not_there_is_named_by_the_job_file_that_wants_it(folder: Path) -> None:
+    """There is no `--prompt` that whoever has written the file could look for."""
+    with pytest.raises(UsageError, match=r"job\.toml: prompt: .*gone\.jinja: No such file"):
+        job(folder, 'input = "a"\nprompt = "@gone.jinja"')
+
+
+def test_a_word_without_an_option_is_not_called_one() -> None:
+    """`--labels` and `--set` say what no option of that name does."""
+    for words, said in (
+        ({"answer": {"kind": "label", "labels": ["a", "a"]}}, "answer: the answer cannot be read as declared"),
+        ({"answer": {"asks": 1}}, "answer.kind is missing."),
+        ({"top_p": 5}, "top_p: input should be less"),
+        ({"max_tokens": 0}, "--max-tokens: input should be greater"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            declare({"input": "a"} | words, "")
+        assert str(caught.value).startswith(said)
 
 
 def test_a_job_file_is_named_after_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
