@@ -27,6 +27,8 @@ from runner.storage.parquet import DECODER, BrokenDown, Undecodable
 
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of one record of text."""
+UNCLOSED = "unexpected end of data"
+"""What the library says where a file ends within quotes."""
 CHUNK = 10_000
 CHUNK_BYTES = 1 * 1024 * 1024
 """Rows of Parquet that are decoded at once, at most: so many, and about so many bytes."""
@@ -180,12 +182,19 @@ class Source:
                 index += 1
 
     def _csv_next(self, reader: Any) -> list[str] | None:
+        begin = reader.line_num + 1
         try:
             return next(reader, None)
         except csv.Error as error:
-            raise InputRejected(f"{self.path}: line {reader.line_num}: {error}.") from None
-        except UNREADABLE as error:  # the line that could not be read is not counted yet
-            raise InputRejected(f"{self.path}: line {reader.line_num + 1}: {error}.") from None
+            if str(error) == UNCLOSED:
+                said = f"line {begin}: a quote is opened in this row, and never closed"
+            else:
+                said = f"line {reader.line_num}: {error}"
+        except UnicodeDecodeError as error:  # the line that could not be read is not counted yet
+            said = f"line {reader.line_num + 1}: byte {error.start} is not UTF-8"
+        except UNREADABLE as error:
+            said = f"line {reader.line_num + 1}: {error}"
+        raise InputRejected(f"{self.path}: {said}.")
 
     def _parquet(self) -> Iterator[Record]:
         try:

@@ -21,10 +21,12 @@ PACKAGED = ("families", "anthropic", "google", "openai", "databricks", "meta", "
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file; raises UsageError, with the line, if it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: byte {error.start} is not UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: {error}.") from None
 
 

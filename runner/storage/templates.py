@@ -97,7 +97,7 @@ def text_or_file(value: str, what: str, base: Path | None = None) -> tuple[str, 
         return value, what
     path = (base or Path()) / value[1:]
     try:
-        return path.read_text(encoding="utf-8"), str(path)
+        return path.read_text(encoding="utf-8-sig"), str(path)
     except OSError as error:
         raise UsageError(f"{what}: {path}: {error.strerror}.") from None
     except UnicodeDecodeError as error:

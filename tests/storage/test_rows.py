@@ -406,10 +406,16 @@ def test_csv_that_breaks_its_quotes_is_rejected_with_the_line(write: Any) -> Non
         list(write('a,b\n1,2\n"x"y,2\n3,4\n', "input.csv"))
 
 
+def test_csv_that_never_closes_a_quote_is_rejected_with_the_line_of_its_row(write: Any) -> None:
+    """The last line of the file, where the reader has given up, says nothing."""
+    with pytest.raises(InputRejected, match="line 3: a quote is opened in this row, and never closed"):
+        list(write('a,b\n1,2\n3,"4\n5,6\n7,8\n', "input.csv"))
+
+
 @pytest.mark.fault("I3")
 def test_csv_that_is_not_utf8_is_rejected_with_the_line(write: Any) -> None:
     """I3: nothing is replaced silently, and a person can find the place."""
-    with pytest.raises(InputRejected, match=r"line 102: "):
+    with pytest.raises(InputRejected, match="line 102: byte 0 is not UTF-8"):
         list(write(b"a,b\n" + b"1,2\n" * 100 + b"\xff,2\n" + b"3,4\n" * 100, "input.csv"))
 
 

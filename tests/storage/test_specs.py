@@ -89,6 +89,16 @@ def test_a_limits_file_names_models_as_everything_else_does(own: Any) -> None:
     assert amounts(path, "claude-haiku-4-5")["claude-haiku-4-5", "output"] == 7
 
 
+def test_a_file_may_begin_with_a_byte_order_mark_and_is_utf8(tmp_path: Path) -> None:
+    """Some editors write one; what is no UTF-8 is named by its byte."""
+    path = tmp_path / "own.toml"
+    path.write_bytes(b"\xef\xbb\xbfa = 1")
+    assert read_toml(path) == {"a": 1}
+    path.write_bytes(b"# h\xe9")
+    with pytest.raises(UsageError, match=r"own\.toml: byte 3 is not UTF-8\."):
+        read_toml(path)
+
+
 def test_a_limits_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     """There is no silent fall to the packaged limits."""
     with pytest.raises(UsageError, match=r"gone\.toml: No such file"):

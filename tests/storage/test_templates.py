@@ -119,6 +119,12 @@ def test_a_file_is_read_and_gives_its_name_to_messages(tmp_path: Path) -> None:
     assert text_or_file(f"@{tmp_path}/ask.jinja", "--prompt") == expected
 
 
+def test_the_byte_order_mark_of_a_file_is_not_asked(tmp_path: Path) -> None:
+    """No model is to see what an editor has put there."""
+    (tmp_path / "ask.jinja").write_bytes(b"\xef\xbb\xbfName {{ it }}.")
+    assert text_or_file("@ask.jinja", "--prompt", tmp_path)[0] == "Name {{ it }}."
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """With the option that named it."""
     with pytest.raises(UsageError, match=r"--prompt: .*gone\.jinja: No such file"):
