@@ -124,6 +124,8 @@ def _row_settings(columns: Mapping[str, Any], settings: Settings) -> Settings:
     if temperature is not None:
         if isinstance(temperature, bool) or not isinstance(temperature, int | float):
             raise RowError(f"its `temperature` is {temperature!r}, not a number")
+        if not 0 <= temperature <= 2:
+            raise RowError(f"its `temperature` is {temperature!r}, and not from 0 to 2")
         changes["temperature"] = float(temperature)
     return replace(settings, **changes) if changes else settings
 
@@ -136,7 +138,7 @@ def _whole(name: str, value: Any) -> int:
 
 def _not_empty(text: Any) -> str:
     if not isinstance(text, str):
-        raise RowError(f"its prompt is {type(text).__name__}, not a text")
+        raise RowError(f"its prompt is {'null' if text is None else repr(text)[:60]}, not a text")
     if not text.strip():
         raise RowError("its prompt is empty")
     return text

@@ -159,12 +159,15 @@ class TaskMaker:
             return str(row)
         if column not in columns:
             raise RowError(f"it has no column {column!r}, which --id-column names")
-        return str(columns[column])
+        if columns[column] is None and self.job.id_column:
+            raise RowError(f"its {column!r}, which --id-column names, is null")
+        return self.id_of(row, columns)
 
     def id_of(self, row: int, columns: Mapping[str, Any]) -> str:
         """What a row is called in the results: its position where no column names it."""
         column = naming_column(self.job.id_column, columns)
-        return str(row) if column is None or column not in columns else str(columns[column])
+        named = None if column is None else columns.get(column)
+        return str(row if named is None else named)
 
     def _task(
         self, row: int, slot: int, name: str, models: tuple[Model, ...], request: Request, size: Size, digest: str

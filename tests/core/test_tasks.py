@@ -256,6 +256,7 @@ def test_a_row_that_fits_after_one_that_did_not_goes_to_the_whole_pool() -> None
         (None, {}, "3"),
         (None, {"id": "seven"}, "seven"),
         (None, {"id": 7}, "7"),
+        (None, {"id": None}, "3"),
         (None, {"id": "no", "custom_id": "yes"}, "yes"),
         ("key", {"id": "no", "key": "yes"}, "yes"),
     ],
@@ -270,6 +271,8 @@ def test_a_row_without_the_named_id_column_is_refused() -> None:
     """It is not quietly named by its place."""
     with pytest.raises(RowError, match="it has no column 'key', which --id-column names"):
         tasks(maker("plain", id_column="key"), id="seven")
+    with pytest.raises(RowError, match="its 'key', which --id-column names, is null"):
+        tasks(maker("plain", id_column="key"), id="seven", key=None)
 
 
 # Which rows.
