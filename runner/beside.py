@@ -125,7 +125,7 @@ class LookBeside:
             self._task.result()
         survey = self._prepared.survey
         if survey.complete and survey.bad and self._prepared.job.bad_rows == "stop":
-            return Ending(InputRejected.exit_code, refusal(self._prepared.source.path, survey, self._run))
+            return Ending(InputRejected.exit_code, refusal(str(self._prepared.source.path), survey, self._run))
         if self._failed is not None:
             how = f"What was answered is kept. When that is mended, go on with:\n  runner resume {self._run}"
             return Ending(self._failed.exit_code, f"{self._failed}\n{how}")

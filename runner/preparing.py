@@ -127,7 +127,8 @@ class Prepared:
             names = ", ".join(list(self.columns)[:8]) or "none"
             raise UsageError(f"[gold] names the column {gold.column!r}, and the columns are {names}.")
         if survey.bad and (self.job.bad_rows == "stop" or survey.bad == survey.selected):
-            raise InputRejected(refusal(self.source.path, survey, run))
+            copied = self.setup.spooled and run is None  # to a place that is gone when this is read
+            raise InputRejected(refusal("standard input" if copied else str(self.source.path), survey, run))
 
     @property
     def models(self) -> dict[str, Model]:

@@ -122,7 +122,7 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
-def refusal(source: Path, survey: Survey, run: Path | None = None) -> str:
+def refusal(source: str, survey: Survey, run: Path | None = None) -> str:
     """What is said of rows that cannot be asked: each reason by line, and how to go on.
 
     `run` is the directory of the run that they stopped, if it had begun.

@@ -57,6 +57,14 @@ def show(plan: Plan, survey: Survey, notices: Iterable[str], *, as_json: bool) -
     write(f", {plan.never:,} rows that cannot be asked\n" if plan.never else "\n")
     for problem in survey.problems:
         write(f"  {safe(problem)}\n")
+    if plan.tasks:
+        _show_what_it_takes(plan)
+    for notice in [*plan.assumed, *notices]:
+        write(f"note: {safe(notice)}\n")
+
+
+def _show_what_it_takes(plan: Plan) -> None:
+    write = sys.stdout.write
     write(f"{plan.input_tokens.total():,} input tokens, ")
     write(f"{plan.output_tokens.total():,} output tokens if answers are {plan.answers}\n")
     free = f" (no price known for {', '.join(plan.unpriced)})" if plan.unpriced else ""
@@ -80,5 +88,3 @@ def show(plan: Plan, survey: Survey, notices: Iterable[str], *, as_json: bool) -
             f"{name:<32} {plan.requests[name]:>9,} {plan.input_tokens[name]:>12,} "
             f"{plan.output_tokens[name]:>11,} {plan.cost[name]:>10.4f}\n"
         )
-    for notice in [*plan.assumed, *notices]:
-        write(f"note: {safe(notice)}\n")

@@ -13,7 +13,7 @@ from runner.report.evaluated import evaluation_lines
 from runner.report.labelling import print_labels
 from runner.report.progress import clock
 from runner.report.safe import safe, safe_json, safe_lines
-from runner.report.waits import cap_lines, limit_lines, time_line
+from runner.report.waits import cap_lines, divided, limit_lines, time_line
 
 if TYPE_CHECKING:
     from runner.finishing import Finish
@@ -79,7 +79,7 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
         f"\n{tokens['input']:,} input tokens ({tokens['estimated_input']:,} estimated), "
         f"{tokens['output']:,} output tokens\n"
     )
-    if summary["waiting_s"]:
+    if divided(summary["waiting_s"]):
         write(time_line(summary) + "\n")
     write("".join(f"{line}\n" for line in [*limit_lines(summary), *cap_lines(summary)]))
     if summary["models"]:

@@ -217,8 +217,18 @@ def test_a_run_that_does_not_begin_keeps_nothing_of_standard_input(command, gate
     """Rows that were refused are not left lying in the folder for temporary files."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    assert command("run", "-", "-m", MODEL, env=gateway.env, stdin=b"[]\n").code == 7
+    done = command("run", "-", "-m", MODEL, env=gateway.env, stdin=b"[]\n")
+    assert (done.code, done.err.partition(":")[2][:45]) == (7, " standard input: 1 of 1 rows cannot be asked;")
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_an_input_without_rows_is_a_run_of_nothing(command, gateway, tmp_path) -> None:
+    """Nothing is said of times and models that there were not."""
+    (tmp_path / "none.jsonl").touch()
+    ran = command("run", "none.jsonl", "-m", MODEL, "--out", "run", env=gateway.env)
+    assert (ran.code, ran.out.split("\n")[0]) == (0, "0 tasks: none; 0 s, $0.0000")
+    assert not re.search(r"^[0-9.]+ s:", ran.out, re.MULTILINE)
+    assert command("plan", "none.jsonl", "-m", MODEL).out == "0 rows, 0 requests\n"
 
 
 # What is asked.
