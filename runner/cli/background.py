@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from runner.cli.options import cap_options, declared, job_options, memory_option, run_options
+from runner.cli.options import cap_options, declared, job_options, memory_option, run_options, share_options
 from runner.cli.unattended import RUN, base_option, env_file_option, note, notify_options, seconds_of
 
 
@@ -15,6 +15,7 @@ from runner.cli.unattended import RUN, base_option, env_file_option, note, notif
 @job_options
 @cap_options
 @run_options
+@share_options
 @click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Run directory.")
 @base_option
 @env_file_option
@@ -42,14 +43,15 @@ def submit(source: str, out: Path | None, base: Path | None, env_file: Path | No
     path = app.found(prepared, out or fresh(base or RUNS, job.name))
     click.echo(id_of(path))
     gateway = None if setup.gateway is None or setup.gateway.startswith("local") else setup.gateway
-    return _begun(path, background.spawn(path, _words(gateway, setup.memory, **told)))
+    return _begun(path, background.spawn(path, _words(gateway, setup.memory, setup.share, **told)))
 
 
-def _words(gateway: str | None, memory: bool, **told: str | None) -> list[str]:
+def _words(gateway: str | None, memory: bool, share: bool, **told: str | None) -> list[str]:
     """The words of `runner resume` that are not in the run's directory."""
     given = {"gateway": gateway, **told}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
-    return [*words, "--background"] if memory else [*words, "--no-memory", "--background"]
+    words += [word for word, is_needed in (("--no-memory", not memory), ("--no-share", not share)) if is_needed]
+    return [*words, "--background"]
 
 
 def _begun(path: Path, code: int | None) -> int:
@@ -66,8 +68,11 @@ def _begun(path: Path, code: int | None) -> int:
 @click.option("--gateway", metavar="URL|local", help="The gateway, if the environment does not name it.")
 @env_file_option
 @memory_option
+@share_options
 @notify_options
-def unpause(directory: Path, gateway: str | None, env_file: Path | None, memory: bool | None, **told: Any) -> int:
+def unpause(
+    directory: Path, gateway: str | None, env_file: Path | None, memory: bool | None, share: bool | None, **told: Any
+) -> int:
     """Go on with RUN in the background: after a pause, a reboot, a cap. What has an outcome is not asked again."""
     from runner import background
     from runner.gateway.environment import take_from
@@ -75,10 +80,10 @@ def unpause(directory: Path, gateway: str | None, env_file: Path | None, memory:
     from runner.notifying import check
     from runner.storage.runs import id_of
 
-    check(**{name.removeprefix("notify_"): value for name, value in told.items()})
+    check(**{name: told[f"notify_{name}"] for name in ("command", "url")})
     if env_file is not None:
         take_from(env_file)
-    words = _words(gateway, memory is not False, **told)
+    words = _words(gateway, memory is not False, share is not False, **told)
 
     def begin() -> tuple[int | None]:
         return (background.unpause(directory, words),)

@@ -115,6 +115,18 @@ def test_what_a_run_in_the_background_says_is_in_its_log(command, gateway, submi
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
+def test_a_run_in_the_background_shares_the_budget_as_it_was_told(command, gateways, rows, limits, monkeypatch) -> None:
+    """What the run's directory does not hold is handed on to the process that goes on with it."""
+    told: list[list[str]] = []
+    monkeypatch.setattr("runner.background.spawn", lambda _path, words=(): told.append([*words]))
+    words = "submit", rows(2), "-m", MODEL, "--no-share", "--priority", "batch"
+    run = command(*words, env=gateways(*SLOW).env).out.strip()
+    manifest = json.loads((limits.parent / "runs" / run / "manifest.json").read_text())
+    assert (manifest["job"]["priority"], told) == ("batch", [["--no-share", "--background"]])
+    assert command("unpause", run, "--no-share", "--priority", "urgent", env=gateways(*SLOW).env).code == 0
+    assert told[1] == ["--priority=urgent", "--no-share", "--background"]
+
+
 def test_a_run_in_the_background_is_in_a_session_of_its_own(gateways, submit, rows, limits) -> None:
     """Closing the terminal does not reach it, and it never reads from there."""
     run = submit(rows(40), "--limits", limits, env=gateways(*SLOW).env)
