@@ -12,6 +12,7 @@ from runner.core.charges import Charges
 from runner.core.errors import UsageError
 from runner.core.knowledge import Knowledge
 from runner.gateway import environment
+from runner.gateway.client import origin_of
 from runner.ledgers.memory import MemoryLedger
 from runner.preparing import Prepared
 from runner.storage.knowledge import Memory
@@ -45,7 +46,13 @@ def remembering(
 
 
 def known_of(prepared: Prepared) -> Knowledge:
-    """What earlier runs have learned of the gateway that is meant, if one is."""
+    """What earlier runs have learned of the gateway that is meant, if one is.
+
+    Raises UsageError for one that was given, and can be none; that there is no token for it is no matter.
+    """
+    given = prepared.setup.gateway
+    if given is not None and given.partition("?")[0] != "local":
+        origin_of(given)
     with contextlib.suppress(UsageError):
         gateway = environment.resolve(prepared.setup.gateway)
         if gateway.url is not None and prepared.setup.memory:

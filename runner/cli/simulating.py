@@ -137,7 +137,9 @@ def _config(options: dict[str, Any], catalogue: Catalogue) -> Simulator:
         per_model_input=limits.per_model.input_tokens,
         combined_input=limits.combined.input_tokens,
         output_per_model=limits.per_model.output_tokens,
-        outputs={name: own.output_tokens for name, own in limits.models.items() if own.output_tokens is not None},
+        inputs=_stated(limits, "input_tokens"),
+        outputs=_stated(limits, "output_tokens"),
+        rates=_stated(limits, "requests_per_second"),
         catalogue_limits=False,
         requests_per_second=rates,
         count="total" if limits.count == "total" else "input",
@@ -172,6 +174,12 @@ def _limits(options: dict[str, Any], catalogue: Catalogue) -> Limits:
         return from_table(json.loads(options["limits_json"]), "--limits-json")
     path: Path | None = options["limits"]
     return Limits() if options["no_limits"] else load_limits(catalogue, path)
+
+
+def _stated(limits: Limits, measure: str) -> dict[str, int]:
+    """What is said of single models."""
+    amounts = {name: getattr(own, measure) for name, own in limits.models.items()}
+    return {name: amount for name, amount in amounts.items() if amount is not None}
 
 
 def _lengths(text: str) -> Lognormal:

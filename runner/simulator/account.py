@@ -43,14 +43,16 @@ class Account:
         config, short = self._config, model.short
         own, upstream = self._own, self._upstream
         limits = [self.combined] if self.combined else []
-        if config.per_model_input is not None:
-            limits.append(Limit(measure=self._input, model=short, amount=config.per_model_input, shape=own))
+        amount = config.inputs.get(short, config.per_model_input)
+        if amount is not None:
+            limits.append(Limit(measure=self._input, model=short, amount=amount, shape=own))
         output = self._output(model)
         if output is not None:
             limits.append(Limit(measure="output", model=short, amount=output, shape=upstream))
-        if config.requests_per_second is not None:
+        rate = config.rates.get(short, config.requests_per_second)
+        if rate is not None:
             second = Shape(kind="sliding", seconds=1.0)
-            limits.append(Limit(measure="requests", model=short, amount=config.requests_per_second, shape=second))
+            limits.append(Limit(measure="requests", model=short, amount=rate, shape=second))
         if self._since is not None:
             self._let_hold(self._since, [limit for limit in limits if limit.model])
         return tuple(limits)

@@ -52,10 +52,14 @@ class Simulator:
     """Output tokens per window for each model of which neither `outputs` nor the catalogue says otherwise."""
     outputs: Mapping[str, int] = field(default_factory=dict)
     """Output tokens per window for some models, by short id."""
+    inputs: Mapping[str, int] = field(default_factory=dict)
+    """Input tokens per window for some models."""
     catalogue_limits: bool = True
     """Whether the catalogue's `output_tokens_per_minute` holds where it is stated."""
     requests_per_second: int | None = None
     """Requests per second for each model."""
+    rates: Mapping[str, int] = field(default_factory=dict)
+    """Requests per second for some models."""
     count: Literal["input", "total"] = "input"
     """What the two input limits count: input alone, or input and output together."""
     default_reservation: int = 1_000

@@ -262,6 +262,12 @@ def test_a_plan_refuses_what_is_no_speed(planned, word, said) -> None:
     assert f"Invalid value for '{word}': {said} is not a finite number." in done.err
 
 
+def test_a_plan_refuses_what_is_no_gateway(planned) -> None:
+    """It would say what a run at another place takes, without a word; a token it does not need."""
+    assert "'ftp://here' is not of the form https://host" in planned("--gateway", "ftp://here").err
+    assert planned("--gateway", "https://somewhere.example").code == planned("--gateway", "local").code == 0
+
+
 def test_a_plan_is_an_upper_bound_of_what_a_run_spends(command, gateway, rows, tmp_path) -> None:
     """It costs at most what the plan said, and writes at most so much."""
     plan = command("plan", rows(10), "-m", MODEL, "--max-tokens", "200", "--json").json()
@@ -422,6 +428,16 @@ def test_simulate_refuses_what_it_cannot_play(command, words, said) -> None:
     done = command("simulate", "--port", "0", *words)
     assert done.code == 2
     assert said in done.err
+
+
+def test_simulate_keeps_what_a_limits_file_says_of_a_model(command, gateways, rows, tmp_path) -> None:
+    """Whatever it measures."""
+    path = tmp_path / "limits.toml"
+    path.write_text(f'[models."{MODEL}"]\ninput_tokens = 7_000\noutput_tokens = 800\nrequests_per_second = 9\n')
+    strict = gateways("--limits", str(path))
+    assert command("run", rows(1), "-m", MODEL, "--limits", path, "--max-tokens", "20", env=strict.env).code == 0
+    amounts = {name: limit["limit"] for name, limit in strict.meter()["limits"].items()}
+    assert [amounts[f"{measure}/{MODEL}"] for measure in ("input", "output", "requests")] == [7_000, 800, 9]
 
 
 def test_simulate_refuses_a_port_that_is_taken(command, gateway) -> None:

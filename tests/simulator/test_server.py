@@ -301,6 +301,16 @@ async def test_output_limits_can_be_set_by_model(simulate: Any, post: Any) -> No
     assert limits["output/claude-haiku-4-5"]["limit"] == 700
 
 
+async def test_input_and_request_limits_can_be_set_by_model(simulate: Any, post: Any) -> None:
+    """A limits file says them so; what the gateway does not keep would be tried out in vain."""
+    simulator = await simulate(inputs={"gpt-5-2": 5_000}, rates={"gpt-5-2": 7}, requests_per_second=90)
+    for model in ("gpt-5-2", "claude-haiku-4-5"):
+        await post(simulator.url + CHAT, chat(model))
+    limits = {name: limit["limit"] for name, limit in simulator.meter()["limits"].items()}
+    assert (limits["input/gpt-5-2"], limits["requests/gpt-5-2"]) == (5_000, 7)
+    assert (limits["input/claude-haiku-4-5"], limits["requests/claude-haiku-4-5"]) == (200_000, 90)
+
+
 async def test_counting_the_total_reserves_and_settles(simulate: Any, post: Any) -> None:
     """Where input limits count everything, an answer's unused cap comes back to them too."""
     simulator = await simulate(count="total", per_model_input=200)
