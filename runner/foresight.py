@@ -32,11 +32,11 @@ SLICE = 0.004
 BETWEEN = 0.02
 """Seconds from one such slice to the next."""
 PART = 50
-"""A simulation is followed by a pause of so many times its own work, ..."""
+"""A simulation is followed by a pause of so many times its own work at least."""
 AGAIN = 1 / 4
-"""... of this part of a window, ..."""
+"""The pause is this part of a window, ..."""
 OF_THE_REST = 1 / 50
-"""... and of this part of the time that is left, whichever is longest."""
+"""... or this part of the time that is left, whichever is longer; but no longer than the run has gone."""
 SLOTS = 120
 """Of a window: how finely it is known when something was spent."""
 FORGETS = 1 / 100
@@ -163,8 +163,9 @@ class Foresight:
             done = self.advance(8)
         self._worked += clock() - began
         if done:
-            rest = (self.left(began) or 0.0) * OF_THE_REST
-            self._due = began + max(PART * self._worked, AGAIN * self._window, rest)
+            pause = max(AGAIN * self._window, OF_THE_REST * (self.left(began) or 0.0))
+            gone = began - self._recalled[1] if self._recalled is not None else 0.0
+            self._due = began + max(PART * self._worked, min(pause, gone))
         return BETWEEN
 
     def begin(self, now: float) -> bool:

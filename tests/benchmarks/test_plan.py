@@ -166,3 +166,27 @@ def test_what_is_foreseen_with_nothing_known_comes_true_after_a_window(
     later = [whole for at, whole in said if at >= 60.0]
     assert later
     assert later == pytest.approx([seconds] * len(later), rel=0.05)
+
+
+def test_what_is_foreseen_follows_what_the_first_seconds_teach(virtual: ModuleType, catalogue: Any) -> None:
+    """Answers are much shorter than their cap, which is all that is known of them at first."""
+    (scenario,) = [each for each in virtual.scenarios() if each.name == "output-bound, sliding"]
+    scenario = replace(scenario, rows=1_000, models=virtual.POOL[:2], output_mean=30.0)
+    world = virtual.World(scenario, 4, catalogue)
+    said: list[tuple[float, float]] = []
+
+    def watched(foresight: Foresight) -> Callable[[Event], None]:
+        def then(event: Event) -> None:
+            foresight.work(lambda: event.at)
+            left = foresight.left(event.at)
+            if left is not None:
+                said.append((event.at - began, event.at - began + left))
+
+        return then
+
+    began = world.now
+    seconds = world.play(list(world.tasks()), watched).seconds
+    assert max(whole for at, whole in said if at < 1.5) > 1.5 * seconds
+    assert [whole for at, whole in said if at > 6.0] == pytest.approx(
+        [seconds] * sum(at > 6.0 for at, _ in said), rel=0.2
+    )
