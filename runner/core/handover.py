@@ -14,7 +14,7 @@ from runner.core.counting import Counting, Kind
 from runner.core.mirrors import Bucket, Calendar, Mirror, SlidingLog
 from runner.core.probing import Probing
 
-PARTS = 12
+PARTS = 60
 """Of a window: how finely what was spent last is remembered for the next run."""
 
 

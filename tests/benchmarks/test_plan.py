@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from types import ModuleType
 from typing import Any
 
@@ -139,14 +140,15 @@ def test_a_large_input_is_planned_from_a_sample_as_it_is_row_by_row(
     assert sum(found.waits.values()) == pytest.approx(found.seconds)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "counter"])
-@pytest.mark.parametrize("workload", ROWS)
+@pytest.mark.parametrize(
+    ("workload", "kind"), [pair for pair in product(ROWS, KINDS) if pair != ("output-bound", "counter")]
+)
 def test_what_is_foreseen_in_a_run_agrees_with_the_plan_and_comes_true(
     second: Callable[[str, str], Second], workload: str, kind: str
 ) -> None:
     """Within 6 % of the plan at the start, and within 5 % of the time taken after a window.
 
-    Under sliding counters what is foreseen at the start may be a third longer than that.
+    Output-bound work under sliding counters is foreseen within 12 % only.
     """
     run = second(workload, kind)
     assert run.said[0][1] == pytest.approx(run.planned.seconds, rel=0.06)
