@@ -89,6 +89,8 @@ class Session:
         )
         tally = history.tally
         spending.add(tally.total("input_tokens") + tally.total("output_tokens"), tally.total("cost"))
+        for (model, charge), requests in tally.untold.items():
+            spending.add_untold(model, charge, requests)
         self.look = LookBeside(
             prepared, self.scheduler, directory.path, partial(manifest.complete, prepared, directory)
         )

@@ -102,3 +102,8 @@ class Spending:
         """Count what earlier sessions of the run have spent."""
         self.tokens += tokens
         self.cost += dollars
+
+    def add_untold(self, model: str, charge: Charge, requests: int) -> None:
+        """Count requests of earlier sessions that may have been billed for all that each of them reserved."""
+        self.tokens += requests * (charge.input + charge.output)
+        self.cost += requests * self._worst(model, charge)

@@ -13,6 +13,10 @@ from runner.core.limits import Budget
 from runner.core.values import Charge, Kind, Outcome, Status
 
 NOTHING = Charge(0, 0, 0)
+Sending = tuple[int, int, int]
+"""The row, the slot, and the number of a sending of their task within a session."""
+Taken = tuple[str, Charge]
+"""A model, and what a request reserved of its budget."""
 
 
 @dataclass(slots=True)
@@ -79,8 +83,10 @@ class Tally:
     """Requests that went out."""
     ambiguous: int = 0
     """Requests that may have been billed though no answer came, those among them that a session left under way."""
-    under_way: int = 0
+    under_way: dict[Sending, Taken] = field(default_factory=dict)
     """Requests of the last session that have not come back."""
+    untold: Counter[Taken] = field(default_factory=Counter)
+    """Requests that may have been billed, where nobody said for how much: the ambiguous, and answers without usage."""
     sessions: int = 0
     elapsed: float = 0.0
     """Seconds of the sessions that ended in order."""
@@ -100,7 +106,7 @@ class Tally:
             self.escalated += -1 if kind == "reopened" else 1
         if kind == "sent":
             self.sent += 1
-            self.under_way += 1
+            self.under_way[_sending(frame)] = _reserved(frame)
         elif kind == "landed":
             self._landed(frame)
         elif kind == "ended" and frame["final"]:
@@ -123,8 +129,9 @@ class Tally:
                 self.waiting[cause] = self.waiting.get(cause, 0.0) + seconds
 
     def _give_up_what_is_under_way(self) -> None:
-        self.ambiguous += max(0, self.under_way)
-        self.under_way = 0
+        self.ambiguous += len(self.under_way)
+        self.untold.update(self.under_way.values())
+        self.under_way.clear()
 
     def _model(self, name: str) -> ModelTally:
         model = self.models.get(name)
@@ -142,7 +149,7 @@ class Tally:
     def _landed(self, frame: Mapping[str, Any]) -> None:
         model = self._model(frame["model"])
         model.requests += 1
-        self.under_way -= 1
+        self.under_way.pop(_sending(frame), None)
         if final := frame.get("final"):
             self.statuses[final] += 1
             if final == Status.SUCCEEDED:
@@ -153,7 +160,9 @@ class Tally:
         if failure is not None:
             model.failures[failure["kind"]] += 1
             model.refused += failure["kind"] == Kind.RATE_LIMITED
-            self.ambiguous += bool(failure.get("ambiguous"))
+            if failure.get("ambiguous"):
+                self.ambiguous += 1
+                self.untold[_reserved(frame)] += 1
             return
         usage = frame["usage"]
         if frame.get("final"):
@@ -166,6 +175,8 @@ class Tally:
         model.reasoning_tokens += usage["reasoning"]
         if usage["reported"]:
             model.estimated_input_tokens += frame["est"]
+        else:
+            self.untold[_reserved(frame)] += 1
         model.reserved_output_tokens += frame["cap"]
         model.cost += frame["cost"]
         model.latency.add(frame["latency"])
@@ -187,3 +198,11 @@ class Tally:
     def total(self, name: str) -> Any:
         """The sum of one figure over all models."""
         return sum(getattr(model, name) for model in self.models.values())
+
+
+def _sending(frame: Mapping[str, Any]) -> Sending:
+    return frame["row"], frame["slot"], frame["n"]
+
+
+def _reserved(frame: Mapping[str, Any]) -> Taken:
+    return frame["model"], Charge(1, frame["est"], frame["cap"])

@@ -115,6 +115,13 @@ def test_earlier_sessions_count() -> None:
     assert spent.refuses("a", Charge(1, 51, 0)) is not None
 
 
+def test_what_earlier_sessions_may_have_been_billed_counts_as_reserved() -> None:
+    """As within a session: each such request counts in full, in tokens and at the worst price."""
+    spent = spending(max_cost=9.0)
+    spent.add_untold("a", Charge(1, 100_000, 60_000), 2)
+    assert (spent.tokens, spent.cost) == (320_000, pytest.approx(2 * 0.8))
+
+
 def test_the_deadline_counts_from_the_start() -> None:
     """It is a time to spend, and not a time of day."""
     assert spending(deadline=30.0).ends == 130.0

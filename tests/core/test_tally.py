@@ -9,9 +9,13 @@ import pytest
 
 from runner.core.limits import Limit
 from runner.core.tally import Quantiles, Tally
+from runner.core.values import Charge
 
 REPLY: dict[str, Any] = {
     "t": "landed",
+    "row": 0,
+    "slot": 0,
+    "n": 1,
     "model": "a",
     "final": "succeeded",
     "outcome": "ok",
@@ -21,6 +25,8 @@ REPLY: dict[str, Any] = {
     "cost": 0.25,
     "latency": 1.5,
 }
+SILENT = {**REPLY, "usage": {"input": 0, "output": 0, "reasoning": 0, "reported": False}}
+SENT: dict[str, Any] = {"t": "sent", "row": 0, "slot": 0, "n": 1, "model": "a", "est": 110, "cap": 64}
 
 
 def tally(*frames: dict[str, Any]) -> Tally:
@@ -31,7 +37,7 @@ def tally(*frames: dict[str, Any]) -> Tally:
 
 
 def failed(kind: str, final: str | None = None, **failure: Any) -> dict[str, Any]:
-    return {"t": "landed", "model": "a", "final": final, "failure": {"kind": kind, **failure}}
+    return {**SENT, "t": "landed", "final": final, "failure": {"kind": kind, **failure}}
 
 
 def test_a_reply_counts_in_all_sums_of_its_model() -> None:
@@ -45,8 +51,7 @@ def test_a_reply_counts_in_all_sums_of_its_model() -> None:
 
 def test_a_reply_without_usage_says_nothing_of_the_estimates() -> None:
     """Its numbers are zero because they are unknown."""
-    silent = {**REPLY, "usage": {"input": 0, "output": 0, "reasoning": 0, "reported": False}}
-    sums = tally(silent).models["a"]
+    sums = tally(SILENT).models["a"]
     assert (sums.succeeded, sums.estimated_input_tokens) == (1, 0)
 
 
@@ -60,9 +65,24 @@ def test_a_failure_that_is_tried_again_is_a_request_and_no_outcome() -> None:
 @pytest.mark.parametrize("end", [{"t": "session"}, {"t": "closed", "elapsed": 1.0}])
 def test_requests_that_a_session_left_without_an_answer_are_ambiguous(end: dict[str, Any]) -> None:
     """A second Ctrl-C and a kill cut off what the gateway may have processed; until then it is only under way."""
-    going = [{"t": "session"}, *[{"t": "sent"}] * 3, REPLY]
+    going = [{"t": "session"}, SENT, {**SENT, "row": 1}, {**SENT, "n": 2}, REPLY]
     assert (tally(*going).ambiguous, tally(*going, end).ambiguous) == (0, 2)
-    assert tally(*going, end, {"t": "session"}, {"t": "sent"}, REPLY, end).ambiguous == 2
+    assert tally(*going, end, {"t": "session"}, SENT, REPLY, end).ambiguous == 2
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param([SENT, {"t": "closed", "elapsed": 1.0}], id="cut off"),
+        pytest.param([SENT, failed("timeout", ambiguous=True)], id="a time-out"),
+        pytest.param([SENT, SILENT], id="no usage"),
+    ],
+)
+def test_what_may_have_been_billed_is_known_by_what_it_reserved(frames: list[dict[str, Any]]) -> None:
+    """Nobody said what it took; a request that was answered or refused is none of these."""
+    session = {"t": "session"}
+    assert tally(session, *frames, session).untold == {("a", Charge(1, 110, 64)): 1}
+    assert not tally(session, SENT, REPLY, SENT, failed("rate_limited", ambiguous=False), session).untold
 
 
 def test_a_refusal_is_counted_as_such() -> None:
@@ -91,7 +111,7 @@ def test_sums_of_all_models_are_the_sums_of_each() -> None:
 
 def test_sessions_and_their_times_add_up() -> None:
     """Of a run that was resumed; one that broke off has no time."""
-    made = tally({"t": "session"}, {"t": "closed", "elapsed": 2.0}, {"t": "session"}, {"t": "sent"})
+    made = tally({"t": "session"}, {"t": "closed", "elapsed": 2.0}, {"t": "session"}, SENT)
     assert (made.sessions, made.elapsed, made.sent) == (2, 2.0, 1)
 
 

@@ -91,6 +91,24 @@ def test_attempts_are_counted_over_all_sessions(command, gateways, prompts, fram
     assert pl.read_parquet(run / "results.parquet")["attempts"].to_list() == [2]
 
 
+@pytest.mark.fault("R4")
+def test_a_cap_counts_what_was_under_way_when_a_run_was_killed(command, gateway, prompts, frames, tmp_path) -> None:
+    """It may have been billed, so a resume counts it in full, as within a session."""
+    run = tmp_path / "run"
+    assert command("run", prompts(1), *JOB, "--out", run, env=gateway.env).code == 0
+    journal = run / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if b'"sent"' in line)
+    journal.write_bytes(b"".join(lines[: first + 1]))
+    (run / "summary.json").unlink()
+    (sent,) = frames(run, "sent")
+    reserved = sent["est"] + sent["cap"]
+    done = command("resume", run, "--max-total-tokens", str(2 * reserved - 1), env=gateway.env)
+    assert done.code == 4
+    assert f"--max-total-tokens {2 * reserved - 1}: {reserved} are spent or in flight" in done.err
+    assert command("resume", run, *MORE, env=gateway.env).code == 0
+
+
 @pytest.mark.fault("R8")
 def test_one_attempt_is_one(command, gateways, prompts, frames, tmp_path) -> None:
     """A number that is given is meant, also the least; none at all is refused and not taken for the usual one."""
