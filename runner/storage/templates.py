@@ -1,4 +1,4 @@
-"""Prompt templates: Jinja in its sandbox, strict about columns that are missing.
+"""Prompt templates: Jinja in its sandbox, strict about columns that are missing, and about nulls that would be shown.
 
 Data is never expanded again: braces in a column stay braces. Columns are checked before a run by asking the template
 which names it uses.
@@ -13,7 +13,7 @@ from typing import Any
 
 import jinja2
 import orjson
-from jinja2 import meta
+from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.core.errors import UsageError
@@ -55,6 +55,60 @@ _WIDTHS = re.compile(r"[0-9]{1,18}")
 _ENVIRONMENT = _Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)
 _ENVIRONMENT.filters["tojson"] = _json
 
+TEXTUAL = {
+    "capitalize", "center", "e", "escape", "format", "indent", "lower", "replace", "string", "striptags", "title",
+    "trim", "truncate", "upper", "urlencode", "wordcount", "wordwrap",
+}  # fmt: skip
+"""Filters that make a text of whatever they are given."""
+
+
+class _Null(Exception):
+    """A null was to be shown."""
+
+
+def _not_null(value: Any, expression: str | None) -> Any:
+    if value is not None:
+        return value
+    if expression is None:
+        raise _Null('something that the prompt shows is null: write `or ""` behind it to show nothing instead')
+    raise _Null(f'its `{expression}` is null: write {{{{ {expression} or "" }}}} in the prompt to show nothing instead')
+
+
+_ENVIRONMENT.filters["not_null"] = _not_null
+
+
+def _mind_nulls(tree: nodes.Template) -> None:
+    """Put a check around all that is made a text: Jinja makes the word None of a null."""
+    shown: list[nodes.Output | nodes.Concat] = [*tree.find_all(nodes.Output), *tree.find_all(nodes.Concat)]
+    for node in shown:
+        node.nodes = [_minded(part) for part in node.nodes]
+    for made in [*tree.find_all(nodes.Filter)]:
+        if made.name in TEXTUAL:
+            made.node = made.node and _minded(made.node)
+            made.args = [_minded(value) for value in made.args]
+        elif made.name == "join" and isinstance(made.node, nodes.List | nodes.Tuple):
+            made.node.items = [_minded(item) for item in made.node.items]
+    for percent in [*tree.find_all(nodes.Mod)]:
+        percent.right = _minded(percent.right)
+
+
+def _minded(node: nodes.Expr) -> nodes.Expr:
+    if isinstance(node, nodes.TemplateData | nodes.Const):
+        return node
+    name = nodes.Const(_spelt(node), lineno=node.lineno)
+    return nodes.Filter(node, "not_null", [name], [], None, None, lineno=node.lineno)
+
+
+def _spelt(node: nodes.Node) -> str | None:
+    """How a template writes a column, or a part of one; None for any other expression."""
+    if isinstance(node, nodes.Name):
+        return node.name
+    if isinstance(node, nodes.Getattr) and (whole := _spelt(node.node)):
+        return f"{whole}.{node.attr}"
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and (whole := _spelt(node.node)):
+        return f"{whole}[{node.arg.value!r}]"
+    return None
+
 
 class Template:
     """A compiled template, to be called with a row's columns. The whole row is there as `row`, too."""
@@ -69,14 +123,16 @@ class Template:
         self._given = given or {}
         try:
             tree = _ENVIRONMENT.parse(text)
-            self._template = _ENVIRONMENT.from_string(text)
+            columns = meta.find_undeclared_variables(tree)
+            _mind_nulls(tree)
+            self._template = _ENVIRONMENT.from_string(tree)
         except jinja2.TemplateSyntaxError as error:
             raise UsageError(f"{origin}: line {error.lineno}: {error.message}") from None
-        self.columns = frozenset(meta.find_undeclared_variables(tree)) - {"row", *self._given}
+        self.columns = frozenset(columns) - {"row", *self._given}
         """The columns it uses."""
 
     def __call__(self, columns: Mapping[str, Any]) -> str:
-        """The text for a row; raises RowError for a column that is missing, or an expression that fails."""
+        """The text for a row; raises RowError for a column that is missing or null, or an expression that fails."""
         try:
             return self._template.render({**self._given, **columns, "row": columns})
         except jinja2.UndefinedError as error:
@@ -87,6 +143,8 @@ class Template:
                     f"it has no column {missing[0]!r}, which the prompt uses; its columns are {names}"
                 ) from None
             raise RowError(f"the prompt cannot be filled in: {error.message}") from None
+        except _Null as error:
+            raise RowError(str(error)) from None
         except Exception as error:  # whatever an expression in the sandbox raises
             raise RowError(f"the prompt cannot be filled in: {error}") from None
 

@@ -77,6 +77,46 @@ def test_a_missing_column_is_named_with_those_that_there_are() -> None:
         filled("{{ titel }}", id=1, title="x")
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("x {{ text }}", "`text`"),
+        ("{% if name %}{{ name }}: {{ row.text }}{% endif %}", "`row.text`"),
+        ("{{ row['odd name'] }}", "`row['odd name']`"),
+        ("{{ text | upper }}", "`text`"),
+        ("{{ text | trim | title }}", "`text`"),
+        ("{{ 'x %s' | format(text) }}", "`text`"),
+        ("{{ name ~ text }}", "`text`"),
+        ("{{ 'x %s' % text }}", "`text`"),
+        ("{{ [name, text] | join(' ') }}", "`text`"),
+        ("{{ [text] | first }}", "something that the prompt shows"),
+    ],
+)
+def test_a_null_is_not_shown_as_a_word(text: str, named: str) -> None:
+    """It is named, with what to write where nothing is to be shown; the model never reads None."""
+    with pytest.raises(RowError) as raised:
+        filled(text, **{"text": None, "name": "Elbe", "odd name": None})
+    assert named in str(raised.value)
+    assert 'or ""' in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('x{{ text or "" }}', "x"),
+        ('x{{ text | default("", true) }}', "x"),
+        ('x{{ (text or "") | upper }}', "x"),
+        ("x{% if text %}{{ text }}{% endif %}", "x"),
+        ("x{% if text is none %}y{% endif %}", "xy"),
+        ("{{ text | tojson }} {{ row | tojson }}", 'null {"text":null,"tags":[1,null]}'),
+        ("{{ tags }} {{ tags | length }} {{ tags | join }} {{ 5 % tags[0] }}", "[1, None] 2 1None 0"),
+    ],
+)
+def test_a_null_that_a_template_reckons_with_is_no_fault(text: str, said: str) -> None:
+    """Other types are shown as they ever were."""
+    assert filled(text, text=None, tags=[1, None]) == said
+
+
 def test_a_missing_column_of_the_row_itself_is_named() -> None:
     """`row.x` is as strict as `x`."""
     with pytest.raises(RowError, match="titel"):
