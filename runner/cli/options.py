@@ -190,7 +190,7 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
 
     from runner.preparing import Setup
     from runner.storage.jobs import declare, read_words, replaced
-    from runner.storage.rows import STDIN, spool
+    from runner.storage.rows import STDIN, named_by_content, spool
 
     memory, share = (words.pop(name, None) is not False for name in ("memory", "share"))
     settings, labels = words.pop("settings", ()), words.pop("labels", None)
@@ -208,7 +208,7 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     )
     if setup.spooled:
         folder = click.get_current_context().with_resource(tempfile.TemporaryDirectory(prefix="runner-"))
-        said["input"] = str(spool(sys.stdin.buffer, Path(folder) / "stdin.jsonl"))
+        said["input"] = str(named_by_content(spool(sys.stdin.buffer, Path(folder) / "stdin.jsonl")))
     if "input" in said:
         said["input"] = str(Path(said["input"]).absolute())
     return declare(said, job_file(source)), setup

@@ -64,7 +64,8 @@ def run(
     """Ask models about every row of JOB-OR-FILE, within the token budgets, and write results tables.
 
     JOB-OR-FILE is a job folder, a job.toml, or an input file: JSONL (rows with `prompt` or `messages`, lines of
-    OpenAI's batch format, or any columns with --prompt), CSV, Parquet; .gz and .zst too; - is standard input.
+    OpenAI's batch format, or any columns with --prompt), CSV, Parquet; .gz and .zst too; - is standard input,
+    in any of these formats.
 
     The gateway and its token come from NEON_AI_GATEWAY_BASE_URL and NEON_AI_GATEWAY_TOKEN.
     """

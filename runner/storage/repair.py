@@ -11,7 +11,7 @@ from runner.storage import journal
 from runner.storage.journal import Damage
 from runner.storage.rundir import RunDirectory
 
-PARTS = ("manifest.json", "input.jsonl", "input.jsonl.gz", "input.jsonl.zst")
+PARTS = ("manifest.json", "input.jsonl", "input.csv", "input.tsv")
 """What a copy needs of a run directory beside its journal; tables are made again."""
 
 

@@ -13,6 +13,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +35,7 @@ CHUNK_BYTES = 1 * 1024 * 1024
 """Rows of Parquet that are decoded at once, at most: so many, and about so many bytes."""
 FIRST_CHUNK = 100
 """Rows by which the others' size is judged."""
+SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers")
 STDIN = "-"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -99,6 +101,8 @@ class Source:
         suffix = suffixes[-1] if suffixes else ""
         if suffix in (".parquet", ".pq"):
             raise InputRejected(f"{self.path} is not a Parquet file: it does not begin with PAR1.")
+        if suffix in SPREADSHEETS:
+            raise InputRejected(f"{self.path} is a spreadsheet: save it as CSV, and give that file.")
         return {".csv": "csv", ".tsv": "tsv"}.get(suffix, "jsonl")
 
     def __iter__(self) -> Iterator[Record]:
@@ -277,3 +281,38 @@ def spool(stream: IO[bytes], target: Path) -> Path:
         os.fchmod(fd, 0o600)
         shutil.copyfileobj(stream, file, 1024 * 1024)
     return target
+
+
+def named_by_content(path: Path) -> Path:
+    """Name a copy of standard input, whose name says nothing, by what it holds: JSONL or CSV. Its new place."""
+    return path.rename(path.with_suffix(f".{_format_by_content(path)}"))
+
+
+def _format_by_content(path: Path) -> str:
+    """A text whose first lines are no JSON is CSV; other rows than text are known by their first bytes anyway."""
+    with path.open("rb") as file:
+        packing = packing_of(file.read(4))
+    try:
+        with opened(path, packing, path.stat().st_size) as lines:
+            head = list(islice(filter(None, (line.strip() for line in _lines_of(lines))), 2))
+    except UNREADABLE:
+        return "jsonl"
+    if not head or any(_may_be_json(line.removeprefix(BYTE_ORDER_MARK)) for line in head):
+        return "jsonl"
+    return "tsv" if b"\t" in head[0] else "csv"
+
+
+def _lines_of(file: Lines) -> Iterator[bytes]:
+    while line := file.readline(LONGEST_LINE):
+        yield line
+
+
+def _may_be_json(line: bytes) -> bool:
+    """Whether a line is a row of JSON, a damaged one too, or no text at all."""
+    try:
+        if b"\0" in line or line.decode().startswith(("{", "[")):
+            return True
+        orjson.loads(line)
+    except ValueError as error:
+        return isinstance(error, UnicodeDecodeError)
+    return True

@@ -49,7 +49,6 @@ class RunDirectory:
     labels_path = property(lambda self: self.path / "labels.parquet")
     disagreements_path = property(lambda self: self.path / "disagreements.csv")
     summary_path = property(lambda self: self.path / "summary.json")
-    input_path = property(lambda self: self.path / "input.jsonl")
 
     @classmethod
     def create(cls, path: Path | None, name: str) -> RunDirectory:

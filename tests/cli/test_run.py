@@ -196,6 +196,15 @@ def test_standard_input_is_an_input(command, gateway, answers, tmp_path) -> None
     assert table(tmp_path / "run").select("row", "prompt", "answer").rows() == answers("rows.jsonl", _jsonl())
 
 
+def test_csv_on_standard_input_is_read_and_can_be_resumed(command, gateways, tmp_path) -> None:
+    """Nothing says what it is but what it holds."""
+    strict = gateways("--no-limits", "--token", "the-right-one")
+    command("run", "-", "-m", MODEL, "--out", "run", env=strict.env, stdin=_csv())
+    done = command("resume", "run", env={**strict.env, "NEON_AI_GATEWAY_TOKEN": "the-right-one"})
+    assert done.code == 0
+    assert table(tmp_path / "run")["prompt"].to_list() == TEXTS
+
+
 def test_a_run_of_standard_input_can_be_resumed(command, gateways, tmp_path) -> None:
     """The rows are kept in the run directory, because nobody can read standard input again."""
     strict = gateways("--no-limits", "--token", "the-right-one")

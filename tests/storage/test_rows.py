@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from runner.core.errors import InputRejected
 from runner.storage import rows
-from runner.storage.rows import BadRow, Row, Source, spool
+from runner.storage.rows import BadRow, Row, Source, named_by_content, spool
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -606,3 +606,33 @@ def test_standard_input_is_copied_byte_for_byte(tmp_path: Path) -> None:
     """I14: what came once can be read again by a resume."""
     target = spool(io.BytesIO(LINES), tmp_path / "input.jsonl")
     assert target.read_bytes() == LINES
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"id,text\n1,Elbe\n", "stdin.csv"),
+        (b"\xef\xbb\xbftext\nElbe\n", "stdin.csv"),
+        (gzip.compress(b'"id","text"\n1,Elbe\n'), "stdin.csv"),
+        (b"id\ttext\n1\tElbe\n", "stdin.tsv"),
+        (LINES, "stdin.jsonl"),
+        (gzip.compress(LINES), "stdin.jsonl"),
+        (b'\n\n {"a": 1, "b": 2\n', "stdin.jsonl"),
+        (b'Some program says hello\n{"a": 1, "b": 2}\n', "stdin.jsonl"),
+        (b"null\n1\n", "stdin.jsonl"),
+        (b"PAR1\0\0", "stdin.jsonl"),
+        (b"\xff\xfe,a\n", "stdin.jsonl"),
+        (b"\x1f\x8b\0damaged", "stdin.jsonl"),
+        (b"", "stdin.jsonl"),
+    ],
+)
+def test_standard_input_is_named_by_what_it_holds(tmp_path: Path, content: bytes, name: str) -> None:
+    """It is CSV where nothing in its first lines looks like JSON; what is neither is told of as JSONL."""
+    place = named_by_content(spool(io.BytesIO(content), tmp_path / "stdin.jsonl"))
+    assert (place.name, place.read_bytes()) == (name, content)
+
+
+def test_a_spreadsheet_is_rejected_with_what_to_do(write: Any) -> None:
+    """By its name, in one sentence."""
+    with pytest.raises(InputRejected, match=r"book\.xlsx is a spreadsheet: save it as CSV"):
+        write(b"PK\x03\x04", "book.xlsx")
