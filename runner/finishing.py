@@ -43,6 +43,11 @@ class Finish:
     said: tuple[str, ...] = ()
     """What there is to say of that."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the run has ended, and its input had no rows."""
+        return self.ending.exit_code == 0 and not self.summary["tasks"]["total"]
+
     def results(self) -> pl.DataFrame:
         """The results table: one line for each task, in input order."""
         return pl.read_parquet(self.directory / "results.parquet")

@@ -100,7 +100,8 @@ class Manner:
         from runner.report.printing import paragraph
         from runner.storage.logs import is_standard_error
 
-        if self.log is not None and finish.ending.exit_code and not is_standard_error(self.log):
+        worth_it = finish.ending.exit_code or finish.is_empty
+        if self.log is not None and worth_it and not is_standard_error(self.log):
             click.echo(f"{paragraph(finish)} The log: {self.log}", err=True)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 RESUMABLE = (4, 5, 8, 9, 130, 143)
 """Exit codes of runs that can be gone on with."""
+NO_ROWS = "The input has no rows: nothing was asked."
 
 
 def print_finish(finish: Finish, *, quiet: bool, as_json: bool) -> None:
@@ -34,6 +35,8 @@ def print_finish(finish: Finish, *, quiet: bool, as_json: bool) -> None:
         print_summary(finish.directory, finish.summary)
     if "gates" in finish.summary and not as_json:
         sys.stdout.write(f"\n{safe(finish.summary['gates']['verdict'], 4000)}\n")
+    if finish.is_empty:
+        sys.stderr.write(f"note: {NO_ROWS}\n")
     if finish.ending.reason and not as_json:
         sys.stderr.write(f"runner: {safe_lines(finish.ending.reason, 500)}\n")
     if finish.ending.exit_code in RESUMABLE:
@@ -48,6 +51,8 @@ def paragraph(finish: Finish) -> str:
     code = finish.ending.exit_code
     said = f"runner: {finish.directory} ended with exit code {code}{f': {reason}' if reason else ''}. "
     said += f"{tasks['total']:,} tasks: {counts or 'none'}."
+    if finish.is_empty:
+        said += f" {NO_ROWS}"
     if "gates" in finish.summary:
         said += f" {safe(finish.summary['gates']['verdict'], 4000)}"
     return f"{said} Go on with: runner resume {finish.directory}" if code in RESUMABLE else said

@@ -232,11 +232,12 @@ def test_a_run_that_does_not_begin_keeps_nothing_of_standard_input(command, gate
 
 
 def test_an_input_without_rows_is_a_run_of_nothing(command, gateway, tmp_path) -> None:
-    """Nothing is said of times and models that there were not."""
+    """Nothing is said of times and models that there were not, and who looks at errors only learns of it."""
     (tmp_path / "none.jsonl").touch()
     ran = command("run", "none.jsonl", "-m", MODEL, "--out", "run", env=gateway.env)
     assert (ran.code, ran.out.split("\n")[0]) == (0, "0 tasks: none; 0 s, $0.0000")
     assert not re.search(r"^[0-9.]+ s:", ran.out, re.MULTILINE)
+    assert ran.err == "note: The input has no rows: nothing was asked.\n"
     assert command("plan", "none.jsonl", "-m", MODEL).out == "0 rows, 0 requests\n"
 
 

@@ -290,6 +290,13 @@ def test_with_a_log_a_success_is_silent_and_a_failure_is_a_paragraph(scheduled, 
     assert "3 tasks: 3 succeeded" in (tmp_path / "log").read_text()
 
 
+def test_with_a_log_an_input_without_rows_is_a_paragraph(scheduled, tmp_path) -> None:
+    """Whatever was to write it did not."""
+    done = scheduled("--log", tmp_path / "log", count=0)
+    assert (done.code, done.out) == (0, "")
+    assert "exit code 0. 0 tasks: none. The input has no rows: nothing was asked." in done.err
+
+
 # Who is told.
 
 
