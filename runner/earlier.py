@@ -17,7 +17,7 @@ from runner.storage.history import History, read_history
 from runner.storage.rows import Row, Source
 from runner.storage.rundir import RunDirectory
 from runner.storage.sources import Files, open_source
-from runner.storage.takeover import Answers, reopen_errored, take_over
+from runner.storage.takeover import FINAL, Answers, reopen_errored, take_over
 
 
 def forked(prepared: Prepared, directory: RunDirectory, earlier: Path) -> History:
@@ -50,6 +50,12 @@ def reopened(directory: RunDirectory, manifest: Mapping[str, Any], kinds: Iterab
     said = [f"{count:,} errored {'rows are' if count != 1 else 'row is'} asked again."]
     if left:
         said.append("Left as errored: " + ", ".join(f"{kind} {number:,}" for kind, number in left.most_common()) + ".")
+    if not FINAL.isdisjoint(left):
+        kinds_left = " and ".join(kind for kind in left if kind in FINAL)
+        said.append(
+            f"A row with {kinds_left} would end in the same way: mend the input, and take over the other answers with "
+            f"runner run ... --fork {directory.path}"
+        )
     return said
 
 

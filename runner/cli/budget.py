@@ -21,7 +21,7 @@ def budget(gateway: str | None, as_json: bool) -> int:
     from runner.report import budget as report
     from runner.report.printing import print_json
 
-    chosen = environment.resolve(gateway)
+    chosen = environment.resolve(gateway, lasting=True)
     store = sharing.store_of(chosen)
     if store is None:
         raise UsageError("The local gateway of a run is its own: nobody shares it.")

@@ -83,7 +83,7 @@ def _memories(gateway: str | None, every: bool) -> list[Memory]:
         found, notices = all_memories()
         _note(notices)
         return found
-    chosen = environment.resolve(gateway)
+    chosen = environment.resolve(gateway, lasting=True)
     if chosen.url is None:
         raise UsageError("The local gateway of a run is a new one each time: nothing is remembered of it.")
     return [Memory(chosen.url, chosen.token.fingerprint)]

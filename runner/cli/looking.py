@@ -89,6 +89,7 @@ def _show_line(state: dict[str, Any], as_json: bool) -> None:
 
 
 def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
+    from runner.report.counts import counted
     from runner.report.printing import print_json
     from runner.report.safe import safe
 
@@ -100,10 +101,10 @@ def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
     word = state["status"] if state["status"] in ("paused", "cancelled", "cancelling", "expired") else ""
     where = safe(str(directory), 1000)
     click.echo(f"{where}: {state['state']}{f' ({word})' if word else ''}")
-    total = "input not looked over yet" if tasks["total"] is None else f"{tasks['total']:,} tasks"
+    total = "input not looked over yet" if tasks["total"] is None else counted(tasks["total"], "task")
     click.echo(f"{total}: {counts}")
     click.echo(
-        f"{state['requests']['sent']:,} requests, {state['requests']['refused_429']:,} refused with 429; "
+        f"{counted(state['requests']['sent'], 'request')}, {state['requests']['refused_429']:,} refused with 429; "
         f"{state['tokens']['input']:,} input and {state['tokens']['output']:,} output tokens, ${state['cost_usd']:.4f}"
     )
     if state["state"] == "stopped" and word != "cancelled":

@@ -21,13 +21,17 @@ def prune(job: str | None, keep: int, base: Path | None, dry_run: bool) -> int:
 
     Runs that are not finished, or that a process works in, stay; so does whatever a link leads to.
     """
+    from runner.report.counts import counted
     from runner.storage.rundir import RUNS
     from runner.storage.runs import prunable, remove, sweep
 
     base = base or RUNS
     if not dry_run:
         sweep(base)
-    for path in prunable(base, keep, job):
+    old = prunable(base, keep, job)
+    if not old:
+        click.echo(f"Nothing to remove: {base} holds at most {counted(keep, 'finished run')} of {job or 'each job'}.")
+    for path in old:
         if dry_run:
             click.echo(f"{path} would be removed")
         elif remove(path):

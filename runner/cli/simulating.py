@@ -150,7 +150,7 @@ def _config(options: dict[str, Any], catalogue: Catalogue) -> Simulator:
             for text in texts
         ),
         limit_changes=tuple(_pairs(options["changes"], ":")),
-        outages=tuple(_pairs(options["outages"], ":")),
+        outages=tuple(_span(text) for text in options["outages"]),
         generation=options["generation"],
         retry_after=not options["no_retry_after"],
         lengths=_lengths(options["lengths"]) if options["lengths"] else None,
@@ -204,11 +204,18 @@ def _pair(text: str, between: str) -> tuple[float, float]:
     return pair
 
 
+def _span(text: str) -> tuple[float, float]:
+    begin, end = _pair(text, ":")
+    if end <= begin:
+        raise ValueError(f"{text!r} ends before it has begun: it would never be.")
+    return begin, end
+
+
 def _neighbour(text: str, measure: str) -> Neighbour:
     from runner.simulator import Neighbour
 
     amount, _, times = text.partition(":")
-    begin, end = _pair(times, ":") if times else (0.0, float("inf"))
+    begin, end = _span(times) if times else (0.0, float("inf"))
     try:
         tokens = int(amount)
     except ValueError:

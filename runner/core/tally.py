@@ -88,6 +88,8 @@ class Tally:
     untold: Counter[Taken] = field(default_factory=Counter)
     """Requests that may have been billed, where nobody said for how much: the ambiguous, and answers without usage."""
     sessions: int = 0
+    closed: int = 0
+    """Sessions that ended in order: the others were killed, and nobody knows how long they took."""
     elapsed: float = 0.0
     """Seconds of the sessions that ended in order."""
     waiting: dict[str, float] = field(default_factory=dict)
@@ -123,6 +125,7 @@ class Tally:
             self.pinned, self.pooled = {}, NOTHING
         elif kind == "closed":
             self._give_up_what_is_under_way()
+            self.closed += 1
             self.elapsed += frame["elapsed"]
             self.least += frame.get("least", 0.0)
             for cause, seconds in frame.get("waiting", {}).items():

@@ -91,8 +91,8 @@ class Gateway:
         return {"local": False, "origin": self.url, "credential": self.token.fingerprint}
 
 
-def resolve(choice: str | None) -> Gateway:
-    """The gateway for a new run: `choice` if given, else the environment's.
+def resolve(choice: str | None, *, lasting: bool = False) -> Gateway:
+    """The gateway for a new run: `choice` if given, else the environment's; a local one is none that is `lasting`.
 
     Raises UsageError, saying what to set, if there is none.
     """
@@ -104,8 +104,8 @@ def resolve(choice: str | None) -> Gateway:
     url = choice or values.get(BASE_URL)
     if not url:
         raise UsageError(
-            f"No gateway is named. Set {BASE_URL} (and {TOKEN}), in the environment or in .env, "
-            "or give --gateway URL; --gateway local starts one on this machine to try things out."
+            f"No gateway is named. Set {BASE_URL} (and {TOKEN}), in the environment or in .env, or give --gateway URL"
+            + ("." if lasting else "; --gateway local starts one on this machine to try things out.")
         )
     origin = str(origin_of(url))
     token = (values.get(TOKEN) or "").strip()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from runner.report.counts import counted
 from runner.report.printing import print_json
 from runner.report.progress import clock
 from runner.report.safe import safe
@@ -25,7 +26,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What was found, for people."""
     yield f"{safe(found['name'])}: job {found['fingerprint']}"
     bad = f", {found['cannot_be_asked']:,} of them cannot be asked" if found["cannot_be_asked"] else ""
-    yield f"input:      {safe(found['input'])}, {found['rows']:,} rows{bad}"
+    yield f"input:      {safe(found['input'])}, {counted(found['rows'], 'row')}{bad}"
     for problem in found["problems"]:
         yield f"  {safe(problem)}"
     yield f"columns:    {_listed(found['columns'])}"
@@ -34,7 +35,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"annotators: {_listed(found['annotators'])}"
     free = f" (no price known for {', '.join(found['without_price'])})" if found["without_price"] else ""
     yield (
-        f"takes:      {found['requests']:,} requests, {found['input_tokens']:,} input tokens, "
+        f"takes:      {counted(found['requests'], 'request')}, {found['input_tokens']:,} input tokens, "
         f"{found['output_tokens']:,} output tokens if answers are {found['answers']}; "
         f"${found['cost_usd']:.4f}{free}; about {clock(found['seconds'])}"
     )
@@ -68,7 +69,7 @@ def _answer(answer: Mapping[str, Any]) -> Iterator[str]:
 def _gold(gold: Mapping[str, Any]) -> Iterator[str]:
     counts = ", ".join(f"{safe(label, 30)} {count:,}" for label, count in list(gold["labels"].items())[:MOST_SHOWN])
     mixed = f", {gold['mixed_in']:,} of them mixed in" if gold["mixed_in"] else ""
-    yield f"known:      {gold['rows']:,} rows in the column {gold['column']!r}{mixed}: {counts or 'none'}"
+    yield f"known:      {counted(gold['rows'], 'row')} in the column {gold['column']!r}{mixed}: {counts or 'none'}"
     if gold["unreadable"]:
         yield f"            none of the job's labels, and left out: {_listed(list(gold['unreadable']))}"
 

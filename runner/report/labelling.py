@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.report.counts import counted
 from runner.report.safe import safe
 
 MEASURES = {
@@ -29,7 +30,7 @@ def lines(directory: Path, labels: Mapping[str, Any]) -> Iterator[str]:
     """The lines of it."""
     statuses = ", ".join(f"{count:,} {status}" for status, count in labels["statuses"].items())
     yield ""
-    yield f"{labels['rows']:,} rows, {labels['labelled']:,} labelled: {statuses}"
+    yield f"{counted(labels['rows'], 'row')}, {labels['labelled']:,} labelled: {statuses}"
     if labels["decided"]:
         yield f"{labels['decided']:,} decided by a person"
     yield from _annotators(labels)
@@ -43,7 +44,8 @@ def lines(directory: Path, labels: Mapping[str, Any]) -> Iterator[str]:
             yield f"{' / '.join(table['annotators'])} most often apart: {safe(apart, 160)}"
     yield f"Labels:  {directory / 'labels.parquet'}"
     if labels["open"]:
-        yield f"Open:    {directory / 'disagreements.csv'}, {labels['open']:,} rows for a person to decide, then"
+        rows = counted(labels["open"], "row")
+        yield f"Open:    {directory / 'disagreements.csv'}, {rows} for a person to decide, then"
         yield f"         runner adopt {directory} {directory / 'disagreements.csv'}"
 
 
@@ -96,12 +98,10 @@ def _agreement(labels: Mapping[str, Any]) -> Iterator[str]:
     for name, title in MEASURES.items():
         if name in measures:
             left = measures[name]["left_out"]
-            yield f"{title:<21} {estimate(measures[name])}" + (
-                f"  ({left:,} rows left out)" if left > 1 else "  (1 row left out)" if left else ""
-            )
+            yield f"{title:<21} {estimate(measures[name])}" + (f"  ({counted(left, 'row')} left out)" if left else "")
     for name, measure in list(measures["per_label"].items())[:MOST_LABELS]:
         count = labels["labels"].get(name)
-        given = "" if count is None else f"  {count:,} rows"
+        given = "" if count is None else f"  {counted(count, 'row')}"
         yield f"  {safe(name, 19):<19} {estimate(measure)}{given}"
 
 

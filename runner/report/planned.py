@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.core.survey import Survey
 from runner.planning import Plan
+from runner.report.counts import counted
 from runner.report.printing import print_json
 from runner.report.progress import clock
 from runner.report.safe import safe
@@ -53,8 +54,8 @@ def show(plan: Plan, survey: Survey, notices: Iterable[str], *, as_json: bool) -
         print_json(as_table(plan, survey, notices))
         return
     write = sys.stdout.write
-    write(f"{survey.selected:,} rows, {plan.tasks:,} requests")
-    write(f", {plan.never:,} rows that cannot be asked\n" if plan.never else "\n")
+    write(f"{counted(survey.selected, 'row')}, {counted(plan.tasks, 'request')}")
+    write(f", {counted(plan.never, 'row')} that cannot be asked\n" if plan.never else "\n")
     for problem in survey.problems:
         write(f"  {safe(problem)}\n")
     if plan.tasks:
@@ -78,7 +79,7 @@ def _show_what_it_takes(plan: Plan) -> None:
     else:
         write("no limit binds: all of it fits into one window\n")
     if plan.models_for_combined is not None:
-        count = f"{len(plan.requests)} model{'' if len(plan.requests) == 1 else 's'}"
+        count = counted(len(plan.requests), "model")
         write(f"the work goes to {count}; it would take {plan.models_for_combined} until the combined limit binds\n")
     if plan.stopped is not None:
         write(f"it would be stopped by {plan.stopped}\n")

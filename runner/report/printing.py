@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from runner.report.counts import counted
 from runner.report.evaluated import evaluation_lines
 from runner.report.labelling import print_labels
 from runner.report.progress import clock
@@ -50,7 +51,7 @@ def paragraph(finish: Finish) -> str:
     reason = safe(finish.ending.reason, 300).rstrip(".") if finish.ending.reason else ""
     code = finish.ending.exit_code
     said = f"runner: {finish.directory} ended with exit code {code}{f': {reason}' if reason else ''}. "
-    said += f"{tasks['total']:,} tasks: {counts or 'none'}."
+    said += f"{counted(tasks['total'], 'task')}: {counts or 'none'}."
     if finish.is_empty:
         said += f" {NO_ROWS}"
     if "gates" in finish.summary:
@@ -70,10 +71,12 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
     if tasks["open"]:
         counts.append(f"{tasks['open']:,} still open")
     write = sys.stdout.write
-    write(f"{tasks['total']:,} tasks: {', '.join(counts) or 'none'}")
-    write(f"; {clock(summary['elapsed_s'])}, ${summary['cost_usd']:.4f}\n")
+    write(f"{counted(tasks['total'], 'task')}: {', '.join(counts) or 'none'}")
+    cut_off = summary.get("sessions_cut_off", 0)
+    without = f" (without {counted(cut_off, 'session')} that broke off)" if cut_off else ""
+    write(f"; {clock(summary['elapsed_s'])}{without}, ${summary['cost_usd']:.4f}\n")
     write(
-        f"{requests['sent']:,} requests, {requests['refused_429']:,} refused with 429, "
+        f"{counted(requests['sent'], 'request')}, {requests['refused_429']:,} refused with 429, "
         f"{requests['failed']:,} failed in all"
     )
     if requests["asked_again"]:

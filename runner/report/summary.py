@@ -53,6 +53,7 @@ def summarise(
         "waiting_s": {cause: round(seconds, 3) for cause, seconds in _longest_first(tally.waiting)},
         "least_possible_s": round(tally.least, 3),
         "sessions": tally.sessions,
+        "sessions_cut_off": tally.sessions - tally.closed,
         "models": {name: _model(model, ratios.get(name)) for name, model in sorted(tally.models.items())},
         "caps": _caps(tally, caps, limits),
         "placement": dict(placement),

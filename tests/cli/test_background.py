@@ -395,7 +395,8 @@ def test_what_an_interrupted_removal_left_is_removed(command, finished, tmp_path
     """It is no run any more, and is in nobody's list."""
     finished[0].rename(tmp_path / "runs" / ".pruned-a")
     assert "pruned" not in command("list").out
-    command("prune", "rows", "--keep", "9")
+    done = command("prune", "rows", "--keep", "9")
+    assert done.out == "Nothing to remove: runs holds at most 9 finished runs of rows.\n"
     assert names(tmp_path) == "bcde"
 
 

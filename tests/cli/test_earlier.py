@@ -187,9 +187,11 @@ def test_rows_that_cannot_be_asked_stay_errored(command, gateway, tmp_path) -> N
     source.write_text('{"prompt": "a"}\nno JSON\n')
     command("run", source, "-m", MODEL, "-o", "run", "--bad-rows", "record", env=gateway.env)
     gateway.reset()
-    done = command("redrive", "run", env=gateway.env)
-    assert (done.code, asked(gateway)) == (3, 0)
-    assert "Left as errored: bad_row 1" in done.out
+    for words in ((), ("--only", "bad_row")):
+        done = command("redrive", "run", *words, env=gateway.env)
+        assert (done.code, asked(gateway)) == (3, 0)
+        assert "Left as errored: bad_row 1" in done.out
+        assert "A row with bad_row would end in the same way: mend the input" in done.out
 
 
 @pytest.mark.fault("P20")

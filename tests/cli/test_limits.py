@@ -44,6 +44,14 @@ def run(command: Any, source: Path, *words: str | Path, env: dict[str, str]) -> 
     return summary
 
 
+@pytest.mark.parametrize("word", ["limits", "budget"])
+def test_what_is_refused_is_not_advised(command, word: str) -> None:
+    """A local gateway lasts no longer than its run: there is nothing to show of it."""
+    done = command(word)
+    assert done.code == 2
+    assert done.err.endswith("or give --gateway URL.\n")
+
+
 # Runs.
 
 

@@ -412,6 +412,8 @@ def test_completion_for_another_shell_is_refused(command) -> None:
         pytest.param(["--fault", "reset=often"], "reset=often", id="no number"),
         pytest.param(["--fault", "reset"], "reset", id="no probability"),
         pytest.param(["--outage", "5"], "'5' is not of the form A:B, two numbers", id="outage"),
+        pytest.param(["--outage", "5:1"], "'5:1' ends before it has begun", id="outage that never is"),
+        pytest.param(["--neighbour", "9:5:5"], "'5:5' ends before it has begun", id="neighbour that never is"),
         pytest.param(["--neighbour", "many"], "'many' is not of the form AMOUNT or AMOUNT:FROM:TO", id="neighbour"),
         pytest.param(["--output-neighbour", "9:5"], "'5' is not of the form A:B", id="output neighbour"),
         pytest.param(["--window", "round"], "'round' is not one of 'fixed'", id="window"),

@@ -55,6 +55,8 @@ def test_a_summary_is_of_all_sessions(killed, command, gateway, frames) -> None:
     assert done.code == 0
     table, said = pl.read_parquet(killed / "results.parquet"), done.json()
     assert said["sessions"] == sessions >= 3
+    assert said["sessions_cut_off"] == sessions - len(frames(killed, "closed")) >= 1
+    assert "that broke off), $" in command("resume", killed, env=gateway.env).out
     assert said["requests"]["sent"] == len(frames(killed, "sent"))
     assert said["tokens"]["input"] == table["input_tokens"].sum()
     assert said["tokens"]["output"] == table["output_tokens"].sum()
