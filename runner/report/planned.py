@@ -12,7 +12,7 @@ from runner.report.counts import counted
 from runner.report.printing import print_json
 from runner.report.progress import clock
 from runner.report.safe import safe
-from runner.report.waits import divided
+from runner.report.waits import divided, waits_for_limits
 
 
 def as_table(plan: Plan, survey: Survey, notices: Iterable[str]) -> dict[str, Any]:
@@ -76,6 +76,9 @@ def _show_what_it_takes(plan: Plan) -> None:
         write(f"of that: {divided(plan.waits)}\n")
     if plan.bound.limit is not None and plan.bound.windows > 1:
         write(f"what binds: {plan.bound.limit} ({plan.bound.windows:.1f} windows of work)\n")
+    elif plan.seconds >= 1 and waits_for_limits(plan.waits):
+        write("all of it fits into one window, but not at once: limits are spent step by step, and answers under way ")
+        write("hold the room of their caps\n")
     else:
         write("no limit binds: all of it fits into one window\n")
     if plan.models_for_combined is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from runner.core.waiting import Cause, Holds
+from runner.core.waiting import BY_LIMIT, Cause, Holds
 
 WAITED_FOR: Mapping[Cause, str] = {
     Cause.COMBINED_INPUT: "the combined input limit",
@@ -47,13 +47,23 @@ def _who(models: list[str]) -> str:
 
 def divided(parts: Mapping[str, float]) -> str:
     """Where the time went: "41 s waited for the combined input limit, 6 s for answers, 5 s own work"."""
-    seconds = {Cause(name): length for name, length in parts.items() if name in {*Cause}}
-    long = sum(seconds.values()) >= 10
-    shown = {cause: length for cause, length in seconds.items() if length >= (0.5 if long else 0.05)}
+    shown, long = _shown(parts)
     waits = [f"{_seconds(shown[cause], long)} for {words}" for cause, words in _longest(shown, WAITED_FOR)]
     if waits:
         waits[0] = waits[0].replace(" for ", " waited for ", 1)
     return ", ".join([*waits, *(f"{_seconds(shown[cause], long)} {words}" for cause, words in _longest(shown, DONE))])
+
+
+def waits_for_limits(parts: Mapping[str, float]) -> bool:
+    """Whether that says that limits were waited for."""
+    return not {*BY_LIMIT.values()}.isdisjoint(_shown(parts)[0])
+
+
+def _shown(parts: Mapping[str, float]) -> tuple[dict[Cause, float], bool]:
+    """The seconds that are worth a word, and whether all of them together are many."""
+    seconds = {Cause(name): length for name, length in parts.items() if name in {*Cause}}
+    long = sum(seconds.values()) >= 10
+    return {cause: length for cause, length in seconds.items() if length >= (0.5 if long else 0.05)}, long
 
 
 def _longest(seconds: Mapping[Cause, float], words: Mapping[Cause, str]) -> list[tuple[Cause, str]]:

@@ -288,6 +288,16 @@ def test_a_plan_names_a_row_that_can_never_fit(command, rows, tmp_path) -> None:
     assert "at most 16 out, and the limit is 100 input tokens in 60 s for claude-haiku-4-5" in done.out + done.err
 
 
+def test_a_plan_that_waits_for_limits_does_not_say_that_none_binds(command, rows) -> None:
+    """What fits into one window is not sent at once all the same; where nothing is waited for, nothing binds."""
+    waits = command("plan", rows(20), "-m", "gpt-5-mini").out
+    assert "for output limits" in waits
+    assert "all of it fits into one window, but not at once: " in waits
+    free = command("plan", rows(1), "-m", "gpt-5-mini").out
+    assert " limits" not in free
+    assert "no limit binds: all of it fits into one window\n" in free
+
+
 def test_a_plan_says_which_cap_would_stop_it(command, rows) -> None:
     """A cap that is too small is better known before."""
     done = command("plan", rows(20), "-m", MODEL, "--max-total-tokens", "3000")

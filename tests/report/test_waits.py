@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from runner.core.waiting import Cause, Holds
-from runner.report.waits import DONE, WAITED_FOR, cap_lines, divided, limit_lines, now_waiting, time_line
+from runner.report.waits import (
+    DONE,
+    WAITED_FOR,
+    cap_lines,
+    divided,
+    limit_lines,
+    now_waiting,
+    time_line,
+    waits_for_limits,
+)
 
 
 def limit(scope: str, share: float, measure: str = "input") -> dict[str, Any]:
@@ -34,6 +43,14 @@ def test_every_cause_has_its_words() -> None:
 def test_what_is_waited_for_now_is_said_with_who_waits(holds: Holds, said: str) -> None:
     """Work of our own is no waiting."""
     assert now_waiting(holds) == said
+
+
+def test_limits_are_waited_for_where_the_words_say_so() -> None:
+    """What rounds to nothing is none of it."""
+    long = {"answers": 30.0}
+    assert waits_for_limits({**long, "output": 0.6})
+    assert waits_for_limits({"combined_input": 0.06})
+    assert not waits_for_limits({**long, "output": 0.4, "cool_down": 9.0})
 
 
 def test_waits_come_first_and_the_longest_before_the_others() -> None:
