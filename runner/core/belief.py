@@ -61,15 +61,15 @@ class Belief:
         if self._most > self.configured:
             self._grows_from, self.proven = moment, float(self.configured)
 
-    def cut(self, to: float, now: float) -> None:
-        """Less is there than was believed: a new episode."""
+    def cut(self, to: float, now: float, pause: float = PAUSE) -> None:
+        """Less is there than was believed: a new episode, and a pause of so many windows before the amount grows."""
         believed = self.amount(now)
         if BRIM * believed <= to and self.is_shaken and now <= self._grows_from:
             self._set(BRIM * believed)  # a correction of the last cut, not another one
             return
         if now > self._grows_from or self._grows_from == math.inf:
             self._before = believed
-        self._grows_from = now + PAUSE * self.window
+        self._grows_from = now + pause * self.window
         self._set(min(to, believed))
 
     def deepen(self, to: float) -> None:

@@ -19,6 +19,8 @@ from runner.core.probing import Probing
 
 SHORTEST_MEASURE, WHOLE_MEASURE = 1 / 60, 1 / 18
 """Of a window: a rate that was measured for less counts for nothing, for so long it counts in full."""
+BUCKET_PAUSE = 0.6
+"""Windows until a bucket that was found to refill more slowly is asked for more: it has an answer at any time."""
 NEAR = 1 / 8
 """Of a window: what is soon after another refusal; a longer wait than this is not a bucket's."""
 MOST_EVIDENCE = 12
@@ -278,7 +280,7 @@ class Refusals:
             believed = self._belief.amount(now)
             # A few requests' worth may be an error of the level; more of it, for longer, is one of the rate.
             weight = min(1.0, elapsed / WHOLE_MEASURE) * min(1.0, left / (4 * take.amount))
-            self._belief.cut(believed - weight * left / elapsed, now)
+            self._belief.cut(believed - weight * left / elapsed, now, BUCKET_PAUSE)
         mirror.correct(-left, now)
         self._empty_at = take.sent
         self._counting.sure = True
