@@ -60,6 +60,8 @@ class Counting:
         """Whether that was the amount."""
         self.found_at = -math.inf
         """When the kind was found out."""
+        self.gave_up: Kind | None = None
+        """What it was sure to be before."""
         self._own = False
         """Whether it was found out of this limit itself, and not supposed."""
         self._guard = guard
@@ -99,6 +101,7 @@ class Counting:
         """It was found to be of that kind, or of the same with another mirror."""
         if kind is not self.kind:
             self.found_at = now
+            self.gave_up = self.kind if self.sure else None
         self.kind, self.mirror, self.sure, self._own = kind, mirror, sure, True
         self.changed_at, self.cuts = now, False
 
@@ -140,7 +143,8 @@ class Counting:
 
     def suppose(self, other: Counting, now: float) -> None:
         """Take over what was found out of a limit that the same gateway keeps, while it is not known of this one."""
-        open_to = not self._own and other._own and other.found_at >= self.found_at and self._differs(other.mirror)
+        believes_less = not self._own or other.gave_up is self.kind
+        open_to = believes_less and other._own and other.found_at >= self.found_at and self._differs(other.mirror)
         unsure = self.kind in (Kind.UNKNOWN, Kind.SLIDING, Kind.CALENDAR) and not self.sure
         if other is self or not (unsure or open_to):
             return

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 
 from runner.core.belief import BRIM
-from runner.core.counting import GRAIN, MOST_LATE, Counting, Kind, latest
+from runner.core.counting import GRAIN, MOST_LATE, WHOLE_SECOND, Counting, Kind, latest
 from runner.core.explanations import CHOSEN, SAME, Evidence, Explanation, Refusal
 from runner.core.mirrors import Bucket, Calendar, Counter, SlidingLog, Take
 from runner.core.probing import Probing
@@ -29,8 +30,8 @@ AT_ONCE = 3
 """The most of them that may come from one moment."""
 SURELY = 0.5
 """How much less another kind must have to excuse than the one that was believed."""
-HELD = 1 / 2
-"""Of a window: for so long a kind must have held for a refusal to say rather that there is less."""
+HELD, HELD_UNSURE = 1 / 2, 2.0
+"""Windows for which a kind must have held, confirmed or not, for a refusal to say rather that there is less."""
 MOST_MISFITS = 3
 """Refusals that do not fit a kind which has held, until another one is believed."""
 MOST_CONTRADICTIONS = 5
@@ -81,7 +82,7 @@ class Refusals:
         elif retry_after is None:
             self._unexplained(take, now)
         elif isinstance(mirror, Counter):
-            self._doubt(take, now)
+            self._doubt(take, retry_after, now)
         elif isinstance(mirror, Calendar):
             self._calendar_refused(mirror, take, retry_after, now)
         else:
@@ -175,7 +176,7 @@ class Refusals:
         if best.holds < believed:
             self._belief.cut(best.holds - take.amount, now)  # what others had before them was measured in another way
 
-    def _doubt(self, take: Take, now: float) -> None:
+    def _doubt(self, take: Take, retry_after: float, now: float) -> None:
         """It should not have been refused: the gateway counts in another way, or there is less."""
         if not self._is_settled(now):
             found = self._explanations(now)
@@ -184,7 +185,7 @@ class Refusals:
                 return
         believed = self._belief.amount(now)
         if not take.probe and not self._were_charged(take, believed - take.before - take.amount, now):
-            self._cut(take.before, now)
+            self._cut(min(take.before, self._left_after(take, retry_after, now)), now)
             # With far more room than there can be an error, or as deep as may be and refused again.
             self._misfits += take.before < believed / 2 or self._belief.amount(now) == believed
 
@@ -205,9 +206,21 @@ class Refusals:
             self._counting.count(sent, amount, now)
         return True
 
+    def _left_after(self, take: Take, retry_after: float, now: float) -> float:
+        """What a counter will hold when there is room again, at the soonest, as was said: so much there is, or less."""
+        mirror = self._counting.mirror
+        if not isinstance(mirror, Counter) or retry_after < NEAR * self._window:
+            return math.inf
+        takes = [copy(taken) for taken in self._counting.recent]
+        for taken in takes:
+            taken.settled = True  # a mirror of what is to come marks those in flight as overdue
+        soonest = take.sent + retry_after - max(GRAIN * self._window, WHOLE_SECOND)
+        return self._counting.counter(mirror.border, mirror.early, takes).used(soonest) + take.amount
+
     def _is_settled(self, now: float) -> bool:
         """Whether the kind has held for so long that there will rather be less."""
-        held = self._counting.sure and now > self._counting.found_at + HELD * self._window
+        windows = HELD if self._counting.sure else HELD_UNSURE
+        held = now > self._counting.found_at + windows * self._window
         return (held and self._misfits < MOST_MISFITS) or self._contradictions > MOST_CONTRADICTIONS
 
     def _cut(self, to: float, now: float) -> None:
@@ -223,7 +236,7 @@ class Refusals:
         elif counting.kind is Kind.UNKNOWN:
             self._believe(self._explanations(now), take, now)
         elif take.probe or not self._take_for_late(take, retry_after):
-            self._doubt(take, now)
+            self._doubt(take, retry_after, now)
 
     def _date_oldest(self, refusal: Refusal) -> None:
         """The oldest leaves when it was said, less its grain, at the soonest: nothing was counted before that."""
@@ -248,7 +261,7 @@ class Refusals:
         ends = mirror.start(take.sent) + self._window
         first, last = take.sent + retry_after - GRAIN * self._window, now + retry_after
         if first > ends or last < ends - mirror.early:
-            self._doubt(take, now)
+            self._doubt(take, retry_after, now)
             return
         # It names the border: less is there, unless it was asked for the border alone.
         if not take.probe:

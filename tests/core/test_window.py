@@ -198,6 +198,29 @@ def test_a_counter_stays_one_where_somebody_else_spends(seed: int, begins: float
     assert drive.window.kind is Kind.COUNTER
 
 
+@pytest.mark.fault("B4")
+@pytest.mark.parametrize("shape", COUNTER, ids=named)
+def test_a_counter_that_names_a_far_moment_tells_at_once_how_much_there_is(shape: Shape) -> None:
+    """What will be in use at that moment, by the mirror, is all that there is: nothing is asked before it in vain."""
+    drive = Drive(learning(), shape, changes=[(1.7 * WINDOW, LIMIT / 2)]).run(1.7)
+    before = len(drive.refused)
+    drive.run(0.8)
+    assert drive.window.belief.amount(drive.now) == pytest.approx(LIMIT / 2, rel=0.1)
+    assert len(drive.refused) - before <= 12
+
+
+def test_a_limit_learns_from_another_that_its_kind_was_given_up() -> None:
+    """Both were taken for buckets, and one of them has found out better since."""
+    mine, other = learning(), learning()
+    for window in (mine, other):
+        window._counting.become_empty_bucket(1.0, LIMIT, 1.0)
+    mine.suppose(other, 2.0)
+    assert mine.kind is Kind.BUCKET
+    other._counting.become_counter(20.0, 0.5, 30.0)
+    mine.suppose(other, 31.0)
+    assert mine.kind is Kind.COUNTER
+
+
 @pytest.mark.fault("B1")
 @every_shape
 def test_a_limit_that_is_half_of_what_it_should_be_is_found_within_three_windows(shape: Shape) -> None:
