@@ -613,10 +613,10 @@ def test_standard_input_is_copied_byte_for_byte(tmp_path: Path) -> None:
     [
         (b"id,text\n1,Elbe\n", "stdin.csv"),
         (b"\xef\xbb\xbftext\nElbe\n", "stdin.csv"),
-        (gzip.compress(b'"id","text"\n1,Elbe\n'), "stdin.csv"),
+        (gzip.compress(b'"id","text"\n1,Elbe\n', mtime=0), "stdin.csv"),
         (b"id\ttext\n1\tElbe\n", "stdin.tsv"),
         (LINES, "stdin.jsonl"),
-        (gzip.compress(LINES), "stdin.jsonl"),
+        (gzip.compress(LINES, mtime=0), "stdin.jsonl"),
         (b'\n\n {"a": 1, "b": 2\n', "stdin.jsonl"),
         (b'Some program says hello\n{"a": 1, "b": 2}\n', "stdin.jsonl"),
         (b"null\n1\n", "stdin.jsonl"),
