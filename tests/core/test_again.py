@@ -183,8 +183,9 @@ def test_a_run_ends_with_every_task_answered_once() -> None:
 def test_the_tally_counts_answers_that_were_asked_for_again() -> None:
     """By model, apart from those that were cut short."""
     usage = {"input": 1, "output": 1, "reasoning": 0, "reported": True}
-    frame = {"t": "landed", "model": "m", "final": None, "usage": usage, "est": 1, "cap": 1, "cost": 0, "latency": 0.1}
+    frame = {"t": "landed", "row": 0, "slot": 0, "model": "m", "final": None, "usage": usage, "est": 1, "cap": 1}
+    frame |= {"cost": 0, "latency": 0.1}
     tally = Tally()
-    for outcome in (Outcome.OK, Outcome.TRUNCATED, Outcome.OK):
-        tally.add({**frame, "outcome": outcome})
+    for number, outcome in enumerate((Outcome.OK, Outcome.TRUNCATED, Outcome.OK), 1):
+        tally.add({**frame, "n": number, "outcome": outcome})
     assert (tally.models["m"].asked_again, tally.models["m"].cut_short, tally.ended) == (2, 1, 0)
