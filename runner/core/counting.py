@@ -143,8 +143,8 @@ class Counting:
 
     def suppose(self, other: Counting, now: float) -> None:
         """Take over what was found out of a limit that the same gateway keeps, while it is not known of this one."""
-        believes_less = not self._own or other.gave_up is self.kind
-        open_to = believes_less and other._own and other.found_at >= self.found_at and self._differs(other.mirror)
+        is_doubtful = not self._own or other.gave_up is self.kind
+        open_to = is_doubtful and other._own and other.found_at >= self.found_at and self._differs(other.mirror)
         unsure = self.kind in (Kind.UNKNOWN, Kind.SLIDING, Kind.CALENDAR) and not self.sure
         if other is self or not (unsure or open_to):
             return

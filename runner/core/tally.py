@@ -83,8 +83,8 @@ class Tally:
     """Requests that went out."""
     ambiguous: int = 0
     """Requests that may have been billed though no answer came, those among them that a session left under way."""
-    under_way: dict[Sending, Taken] = field(default_factory=dict)
-    """Requests of the last session that have not come back."""
+    under_way: dict[Sending, Mapping[str, Any]] = field(default_factory=dict)
+    """Requests of the last session that have not come back, as their frames."""
     untold: Counter[Taken] = field(default_factory=Counter)
     """Requests that may have been billed, where nobody said for how much: the ambiguous, and answers without usage."""
     sessions: int = 0
@@ -108,7 +108,7 @@ class Tally:
             self.escalated += -1 if kind == "reopened" else 1
         if kind == "sent":
             self.sent += 1
-            self.under_way[_sending(frame)] = _reserved(frame)
+            self.under_way[_sending(frame)] = frame
         elif kind == "landed":
             self._landed(frame)
         elif kind == "ended" and frame["final"]:
@@ -133,7 +133,7 @@ class Tally:
 
     def _give_up_what_is_under_way(self) -> None:
         self.ambiguous += len(self.under_way)
-        self.untold.update(self.under_way.values())
+        self.untold.update(map(_reserved, self.under_way.values()))
         self.under_way.clear()
 
     def _model(self, name: str) -> ModelTally:

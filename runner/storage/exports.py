@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
@@ -167,20 +168,9 @@ def _lines(results: Path, sink: BinaryIO, form: Callable[[Mapping[str, Any]], Ma
     return count
 
 
-class _Encoded:
-    """Text into a sink of bytes, which it leaves open whatever happens."""
-
-    def __init__(self, sink: BinaryIO) -> None:
-        self._sink = sink
-
-    def write(self, text: str) -> int:
-        """Write it as UTF-8."""
-        return self._sink.write(text.encode())
-
-
 def _csv(results: Path, sink: BinaryIO, raw_cells: bool) -> int:
     names = list(pl.scan_parquet(results, glob=False).collect_schema())
-    writer = csv.writer(_Encoded(sink))
+    writer = csv.writer(codecs.getwriter("utf-8")(sink))  # it leaves the sink open, whatever happens
     writer.writerow(names if raw_cells else [defused(name) for name in names])
     count = 0
     for line in rows(results):

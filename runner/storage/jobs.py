@@ -56,13 +56,6 @@ Seconds = Annotated[
 Count = Annotated[int, Field(gt=0)]
 
 
-WITHOUT_OPTION = (
-    *("answer", "examples", "annotators", "vote", "gold", "escalate", "evaluate", "gates"),
-    *("top_p", "tools", "tool_choice"),
-)
-"""Words that have no option of their name."""
-
-
 class Words(BaseModel):
     """Everything that can be said about a job."""
 
@@ -134,6 +127,8 @@ AS_SAID = (
 """Words that a job holds as they are said."""
 SECTIONS = ("answer", "examples", "annotators", "vote", "gold", "escalate", "evaluate")
 """Those that say several things, of which they make one value of the job's."""
+WITHOUT_OPTION = (*SECTIONS, "gates", "top_p", "tools", "tool_choice")
+"""Those that have no option of their name."""
 
 
 class File(Words):

@@ -212,17 +212,17 @@ class Tables:
         return self._rejected
 
     def _attempts(self) -> Iterator[dict[str, Any]]:
-        under_way: dict[tuple[int, int, int], dict[str, Any]] = {}
+        under_way: dict[tuple[int, int, int], Mapping[str, Any]] = {}
         for frame in journal.read(self._journal_path):
             payload = frame.payload
             if payload["t"] in ("session", "closed"):  # what is still under way then was cut off
-                yield from under_way.values()
+                yield from map(_unanswered, under_way.values())
                 under_way.clear()
             if payload["t"] not in ("sent", "landed"):
                 continue
             sending = (payload["row"], payload["slot"], payload["n"])
             if payload["t"] == "sent":
-                under_way[sending] = _unanswered(payload)
+                under_way[sending] = payload
                 continue
             under_way.pop(sending, None)
             failure = payload.get("failure") or {}

@@ -13,6 +13,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -294,17 +295,13 @@ def _format_by_content(path: Path) -> str:
         packing = packing_of(file.read(4))
     try:
         with opened(path, packing, path.stat().st_size) as lines:
-            head = list(islice(filter(None, (line.strip() for line in _lines_of(lines))), 2))
+            every = iter(partial(lines.readline, LONGEST_LINE), b"")
+            head = list(islice(filter(None, map(bytes.strip, every)), 2))
     except UNREADABLE:
         return "jsonl"
     if not head or any(_may_be_json(line.removeprefix(BYTE_ORDER_MARK)) for line in head):
         return "jsonl"
     return "tsv" if b"\t" in head[0] else "csv"
-
-
-def _lines_of(file: Lines) -> Iterator[bytes]:
-    while line := file.readline(LONGEST_LINE):
-        yield line
 
 
 def _may_be_json(line: bytes) -> bool:
