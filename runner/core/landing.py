@@ -11,6 +11,7 @@ from dataclasses import replace
 from random import Random
 
 from runner.core import retry
+from runner.core.blame import Blame
 from runner.core.estimate import Size
 from runner.core.lag import Lag
 from runner.core.lengths import Lengths
@@ -51,6 +52,7 @@ class Landings:
         self._blocked = standing.blocked
         self._flights = standing.flights
         self._gates = standing.gates
+        self._blame = Blame(self._budgets)
         self._lags = {model: Lag() for model in self._budgets}
         self._answers = dict.fromkeys(self._budgets, 0)
         self._answered_at = dict.fromkeys(self._budgets, -math.inf)
@@ -63,6 +65,7 @@ class Landings:
         usage = reply.usage
         self._answers[ask.model] += 1
         self._answered_at[ask.model] = now
+        self._blame.answered(ask)
         if not usage.reported:
             usage = Usage(input=ask.lease.charge.input, output=ask.lease.charge.output, reported=False)
         speed = self._lags[ask.model]
@@ -109,8 +112,10 @@ class Landings:
         task = ask.task
         if failure.kind is Kind.RATE_LIMITED and self._flights.of_model[ask.model] == 0:
             return self._refused_alone(ask, failure, closed, now)
+        counts = True
         if failure.kind in retry.OUTAGES:
             self.failing_since = ask.at if self.failing_since is None else self.failing_since
+            counts = self._blame.failed(ask)
         else:
             self.failing_since, self.last_answer = None, now
         if self._lengths is not None and failure.cap is not None and failure.cap < ask.lease.charge.output:
@@ -119,8 +124,11 @@ class Landings:
                 return self._put_back(Action.REQUEUE, task, closed)
         down = failure.kind in retry.OUTAGES and self._gates[ask.model].narrow
         action = Action.REQUEUE if down else retry.action(failure, task.attempts + 1, self._attempts)
-        if action is Action.RETRY and self._backlog.lost.keys() >= set(task.models):
-            action = Action.FINISH
+        if action in (Action.RETRY, Action.FINISH):
+            if self._backlog.lost.keys() >= set(task.models):
+                action = Action.FINISH
+            elif not counts:
+                return self._put_later(Action.REQUEUE, task, failure, closed, now)
         return self._carry_out(action, ask, failure, closed, now)
 
     def _refused_alone(self, ask: Ask, failure: Failure, closed: str | None, now: float) -> Landing:
@@ -143,9 +151,7 @@ class Landings:
             return self._put_back(action, task, closed)
         if action is Action.RETRY:
             task.attempts += 1
-            retry_at = now + (failure.retry_after or retry.delay(task.attempts, self._rng))
-            self._backlog.put_later(task, retry_at)
-            return Landing(action, closed=closed, retry_at=retry_at)
+            return self._put_later(action, task, failure, closed, now)
         if action is Action.MOVE:
             ended = self._backlog.lose(ask.model, failure)
             moved = self._put_back(action, task, closed)
@@ -159,6 +165,11 @@ class Landings:
     def _put_back(self, action: Action, task: Task, closed: str | None) -> Landing:
         finished = self._backlog.put(task)
         return Landing(action, () if finished is None else (finished,), closed)
+
+    def _put_later(self, action: Action, task: Task, failure: Failure, closed: str | None, now: float) -> Landing:
+        retry_at = now + (failure.retry_after or retry.delay(task.attempts, self._rng))
+        self._backlog.put_later(task, retry_at)
+        return Landing(action, closed=closed, retry_at=retry_at)
 
     def _settle(
         self, ask: Ask, charge: Charge, usage: Usage | None, now: float, counted_at: float | None = None

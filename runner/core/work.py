@@ -44,6 +44,8 @@ class Task:
     """How often it was asked again because its answer could not be read."""
     attempts: int = 0
     """Attempts that counted."""
+    failed_at: float = -math.inf
+    """When the last of them was sent that an outage may explain."""
     sends: int = 0
     passed_since: float = math.inf
     """When a younger task was first sent before this one."""

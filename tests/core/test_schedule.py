@@ -741,6 +741,41 @@ def test_many_outages_in_a_row_cost_the_rows_nothing() -> None:
     assert bench.scheduler.queued == 20
 
 
+@pytest.mark.fault("H11")
+def test_a_row_that_fails_among_others_while_nobody_is_answered_keeps_its_attempts() -> None:
+    """In an outage that is not yet known as one, because little is sent to each of the models."""
+    bench = Bench(dict.fromkeys("abcdef", ()), attempts=2)
+    bench.offer(task(0, *"abcdef"), task(1, *"abcdef"))
+    ends: list[Finished] = []
+    for round_ in range(5):
+        for ask in bench.at(100.0 * round_).asks():
+            ends += bench.land(ask, failure(Kind.SERVER_ERROR)).finished
+    assert ends == []
+
+
+def test_rows_that_fail_again_and_again_while_others_are_answered_end() -> None:
+    """They are to blame, however many they are."""
+    bench = Bench({"a": ()}, attempts=3)
+    bench.offer(task(0, "a"), task(1, "a"))
+    ends: list[Finished] = []
+    for round_ in range(6):
+        bench.offer(task(2 + round_, "a"))
+        for ask in bench.at(100.0 * round_).asks():
+            if ask.task.row < 2:
+                ends += bench.land(ask, failure(Kind.SERVER_ERROR)).finished
+            else:
+                bench.land(ask)
+    assert [(end.task.row, end.status) for end in ends] == [(0, Status.ERRORED), (1, Status.ERRORED)]
+
+
+def test_a_row_that_fails_again_and_again_alone_ends() -> None:
+    """Nothing says that the model is down."""
+    bench = Bench({"a": ()}, attempts=3)
+    bench.offer(task(0, "a"))
+    ends = [bench.at(100.0 * round_).land(bench.ask(), failure(Kind.SERVER_ERROR)).finished for round_ in range(3)]
+    assert [len(end) for end in ends] == [0, 0, 1]
+
+
 def test_the_time_of_failing_counts_from_the_first_failure_and_ends_with_an_answer() -> None:
     """Patience is measured by it: from the sending of the first request that failed."""
     bench = Bench({"a": ()})
