@@ -241,7 +241,7 @@ class Refusals:
     def _date_oldest(self, refusal: Refusal) -> None:
         """The oldest leaves when it was said, less its grain, at the soonest: nothing was counted before that."""
         counted = refusal.sent + refusal.retry_after - (1 + GRAIN) * self._window
-        for old in self._counting.recent:
+        for old in self._counting.recent.current(refusal.sent):
             if old.at >= counted:
                 break
             old.at = counted

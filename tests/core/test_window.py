@@ -342,6 +342,20 @@ def test_the_oldest_is_what_was_counted_first_not_what_was_sent_first() -> None:
     assert window.kind is Kind.SLIDING
 
 
+def test_what_has_left_the_window_does_not_come_back_when_the_oldest_is_dated() -> None:
+    """A second refusal of the same moment says what the first one said: it is a log."""
+    window = Window(Limit(scope="m", measure="input", amount=LIMIT, window=WINDOW), 0.3)
+    for begins, part in ((0.0, LIMIT // 2), (62.0, LIMIT)):
+        for number in range(10):
+            take = window.take(part // 10, begins + number / 4)
+            window.settle(take, part // 10, take.sent, take.sent + 0.1)
+    probes = [window.take(100, 66.0) for _ in range(2)]
+    for number, probe in enumerate(probes):
+        window.refused(probe, 56.0, 66.1 + number / 50)
+        window.settle(probe, 0, 66.0, 66.1 + number / 50)
+    assert window.kind is Kind.SLIDING
+
+
 @every_shape
 def test_without_probes_nothing_is_sent_without_room(shape: Shape) -> None:
     """No request is sent to find out; what is found out is found by chance, and a log is safe under most kinds."""
