@@ -32,7 +32,7 @@ class Acceptances:
         """When a border was last found to have passed unseen."""
 
     def learn(self, take: Take, now: float) -> bool:
-        """The gateway let it in; before it is settled. Whether that told how the gateway counts."""
+        """The gateway let it in; before it is settled. Whether that told how the gateway counts, or left it open."""
         counting = self._counting
         if take.sent < counting.changed_at:
             return False
@@ -53,7 +53,7 @@ class Acceptances:
                 counting.become_calendar(*rival, now)
         elif take.probe and kind is Kind.CALENDAR and isinstance(mirror, Calendar) and self._exceeds(take, believed):
             self._begins_before(mirror, now)
-        return counting.kind is not kind or counting.sure is not sure
+        return counting.kind is not kind or counting.sure is not sure or (take.probe and kind is Kind.UNKNOWN)
 
     def _exceeds(self, take: Take, believed: float) -> bool:
         """Whether a take cannot have found room by an error of guesses, or in what answers gave back meanwhile."""

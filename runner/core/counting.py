@@ -105,9 +105,10 @@ class Counting:
         self.kind, self.mirror, self.sure, self._own = kind, mirror, sure, True
         self.changed_at, self.cuts = now, False
 
-    def become_sliding(self, now: float, *, sure: bool = False) -> None:
-        """A sliding log, also because that is safe under most kinds."""
-        self.become(Kind.SLIDING, self.log(self.recent.current(now)), now, sure=sure)
+    def become_sliding(self, now: float, *, sure: bool = False, late: float = 0.0) -> None:
+        """A sliding log, also because that is safe under most kinds; it counts up to `late` seconds late."""
+        mirror = self.log(self.recent.current(now, late), span=self.limit.window + self._guard + late)
+        self.become(Kind.SLIDING, mirror, now, sure=sure)
 
     def become_calendar(self, border: float, early: float, now: float, *, sure: bool = False) -> None:
         """Calendar windows, one of which began at `border` or up to `early` seconds before."""

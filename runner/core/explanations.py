@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 
-from runner.core.counting import GRAIN, WHOLE_SECOND, Kind
+from runner.core.counting import GRAIN, MOST_LATE, WHOLE_SECOND, Kind
 from runner.core.mirrors import Take
 
 STEPS = 120
@@ -40,6 +40,10 @@ FITS, FITS_EACH = 1.5, 0.5
 """With more to excuse than this, and so much more for each refusal, a kind explains nothing."""
 MOST = 3.0
 """The most that a single refusal has to excuse, or what was let in."""
+LATE = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the most by which a log may have counted late what it holds: the delays that are tried."""
+BY_LATE = 0.3
+"""What the longest of them has to excuse, the others in proportion: queues are commoner than counters and buckets."""
 SAME = 0.1
 """Borders that differ by no more than this are equally good."""
 
@@ -67,6 +71,8 @@ class Explanation:
     border: float = 0.0
     early: float = 0.0
     """A border lies in the `early` seconds before `border`."""
+    late: float = 0.0
+    """A log holds everything for so many seconds longer than it seemed: it was counted later than was thought."""
 
 
 class Moment:
@@ -178,22 +184,27 @@ class Evidence:
         return found if found[0].excuses <= FITS + FITS_EACH * len(self._refused) else []
 
     def _sliding(self) -> Explanation:
-        window = self._window
+        found = (self._counted_late(part * MOST_LATE * self._window, part * BY_LATE) for part in LATE)
+        return min(found, key=lambda explanation: explanation.excuses)
+
+    def _counted_late(self, late: float, excuses: float) -> Explanation:
+        window = self._window + late
         levels = [moment.since(moment.at - window) + moment.amount for moment in self._refused]
         holds = self._holds(levels)
-        waits = [partial(self._leaves, moment) for moment in self._refused]
-        excuses = self._lower(holds) + self._untimely(levels, holds, waits)
-        excuses += self._above((check.since(check.at - window) + check.amount for check in self._let_in), holds)
-        return Explanation(Kind.SLIDING, excuses, holds)
+        waits = [partial(self._leaves, moment, window) for moment in self._refused]
+        excuses += self._lower(holds) + self._untimely(levels, holds, waits)
+        # What was let in may not have been late.
+        excuses += self._above((check.since(check.at - self._window) + check.amount for check in self._let_in), holds)
+        return Explanation(Kind.SLIDING, excuses, holds, late=late)
 
-    def _leaves(self, moment: Moment, missing: float) -> float:
-        """Seconds until so much has left a log."""
+    def _leaves(self, moment: Moment, window: float, missing: float) -> float:
+        """Seconds until so much has left a log of so many seconds."""
         if not moment.count:
             return 0.0
-        first = bisect_right(moment.times, moment.at - self._window)
+        first = bisect_right(moment.times, moment.at - window)
         first = min(first, moment.count - 1)
         enough = bisect_left(moment.sums, moment.sums[first] + max(1.0, missing), first) - 1
-        return moment.times[min(max(first, enough), moment.count - 1)] + self._window - moment.at
+        return moment.times[min(max(first, enough), moment.count - 1)] + window - moment.at
 
     def _bordered(self, kind: Kind) -> Explanation:
         """The best that borders can do, wherever they lie."""

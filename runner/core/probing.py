@@ -79,7 +79,9 @@ class Probing:
         return now if fresh and few else math.inf
 
     def send(self, take: Take, now: float) -> None:
-        """A take goes out as a probe."""
+        """A take goes out that has no room: a probe, unless all that is in its way is what is left of the amount."""
+        if self._counting.kind is Kind.UNKNOWN and take.before + take.amount <= self._belief.amount(now):
+            return
         take.probe = True
         self._in_flight += 1
         self.last_at = now

@@ -48,11 +48,11 @@ class Recent:
         """A take is not in flight any more; it still holds its guess."""
         self.pending -= take.amount
 
-    def current(self, now: float) -> list[Take]:
-        """Those that a sliding log holds now; none of them is overdue there."""
+    def current(self, now: float, late: float = 0.0) -> list[Take]:
+        """Those that a sliding log which counts `late` seconds late holds now; none of them is overdue there."""
         found = []
         for take in self._log:
-            if not take.settled or take.at + self._span > now:
+            if not take.settled or take.at + self._span + late > now:
                 take.overdue = False
                 found.append(take)
         return found

@@ -162,7 +162,7 @@ class Refusals:
                 self._date_oldest(self._evidence[-1])
             calendar = next(one for one in found if one.kind is Kind.CALENDAR)
             alike = calendar.excuses <= best.excuses + CHOSEN + SAME
-            counting.become_sliding(now, sure=not alike)
+            counting.become_sliding(now, sure=not (alike or best.late), late=best.late)
             if alike:
                 self._probing.ask(calendar.border, calendar.early)
         elif best.kind is Kind.CALENDAR:
