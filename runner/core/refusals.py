@@ -249,7 +249,8 @@ class Refusals:
     def _take_for_late(self, take: Take, retry_after: float) -> bool:
         """Whether room comes back in a moment: requests were counted later than we thought then, and stay longer."""
         counting, mirror = self._counting, self._counting.mirror
-        if not isinstance(mirror, SlidingLog) or retry_after > latest(self._window):
+        moment = latest(self._window) if retry_after.is_integer() else self._window * MOST_LATE
+        if not isinstance(mirror, SlidingLog) or retry_after > moment:
             return False
         if take.sent < self._late_at + NEAR * self._window or mirror.span >= counting.longest:
             return False

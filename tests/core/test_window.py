@@ -288,6 +288,17 @@ def test_room_that_comes_back_within_a_second_is_no_lower_limit() -> None:
     assert window.belief.amount(10.5) == LIMIT
 
 
+def test_room_that_comes_back_later_than_any_delay_is_a_lower_limit() -> None:
+    """A Retry-After that is finer than a second says so in less than one."""
+    window = Window(Limit(scope="m", measure="input", amount=LIMIT, window=10.0), 0.3, probes=False)
+    window._counting.become_sliding(-20.0, sure=True)
+    for number in range(10):
+        window.settle(window.take(LIMIT // 10, number / 10), LIMIT // 10, number / 10, 0.5)
+    early = window.take(100, 10.45)
+    window.refused(early, 0.667, 10.5)
+    assert window.belief.amount(10.5) < LIMIT
+
+
 def test_a_probe_that_is_refused_closes_a_limit_for_as_long_as_the_gateway_says() -> None:
     """Also where that is longer than a window."""
     window = learning()
