@@ -3,7 +3,7 @@
 Nothing is sent and no processor is in the way, so seconds here are the gateway's own: a window is a minute. The limits
 that the scheduler is told are the page's; what the gateway really does differs by scenario.
 
-    python benchmarks/virtual.py [--only TEXT] [--seeds N] [--again] [--knowing]
+    python benchmarks/virtual.py [--only TEXT] [--seeds N] [--again] [--knowing] [--greedy]
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+
+from greedy import Greedy
 
 from runner import planning, sampled
 from runner.core.caps import Caps, Spending
@@ -411,6 +413,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="a second run at the same gateway, too")
     parser.add_argument("--knowing", action="store_true", help="the time of a run that knows the gateway beforehand")
+    parser.add_argument("--greedy", action="store_true", help="the time of one that asks the gateway's judge itself")
     options = parser.parse_args()
     catalogue = load_catalogue()
     write = sys.stdout.write
@@ -429,6 +432,9 @@ def main() -> None:
             if options.knowing:
                 knew = world.knowing().play().seconds
                 write(f"  knowing {knew:.1f} s, {knew / run.seconds:.3f}")
+            if options.greedy:
+                greedy = Greedy(World(scenario, seed, catalogue)).seconds()
+                write(f"  greedy {greedy:.1f} s, {greedy / run.seconds:.3f}")
             if options.again:
                 world.now += PAUSE
                 second = world.play()
