@@ -29,7 +29,7 @@ class Greedy:
     """Its run over the rows of a world, which must not have been used before."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
+        self.world = world
         self._estimator = Estimator(world.models.values())
         self._lines: dict[tuple[str, ...], deque[tuple[Task, int]]] = {}
         """Rows and the lengths of their answers, for each pool of models."""
@@ -52,7 +52,7 @@ class Greedy:
 
     def _send(self, line: deque[tuple[Task, int]], now: float) -> float:
         """Send what fits now; the moment at which more may fit."""
-        for begin, end in self._world.scenario.gateway.outages:
+        for begin, end in self.world.scenario.gateway.outages:
             if begin <= now < end:
                 return end
         while True:
@@ -69,7 +69,7 @@ class Greedy:
 
     def _admit(self, task: Task, now: float) -> tuple[list[judge.Taken] | None, float]:
         """What the first of a task's models takes of it, or the seconds until one may."""
-        world, wait = self._world, math.inf
+        world, wait = self.world, math.inf
         for name in task.models:
             tokens = max(1, round(self._estimator.guess(task.size, name) * world.scenario.truth))
             admitted = judge.admit(now, world.account.wanted(now, world.models[name], tokens, world.scenario.cap))
@@ -79,7 +79,7 @@ class Greedy:
         return None, wait
 
     def _fly(self, taken: list[judge.Taken], length: int, now: float) -> None:
-        scenario, chance = self._world.scenario, self._world.chance
+        scenario, chance = self.world.scenario, self.world.chance
         output = min(scenario.cap, length)
         service = chance.lognormvariate(math.log(scenario.latency), 0.3) + output / scenario.tokens_per_second
         heapq.heappush(self._flights, (now + service, next(self._numbers), taken, output))

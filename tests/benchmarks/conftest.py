@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-MODULES = ("least", "virtual")
+MODULES = ("least", "greedy", "virtual")
 
 
 @pytest.fixture(scope="module")

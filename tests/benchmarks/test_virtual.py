@@ -151,3 +151,16 @@ def test_generous_caps_that_may_be_tightened_go_four_times_as_fast(
     assert every_row_ended_once(free, 800)
     assert every_row_ended_once(given, 800)
     assert given.seconds >= 4 * free.seconds
+
+
+@pytest.mark.parametrize("kind", ["sliding", "counter"])
+def test_output_bound_work_is_near_one_who_asks_the_gateway_itself(
+    virtual: ModuleType, catalogue: Any, first: Callable[[str, int], First], kind: str
+) -> None:
+    """Who does so is nearer to the least possible time, but cannot reach it: answers hold their caps until they end."""
+    name, rows = f"output-bound, {kind}", ROWS["output-bound"]
+    greedy = virtual.Greedy(world(virtual, catalogue, name, rows=rows))
+    seconds = greedy.seconds()
+    run = first(name, rows)
+    assert seconds >= greedy.world.least()
+    assert run.made.seconds <= 1.06 * seconds
