@@ -51,7 +51,7 @@ def known_of(prepared: Prepared) -> Knowledge:
     Raises UsageError for one that was given, and can be none; that there is no token for it is no matter.
     """
     given = prepared.setup.gateway
-    if given is not None and given.partition("?")[0] != "local":
+    if given is not None and not environment.is_local(given):
         origin_of(given)
     with contextlib.suppress(UsageError):
         gateway = environment.resolve(prepared.setup.gateway)

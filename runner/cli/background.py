@@ -26,7 +26,7 @@ def submit(source: str, out: Path | None, base: Path | None, env_file: Path | No
     What is wrong with the job is said here; what the run says goes to the file `log` in its directory.
     """
     from runner import app, background
-    from runner.gateway.environment import take_from
+    from runner.gateway.environment import is_local, take_from
     from runner.notifying import check
     from runner.preparing import prepare
     from runner.storage.rundir import RUNS, fresh
@@ -42,7 +42,7 @@ def submit(source: str, out: Path | None, base: Path | None, env_file: Path | No
         note(notice)
     path = app.found(prepared, out or fresh(base or RUNS, job.name))
     click.echo(id_of(path))
-    gateway = None if setup.gateway is None or setup.gateway.startswith("local") else setup.gateway
+    gateway = None if is_local(setup.gateway) else setup.gateway
     return _begun(path, background.spawn(path, _words(gateway, setup.memory, setup.share, **told)))
 
 

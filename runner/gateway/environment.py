@@ -27,6 +27,8 @@ from runner.gateway.secret import Secret
 TOKEN = "NEON_AI_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable
 BASE_URL = "NEON_AI_GATEWAY_BASE_URL"
 PREFIX = "NEON_AI_GATEWAY_"
+LOCAL = "local"
+"""What a user gives for the local gateway; options may follow: local?latency=0.1."""
 LOCAL_TOKEN = "local-gateway-needs-no-secret"  # noqa: S105 - the local gateway takes any
 START_SECONDS = 30.0
 
@@ -82,7 +84,7 @@ class Gateway:
     @property
     def choice(self) -> str:
         """What a user would give to choose it again."""
-        return self.url if self.url is not None else f"local?{urllib.parse.urlencode(self.options)}"
+        return self.url if self.url is not None else f"{LOCAL}?{urllib.parse.urlencode(self.options)}"
 
     def manifest(self) -> dict[str, Any]:
         """What the run's manifest says of it. The token is there only as a hash."""
@@ -91,14 +93,18 @@ class Gateway:
         return {"local": False, "origin": self.url, "credential": self.token.fingerprint}
 
 
+def is_local(choice: str | None) -> bool:
+    """Whether a choice means the local gateway, with options or without."""
+    return choice is not None and choice.partition("?")[0] == LOCAL
+
+
 def resolve(choice: str | None, *, lasting: bool = False) -> Gateway:
     """The gateway for a new run: `choice` if given, else the environment's; a local one is none that is `lasting`.
 
     Raises UsageError, saying what to set, if there is none.
     """
-    name, _, query = (choice or "").partition("?")
-    if name == "local":
-        options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True, strict_parsing=False))
+    if choice is not None and is_local(choice):
+        options = dict(urllib.parse.parse_qsl(choice.partition("?")[2], keep_blank_values=True, strict_parsing=False))
         return Gateway(None, Secret(LOCAL_TOKEN), options)
     values = {**dotenv_values(Path(".env")), **os.environ}
     url = choice or values.get(BASE_URL)
@@ -122,9 +128,9 @@ def resolve_again(manifest: Mapping[str, Any], choice: str | None) -> Gateway:
     A token is only ever sent to an address that the user names now, never to one that a file remembers.
     """
     if manifest["local"]:
-        if choice is not None and not choice.startswith("local"):
+        if choice is not None and not is_local(choice):
             raise UsageError("The run was begun against the local gateway; begin a new one for another gateway.")
-        options = manifest["options"] if choice in (None, "local") else resolve(choice).options
+        options = manifest["options"] if choice in (None, LOCAL) else resolve(choice).options
         return Gateway(None, Secret(LOCAL_TOKEN), options)
     gateway = resolve(choice)
     if gateway.url != manifest["origin"]:
