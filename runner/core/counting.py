@@ -64,26 +64,27 @@ class Counting:
         """What it was sure to be before."""
         self._own = False
         """Whether it was found out of this limit itself, and not supposed."""
-        self._guard = guard
+        self.guard = guard
+        """Seconds by which clocks and ways differ."""
 
     @property
     def longest(self) -> float:
         """The most seconds that a sliding log keeps what was taken: it may be counted late."""
-        return self.limit.window + latest(self.limit.window) + self._guard
+        return self.limit.window + latest(self.limit.window) + self.guard
 
     # Mirrors of it.
 
     def log(self, takes: Iterable[Take] = (), *, span: float = 0.0) -> SlidingLog:
         """A sliding log that holds these takes for `span` seconds, or a window where that is longer."""
-        return SlidingLog(max(span, self.limit.window + self._guard), takes)
+        return SlidingLog(max(span, self.limit.window + self.guard), takes)
 
     def calendar(self, border: float, early: float, takes: Iterable[Take] = ()) -> Calendar:
         """Calendar windows that hold these takes."""
-        return Calendar(self.limit.window, border, early, self._guard, takes)
+        return Calendar(self.limit.window, border, early, self.guard, takes)
 
     def counter(self, border: float, early: float, takes: Iterable[Take] = ()) -> Counter:
         """A sliding counter that holds these takes."""
-        return Counter(self.limit.window, border, early, self._guard, takes)
+        return Counter(self.limit.window, border, early, self.guard, takes)
 
     def bucket(self, amount: float, burst: float, takes: Iterable[Take] = ()) -> Bucket:
         """A bucket that refills by `amount` in a window, with these takes drawn from it, and a reserve left in it."""
@@ -107,7 +108,7 @@ class Counting:
 
     def become_sliding(self, now: float, *, sure: bool = False, late: float = 0.0) -> None:
         """A sliding log, also because that is safe under most kinds; it counts up to `late` seconds late."""
-        mirror = self.log(self.recent.current(now, late), span=self.limit.window + self._guard + late)
+        mirror = self.log(self.recent.current(now, late), span=self.limit.window + self.guard + late)
         self.become(Kind.SLIDING, mirror, now, sure=sure)
 
     def become_calendar(self, border: float, early: float, now: float, *, sure: bool = False) -> None:

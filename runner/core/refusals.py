@@ -166,7 +166,8 @@ class Refusals:
             if alike:
                 self._probing.ask(calendar.border, calendar.early)
         elif best.kind is Kind.CALENDAR:
-            counting.become_calendar(best.border - self._window, best.early, now)
+            # What was in use tells where the border lies, as well as when it was counted is known.
+            counting.become_calendar(best.border + counting.guard - self._window, best.early + counting.guard, now)
         elif best.kind is Kind.COUNTER:
             counting.become_counter(best.border - self._window, best.early, now)
         else:
@@ -249,8 +250,7 @@ class Refusals:
     def _take_for_late(self, take: Take, retry_after: float) -> bool:
         """Whether room comes back in a moment: requests were counted later than we thought then, and stay longer."""
         counting, mirror = self._counting, self._counting.mirror
-        moment = latest(self._window) if retry_after.is_integer() else self._window * MOST_LATE
-        if not isinstance(mirror, SlidingLog) or retry_after > moment:
+        if not isinstance(mirror, SlidingLog) or retry_after > self._moment(retry_after):
             return False
         if take.sent < self._late_at + NEAR * self._window or mirror.span >= counting.longest:
             return False
@@ -258,9 +258,18 @@ class Refusals:
         self._late_at = take.sent
         return True
 
+    def _moment(self, retry_after: float) -> float:
+        """So many seconds are no longer than a delay, given how fine a Retry-After is."""
+        return latest(self._window) if retry_after.is_integer() else self._window * MOST_LATE
+
     def _calendar_refused(self, mirror: Calendar, take: Take, retry_after: float, now: float) -> None:
         ends = mirror.start(take.sent) + self._window
         first, last = take.sent + retry_after - GRAIN * self._window, now + retry_after
+        moment = self._moment(retry_after)
+        if self._counting.sure and retry_after <= moment and take.sent <= ends - self._window + moment:
+            # The border that was thought to have passed is still to come.
+            self._counting.become_calendar(last, last - max(first, take.sent), now, sure=True)
+            return
         if first > ends or last < ends - mirror.early:
             self._doubt(take, retry_after, now)
             return

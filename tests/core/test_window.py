@@ -299,6 +299,20 @@ def test_room_that_comes_back_later_than_any_delay_is_a_lower_limit() -> None:
     assert window.belief.amount(10.5) < LIMIT
 
 
+@pytest.mark.parametrize(("retry_after", "border"), [(1.0, 61.0), (0.5, 60.55)])
+def test_a_border_that_was_thought_to_have_passed_is_still_to_come(retry_after: float, border: float) -> None:
+    """A refusal just after it that names one in a moment says so, and not that there is less."""
+    window = learning()
+    window._counting.become_calendar(0.0, 0.0, 0.0, sure=True)
+    window.settle(window.take(LIMIT, 20.0), LIMIT, 20.0, 20.5)
+    early = window.take(100, 60.0)
+    window.refused(early, retry_after, 60.05)
+    window.settle(early, 0, 60.0, 60.05)
+    assert window.belief.amount(60.1) == LIMIT
+    until, _ = window.when(100, 60.1)
+    assert until == pytest.approx(border, abs=0.1)
+
+
 def test_a_probe_that_is_refused_closes_a_limit_for_as_long_as_the_gateway_says() -> None:
     """Also where that is longer than a window."""
     window = learning()
