@@ -34,7 +34,7 @@ class Blame:
         task, model = ask.task, ask.model
         others = any(task is not other for name in task.models for other in self._failing[name])
         self._failing[model][task] = ask.at
-        if others and self._answered[model] <= task.failed_at:
+        if others and self._answered[model] < task.failed_at:
             return False
         task.failed_at = ask.at
         return True

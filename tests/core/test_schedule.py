@@ -768,6 +768,14 @@ def test_rows_that_fail_again_and_again_while_others_are_answered_end() -> None:
     assert sorted((end.task.row, end.status) for end in ends) == [(0, Status.ERRORED), (1, Status.ERRORED)]
 
 
+def test_the_first_failure_of_each_row_counts_though_nobody_was_ever_answered() -> None:
+    """Who allows a single attempt gets no second one."""
+    bench = Bench({"a": ()}, attempts=1)
+    bench.offer(task(0, "a"), task(1, "a"))
+    ends = [bench.land(ask, failure(Kind.SERVER_ERROR)).finished for ask in bench.asks()]
+    assert [len(end) for end in ends] == [1, 1]
+
+
 def test_a_row_that_fails_again_and_again_alone_ends() -> None:
     """Nothing says that the model is down."""
     bench = Bench({"a": ()}, attempts=3)
