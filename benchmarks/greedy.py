@@ -1,7 +1,9 @@
 """One who knows everything: it asks the gateway's own judge before it sends, so nothing of it is ever refused.
 
-It has no doubts and no way to go, and sends whatever fits as soon as it fits. What it cannot avoid, the least possible
-time (least.py) leaves out: answers hold their whole cap until they are complete, and the largest rows wait for room.
+It has no doubts and no way to go, and sends whatever fits as soon as it fits; only to begin with it spends each limit
+as slowly as one does who has to wait for what is refused (`runner.core.pacing`). What it cannot avoid, the least
+possible time (least.py) leaves out: answers hold their whole cap until they are complete, the largest rows wait for
+room, and no limit is spent in the moment before a border.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from runner.core.estimate import Estimator
+from runner.core.pacing import RUSH, SLACK, first_rush
 from runner.core.work import Task
 from runner.simulator import judge
 
@@ -35,6 +38,10 @@ class Greedy:
         """Rows and the lengths of their answers, for each pool of models."""
         self._flights: list[tuple[float, int, list[judge.Taken], int]] = []
         self._numbers = count()
+        self._opens: dict[str, float] = {}
+        """When each limit may be spent from next."""
+        self._full: set[str] = set()
+        """Limits that have once had no room."""
         for task, length in world.tasks():
             self._lines.setdefault(task.models, deque()).append((task, length))
 
@@ -72,11 +79,25 @@ class Greedy:
         world, wait = self.world, math.inf
         for name in task.models:
             tokens = max(1, round(self._estimator.guess(task.size, name) * world.scenario.truth))
-            admitted = judge.admit(now, world.account.wanted(now, world.models[name], tokens, world.scenario.cap))
+            wanted = world.account.wanted(now, world.models[name], tokens, world.scenario.cap)
+            opens = max(self._opens.get(one.limit.name, now) for one in wanted)
+            if opens > now:
+                wait = min(wait, opens - now)
+                continue
+            admitted = judge.admit(now, wanted)
             if not isinstance(admitted, judge.Refused):
+                self._pause(wanted, now)
                 return admitted, 0.0
+            self._full.add(admitted.limit.name)
             wait = min(wait, math.inf if admitted.wait is None else max(admitted.wait, 1e-6))
         return None, wait
+
+    def _pause(self, wanted: list[judge.Wanted], now: float) -> None:
+        for one in wanted:
+            window, amount = one.limit.window, one.certain + one.reserved
+            rush = RUSH if one.limit.name in self._full else first_rush(window.used(now) / window.limit)
+            fastest = rush * window.limit / window.seconds
+            self._opens[one.limit.name] = now + min(amount / fastest, SLACK * window.seconds)
 
     def _fly(self, taken: list[judge.Taken], length: int, now: float) -> None:
         scenario, chance = self.world.scenario, self.world.chance

@@ -1,62 +1,26 @@
-"""Which kind of window explains what a gateway has refused.
+"""Which kind of window explains what a gateway has refused: the one with the least to excuse (`core.evidence`).
 
-Each refusal says that there was no room at a moment, and when there would be. A kind of window, with a border where it
-has borders, says how much was in use then, and how long room would have been away. The kind with the least to excuse
-explains it best: what was refused though it had room by that kind, what was let in though it had none, and each
-Retry-After that it would not have given.
+A gateway counts its limits alike: by one kind, with the same borders. So what one limit refused is weighed together
+with what those beside it did; only how much there is, is found for each limit by itself.
 """
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import accumulate
+from typing import NamedTuple
 
-from runner.core.counting import GRAIN, MOST_LATE, WHOLE_SECOND, Kind
-from runner.core.mirrors import Take
+from runner.core.counting import MOST_LATE, Kind
+from runner.core.evidence import LATE, MOST, STEPS, Evidence, Fit
 
-STEPS = 120
-"""Borders that are tried, evenly over a window."""
-CHECKS = 32
-"""Moments at which what was let in is looked at."""
-TOLERANCE = 0.01
-"""Of the amount: how wrong what is in use may be reckoned."""
-BY_CREDITS = 0.03
-"""The same where answers give some of it back."""
-ERRORS = (-1.0, -0.5, 0.0, 0.5, 1.0)
-"""How wrong it is, of the most that it may be."""
 FINEST = 960
 """Of a window: how closely the ends of where a border may lie are looked for."""
-CLOSE = 1 / 50
-"""Of a window: a Retry-After that is so far off has as much to excuse as another amount than the configured one."""
-LOWER = 1.0
-"""What another amount than the configured one has to excuse."""
 CHOSEN = 0.5
 """What a border has to excuse, or a bucket's size: something that could be chosen so that it fits."""
-FITS, FITS_EACH = 1.5, 0.5
-"""With more to excuse than this, and so much more for each refusal, a kind explains nothing."""
-MOST = 3.0
-"""The most that a single refusal has to excuse, or what was let in."""
-LATE = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Of the most by which a log may have counted late what it holds: the delays that are tried."""
 BY_LATE = 0.3
-"""What the longest of them has to excuse, the others in proportion: queues are commoner than counters and buckets."""
+"""What the longest delay of a log has to excuse, others in proportion: queues are more common than buckets."""
 SAME = 0.1
 """Borders that differ by no more than this are equally good."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A request that was refused."""
-
-    sent: float
-    back: float
-    """When the refusal was there."""
-    amount: int
-    retry_after: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +29,11 @@ class Explanation:
 
     kind: Kind
     excuses: float
-    """How much it has to excuse; 0 fits perfectly."""
+    """How much it has to excuse, of all limits together; 0 fits perfectly."""
+    alone: float
+    """How much of that is of the limit that it was asked for."""
     holds: float
-    """How much there is by it: what was thought, or less."""
+    """How much of that limit there is by it: what was thought, or less."""
     border: float = 0.0
     early: float = 0.0
     """A border lies in the `early` seconds before `border`."""
@@ -75,257 +41,95 @@ class Explanation:
     """A log holds everything for so many seconds longer than it seemed: it was counted later than was thought."""
 
 
-class Moment:
-    """What had been spent when a request came that was refused, or let in."""
+def explanations(
+    evidence: Evidence, beside: Sequence[Evidence] = (), *, known: tuple[float, float] | None = None
+) -> list[Explanation]:
+    """One of each kind, the one with the least to excuse first; none where that does not explain the one limit.
 
-    __slots__ = ("amount", "at", "count", "sums", "times")
-
-    def __init__(self, at: float, amount: int, count: int, times: Sequence[float], sums: Sequence[float]) -> None:
-        self.at = at
-        self.amount = amount
-        self.count = count
-        """How many requests had come before."""
-        self.times = times
-        """When each of them was counted, in order; later ones may follow."""
-        self.sums = sums
-        """What they hold together at this moment: `sums[n]` the first n of them."""
-
-    def since(self, begin: float) -> float:
-        """What was spent after a moment, and until this one."""
-        return self.sums[self.count] - self.sums[min(self.count, bisect_right(self.times, begin))]
+    `beside` is the evidence of other limits of the same gateway. `known` is a border that was found before, and how
+    many seconds before that it may be.
+    """
+    weighed = _Weighed(evidence, beside, known)
+    found = [weighed.log(), weighed.bordered(Kind.CALENDAR), weighed.bordered(Kind.COUNTER), weighed.bucket()]
+    found.sort(key=lambda explanation: explanation.excuses)
+    return found if evidence.is_explained(found[0].alone) else []
 
 
-class History:
-    """What was spent, as the gateway must have counted it."""
+class _Border(NamedTuple):
+    """A border that was tried."""
 
-    def __init__(self, takes: Iterable[Take], transit: float, *, gives_back: bool) -> None:
-        """`transit` is the seconds that a request is on its way; `gives_back` says whether answers give some back."""
-        self._takes = sorted(
-            ((take.at + transit, take) for take in takes if take.amount or not take.settled), key=lambda pair: pair[0]
-        )
-        self._transit = transit
-        self.times = [at for at, _ in self._takes]
-        self._sums = None if gives_back else [0.0, *accumulate(map(_spent, self._takes))]
-
-    def moment(self, at: float, amount: int) -> Moment:
-        """What stood there when a request of that amount came."""
-        count = bisect_left(self.times, at)
-        sums: Sequence[float] | None = self._sums
-        if sums is None:
-            held = ((take.held if take.back - self._transit > at else take.amount) for _, take in self._takes[:count])
-            sums = [0.0, *accumulate(held)]
-        return Moment(at, amount, count, self.times, sums)
-
-    def let_in(self, since: float) -> list[Moment]:
-        """Some of those that were let in since a moment, the last one among them."""
-        answered = [(at, take) for at, take in self._takes if take.settled and at >= since]
-        step = max(1, len(answered) // CHECKS)
-        return [self.moment(at, take.held) for at, take in reversed(answered[::-step])]
-
-    def drawn(self, rate: float, moments: Sequence[Moment]) -> list[float]:
-        """What was missing to a bucket that began full, at each of the moments, which are in order."""
-        events = [(at, take.held if self._sums is None else _spent((at, take))) for at, take in self._takes]
-        if self._sums is None:
-            events += [
-                (take.back - self._transit, take.amount - take.held) for _, take in self._takes if take.back < math.inf
-            ]
-            events.sort()
-        missing, then, place, found = 0.0, -math.inf, 0, []
-        for moment in moments:
-            while place < len(events) and events[place][0] < moment.at:
-                at, amount = events[place]
-                missing = max(0.0, missing - (at - then) * rate) + amount
-                then, place = at, place + 1
-            found.append(max(0.0, missing - (moment.at - then) * rate))
-        return found
+    excuses: float
+    alone: float
+    holds: float
 
 
-class Evidence:
-    """What was refused and what was let in, to be held against one kind of window after another."""
+class _Weighed:
+    """The evidence of one limit and of those beside it, for each kind."""
 
-    def __init__(
-        self,
-        takes: Iterable[Take],
-        refusals: Sequence[Refusal],
-        amount: float,
-        window: float,
-        *,
-        gives_back: bool,
-        known: tuple[float, float] | None = None,
-        since: float = -math.inf,
-        shaken: bool = False,
-    ) -> None:
-        """`amount` is what is thought to be there in a window of `window` seconds, and has been `since` a moment.
-
-        `known` is a border that was found before, and how many seconds before that it may be. With `shaken` the amount
-        is a guess: that there is less needs no excuse.
-        """
+    def __init__(self, evidence: Evidence, beside: Sequence[Evidence], known: tuple[float, float] | None) -> None:
+        self._evidence = evidence
+        self._beside = [other for other in beside if other.is_explained(other.least)]  # what fits nothing says nothing
         self._known = known
-        self._lower_costs = 0.0 if shaken else LOWER
-        transit = min(refusal.back - refusal.sent for refusal in refusals) / 2
-        self._history = History(takes, transit, gives_back=gives_back)
-        whole = all(refusal.retry_after.is_integer() for refusal in refusals)
-        self._grain = WHOLE_SECOND if whole else min(WHOLE_SECOND, GRAIN * window)
-        self._refusals = sorted(refusals, key=lambda refusal: refusal.sent)
-        self._refused = [self._history.moment(refusal.sent + transit, refusal.amount) for refusal in self._refusals]
-        # Requests overtake each other on their way.
-        self._doubt = max(
-            (BY_CREDITS if gives_back else TOLERANCE) * amount,
-            *(moment.since(moment.at - transit) for moment in self._refused),
-        )
-        self._let_in = self._history.let_in(since)
-        self._amount = amount
-        self._window = window
 
-    def explanations(self) -> list[Explanation]:
-        """One of each kind, the one with the least to excuse first; none where nothing explains it."""
-        found = [self._sliding(), self._bordered(Kind.CALENDAR), self._bordered(Kind.COUNTER), self._bucket()]
-        found.sort(key=lambda explanation: explanation.excuses)
-        return found if found[0].excuses <= FITS + FITS_EACH * len(self._refused) else []
+    def log(self) -> Explanation:
+        """A sliding log, late by what fits best."""
+        return min((self._late(part) for part in LATE), key=lambda explanation: explanation.excuses)
 
-    def _sliding(self) -> Explanation:
-        found = (self._counted_late(part * MOST_LATE * self._window, part * BY_LATE) for part in LATE)
-        return min(found, key=lambda explanation: explanation.excuses)
+    def _late(self, part: float) -> Explanation:
+        late = part * MOST_LATE * self._evidence.window
+        own, beside = self._weigh(lambda one: one.log(late))
+        alone = own.excuses + part * BY_LATE
+        return Explanation(Kind.SLIDING, alone + beside, alone, own.holds, late=late)
 
-    def _counted_late(self, late: float, excuses: float) -> Explanation:
-        window = self._window + late
-        levels = [moment.since(moment.at - window) + moment.amount for moment in self._refused]
-        holds = self._holds(levels)
-        waits = [partial(self._leaves, moment, window) for moment in self._refused]
-        excuses += self._lower(holds) + self._untimely(levels, holds, waits)
-        # What was let in may not have been late.
-        excuses += self._above((check.since(check.at - self._window) + check.amount for check in self._let_in), holds)
-        return Explanation(Kind.SLIDING, excuses, holds, late=late)
+    def bucket(self) -> Explanation:
+        """A bucket, for each limit of the size that fits best."""
+        own, beside = self._weigh(lambda one: one.bucket)
+        alone = own.excuses + CHOSEN * self._evidence.is_small(own)
+        return Explanation(Kind.BUCKET, alone + beside, alone, own.holds)
 
-    def _leaves(self, moment: Moment, window: float, missing: float) -> float:
-        """Seconds until so much has left a log of so many seconds."""
-        if not moment.count:
-            return 0.0
-        first = bisect_right(moment.times, moment.at - window)
-        first = min(first, moment.count - 1)
-        enough = bisect_left(moment.sums, moment.sums[first] + max(1.0, missing), first) - 1
-        return moment.times[min(max(first, enough), moment.count - 1)] + window - moment.at
-
-    def _bordered(self, kind: Kind) -> Explanation:
-        """The best that borders can do, wherever they lie."""
-        latest = max(refusal.back + refusal.retry_after for refusal in self._refusals)
-        step = self._window / STEPS
-        borders = [latest + self._grain - step * back for back in range(STEPS, -1, -1)]
-        counts = kind is Kind.COUNTER
-        tried = [self._with_border(border, counts=counts) for border in borders]
-        best = min(excuses for excuses, _ in tried)
-        last = max(place for place, (excuses, _) in enumerate(tried) if excuses <= best + SAME)
+    def bordered(self, kind: Kind) -> Explanation:
+        """Borders where they fit best; of several places, the last one before there was to be room."""
+        evidence, counts = self._evidence, kind is Kind.COUNTER
+        step = evidence.window / STEPS
+        latest = max(refusal.back + refusal.retry_after for refusal in evidence.refusals) + evidence.grain
+        after = int(latest // step) + 1
+        places = range(after - STEPS, after + 1)
+        tried = [self._place(place, counts=counts) for place in places]
+        best = min(tried)
+        last = max(number for number, one in enumerate(tried) if one.excuses <= best.excuses + SAME)
         first = last
-        while first > 0 and tried[first - 1][0] <= best + SAME:
+        while first > 0 and tried[first - 1].excuses <= best.excuses + SAME:
             first -= 1
-        holds = max(holds for _, holds in tried[first : last + 1])
-        begins, ends = borders[first], borders[last]
-        while step > self._window / FINEST:
+        holds = max(one.holds for one in tried[first : last + 1])
+        begins, ends = places[first] * step, places[last] * step
+        while step > evidence.window / FINEST:
             step /= 2
-            begins -= step * (self._with_border(begins - step, counts=counts)[0] <= best + SAME)
-            ends += step * (self._with_border(ends + step, counts=counts)[0] <= best + SAME)
-        return Explanation(kind, best, holds, ends, ends - begins)
+            begins -= step * (self._at(begins - step, counts=counts).excuses <= best.excuses + SAME)
+            ends += step * (self._at(ends + step, counts=counts).excuses <= best.excuses + SAME)
+        return Explanation(kind, best.excuses, best.alone, holds, ends, ends - begins)
 
-    def _with_border(self, border: float, *, counts: bool) -> tuple[float, float]:
-        """What has to be excused with a border there, and how much there is by it; `counts` as sliding counters do."""
-        window, refused = self._window, self._refused
-        uses = [self._in_use(moment, border, counts=counts) for moment in refused]
-        levels = [used[0] + moment.amount for used, moment in zip(uses, refused, strict=True)]
-        holds = self._holds(levels)
-        waits: list[Callable[[float], float]]
-        if counts:
-            waits = [partial(self._fades, use) for use in uses]
-        else:
-            waits = [partial(_always, window - (moment.at - border) % window) for moment in refused]
-        excuses = CHOSEN * (not self._is_known(border)) + self._lower(holds) + self._untimely(levels, holds, waits)
-        levels_let_in = (self._in_use(check, border, counts=counts)[0] + check.amount for check in self._let_in)
-        return excuses + self._above(levels_let_in, holds), holds
+    def _place(self, place: int, *, counts: bool) -> _Border:
+        border = place * self._evidence.window / STEPS
+        return self._border(border, lambda one: one.place(place, counts=counts))
+
+    def _at(self, border: float, *, counts: bool) -> _Border:
+        return self._border(border, lambda one: one.border(border, counts=counts))
+
+    def _border(self, border: float, fit: Callable[[Evidence], Fit]) -> _Border:
+        own, beside = self._weigh(fit)
+        alone = own.excuses + CHOSEN * (not self._is_known(border))
+        return _Border(alone + beside, alone, own.holds)
 
     def _is_known(self, border: float) -> bool:
         if self._known is None:
             return False
         latest, early = self._known
-        step = self._window / STEPS
-        return (latest + step - border) % self._window <= early + 2 * step
+        step = self._evidence.window / STEPS
+        return (latest + step - border) % self._evidence.window <= early + 2 * step
 
-    def _in_use(self, moment: Moment, border: float, *, counts: bool) -> tuple[float, float, float, float]:
-        """In all, of this window, of the one before, and how old this window is."""
-        window = self._window
-        age = (moment.at - border) % window
-        current = moment.since(moment.at - age)
-        if not counts:
-            return current, current, 0.0, age
-        before = moment.since(moment.at - age - window) - current
-        return current + before * (1 - age / window), current, before, age
+    def _weigh(self, fit: Callable[[Evidence], Fit]) -> tuple[Fit, float]:
+        """What a kind makes of the one limit, and what it has to excuse of the others more than any other kind.
 
-    def _fades(self, used: tuple[float, float, float, float], missing: float) -> float:
-        """Seconds until a sliding counter has forgotten so much."""
-        _, current, before, age = used
-        window = self._window
-        left = before * (1 - age / window)
-        if missing <= left:
-            return missing / before * window if before else 0.0
-        return window - age + (min(missing - left, current) / current * window if current else 0.0)
-
-    def _bucket(self) -> Explanation:
-        rate = self._amount / self._window
-        drawn, let_in = (self._history.drawn(rate, moments) for moments in (self._refused, self._let_in))
-        levels = [missing + moment.amount for missing, moment in zip(drawn, self._refused, strict=True)]
-        most = max((missing + check.amount for missing, check in zip(let_in, self._let_in, strict=True)), default=0.0)
-        # The first that was refused was too much for it by more than nothing and less than all of its amount.
-        holds = min(self._amount, max(levels[0] - self._refused[0].amount / 2, most))
-        excuses = CHOSEN * (holds < self._amount - 3 * self._doubt)
-        first = self._refusals[0]
-        # What is refused later with less than this in use says that it refills more slowly than thought.
-        for level, refusal in zip(levels, self._refusals, strict=True):
-            if refusal.sent > first.back and level < holds - 2 * self._doubt:
-                slower = rate - (holds - level) / (refusal.sent - first.sent)
-                # A bucket does not hold more than comes back in a window.
-                excuses += LOWER * (2 if slower * self._window < holds / 2 else 1)
-                break
-        excuses += self._untimely(levels, holds, [lambda missing: missing / rate] * len(levels))
-        return Explanation(Kind.BUCKET, excuses + self._above([most], holds), holds)
-
-    def _holds(self, levels: Sequence[float]) -> float:
-        lowest = min(levels)
-        return self._amount if lowest >= self._amount - self._doubt else lowest
-
-    def _lower(self, holds: float) -> float:
-        return self._lower_costs * (holds < self._amount)
-
-    def _untimely(self, levels: Sequence[float], holds: float, waits: Sequence[Callable[[float], float]]) -> float:
-        """How little each Retry-After fits; `waits` say when so much has come back as was missing at each refusal.
-
-        What is in use is never known quite, but it is wrong by as much for all of them.
+        None of those has more of a say than one refusal: somebody else may spend of it.
         """
-        wrong = TOLERANCE * self._amount / 2
-        if holds < self._amount:
-            wrong = max(wrong, *(moment.amount for moment in self._refused))
-        each, found = TOLERANCE * self._amount / 4, math.inf
-        for part in ERRORS:
-            off = 0.0
-            for level, refusal, wait in zip(levels, self._refusals, waits, strict=True):
-                missing = level - holds + part * wrong
-                least, most = max(1.0, missing - each), max(1.0, missing + each)
-                off += self._off(refusal, wait(least), wait(most))
-            found = min(found, off)
-        return found
-
-    def _off(self, refusal: Refusal, soonest: float, latest: float) -> float:
-        way = (refusal.back - refusal.sent) / 2
-        off = max(0.0, soonest - way - refusal.retry_after, refusal.retry_after - latest - way - self._grain)
-        return min(MOST, off / max(CLOSE * self._window, self._grain / 4))
-
-    def _above(self, levels: Iterable[float], holds: float) -> float:
-        """How much was let in that there was no room for."""
-        over = max(levels, default=0.0) - holds - self._doubt
-        return min(MOST, max(0.0, over) / (TOLERANCE * self._amount))
-
-
-def _spent(counted: tuple[float, Take]) -> int:
-    _, take = counted
-    return take.amount if take.settled else take.held
-
-
-def _always(wait: float, _missing: float) -> float:
-    return wait
+        return fit(self._evidence), sum(min(MOST, fit(other).excuses - other.least) for other in self._beside)

@@ -3,7 +3,8 @@
 A gateway says how much it lets through in a window, and not what a window is. It may be an exact log of the last
 minute, a calendar minute, a sliding counter (this calendar minute and, of the one before, the share that is less than a
 minute old), or a bucket that refills all the time. Each mirror answers when an amount fits, if nothing more is taken.
-What is uncertain is counted in full: a request near a border of two calendar windows counts in both.
+What is uncertain is counted in full: a request near a border of two calendar windows counts in both, near that of a
+sliding counter in the one where it weighs more.
 """
 
 from __future__ import annotations
@@ -216,10 +217,11 @@ class Counter(Calendar):
         return max(now, begins + self.window * (1 + later))
 
     def _turn(self, now: float) -> None:
-        index = math.floor((now - self.border) / self.window)
-        if index > self._index:
-            self._previous = self._used if index == self._index + 1 else 0
+        before, index = self._used, self._index
         super()._turn(now)
+        if self._index > index:
+            # What may have been taken on either side of the border weighs most in the new window.
+            self._previous = before - self._used if self._index == index + 1 else 0
 
 
 class Bucket:

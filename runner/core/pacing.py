@@ -24,6 +24,11 @@ SLACK = 1 / 400
 """Of a window: how far sending may run ahead of these rates, and the longest pause that they make after one request."""
 
 
+def first_rush(used: float) -> float:
+    """How many times the even rate is spent while nothing is known, with that share of the amount in use."""
+    return FIRST_RUSH + (RUSH - FIRST_RUSH) * min(1.0, 2 * used)
+
+
 class Pacing:
     """When one limit may be spent from next."""
 
@@ -43,7 +48,7 @@ class Pacing:
         counting, believed = self._counting, self._belief.amount(now)
         rate = max(1.0, believed) / self._window
         if counting.kind is Kind.UNKNOWN:
-            return rate * (FIRST_RUSH + (RUSH - FIRST_RUSH) * min(1.0, 2 * used / max(1.0, believed)))
+            return rate * first_rush(used / max(1.0, believed))
         if counting.kind is Kind.CALENDAR and not counting.sure:
             return rate * AFTER_BORDER
         if counting.kind is Kind.BUCKET:

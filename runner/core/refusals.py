@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 
 from runner.core.belief import BRIM
 from runner.core.counting import GRAIN, MOST_LATE, WHOLE_SECOND, Counting, Kind, latest
-from runner.core.explanations import CHOSEN, SAME, Evidence, Explanation, Refusal
+from runner.core.evidence import Evidence, Refusal
+from runner.core.explanations import CHOSEN, SAME, Explanation, explanations
 from runner.core.mirrors import Bucket, Calendar, Counter, SlidingLog, Take
 from runner.core.probing import Probing
 
@@ -46,7 +47,11 @@ class Refusals:
         self._belief = counting.belief
         self._probing = probing
         self._window = counting.limit.window
+        self.beside: Sequence[Refusals] = ()
+        """Those of other limits that the gateway counts in the same way."""
         self._evidence: deque[Refusal] = deque(maxlen=MOST_EVIDENCE)
+        self._seen: Evidence | None = None
+        """All that told something when an explanation was last looked for."""
         self._contradictions = 0
         self._misfits = 0
         self._empty_at = -math.inf
@@ -105,20 +110,32 @@ class Refusals:
 
     # What explains them.
 
-    def _explanations(self, now: float) -> list[Explanation]:
-        counting, window = self._counting, self._window
-        mirror = counting.mirror
+    def _explanations(self, now: float, charged: Iterable[Take] = ()) -> list[Explanation]:
+        """What explains the evidence, where what was `charged` was counted besides what was let in."""
+        counting, mirror = self._counting, self._counting.mirror
         evidence = Evidence(
-            counting.recent,
-            [refusal for refusal in self._evidence if refusal.sent >= max(now - 2 * window, self._lowered_at)],
+            (*counting.recent, *charged),
+            [refusal for refusal in self._evidence if refusal.sent >= max(now - 2 * self._window, self._lowered_at)],
             counting.limit.amount if self._is_early else self._belief.amount(now),
-            window,
+            self._window,
             since=self._lowered_at,
             gives_back=counting.limit.gives_back,
-            known=(mirror.border, mirror.early) if isinstance(mirror, Calendar) else None,
             shaken=self._belief.is_shaken and not self._is_early,
         )
-        return evidence.explanations()
+        if not charged:
+            self._seen = evidence
+        beside = [other._seen for other in self.beside if other._seen is not None and other._says_something(now)]
+        known = (mirror.border, mirror.early) if isinstance(mirror, Calendar) else None
+        return explanations(evidence, beside, known=known)
+
+    def _says_something(self, now: float) -> bool:
+        """Whether what was seen is still true of how the gateway counts."""
+        seen = self._seen
+        return (
+            seen is not None
+            and seen.refusals[-1].sent >= now - 2 * self._window
+            and seen.refusals[0].sent >= self._lowered_at
+        )
 
     @property
     def _is_early(self) -> bool:
@@ -202,10 +219,23 @@ class Refusals:
         before = [(sent, amount) for sent, amount in self._refused if sent < take.sent - GRAIN * self._window]
         if self._charges or self._belief.is_shaken or sum(amount for _, amount in before) < max(1.0, room):
             return False
+        is_exact = isinstance(self._counting.mirror, Bucket)  # since it was last empty
+        if not (is_exact or self._explains_more(before, now)):
+            return False
         self._charges = True
         for sent, amount in before:
             self._counting.count(sent, amount, now)
         return True
+
+    def _explains_more(self, refused: Iterable[tuple[float, int]], now: float) -> bool:
+        """Whether all is explained better where these were counted though they were refused."""
+        if not self._evidence:
+            return True
+        charged = [Take(sent, amount) for sent, amount in refused]
+        for take in charged:
+            take.settled = True
+        found, otherwise = self._explanations(now, charged), self._explanations(now)
+        return bool(found) and not (otherwise and otherwise[0].excuses <= found[0].excuses + SURELY)
 
     def _left_after(self, take: Take, retry_after: float, now: float) -> float:
         """What a counter will hold when there is room again, at the soonest, as was said: so much there is, or less."""

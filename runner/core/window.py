@@ -9,14 +9,14 @@ faster than answers come back (`core.pacing`), and handed on (`core.handover`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from runner.core import handover
 from runner.core.acceptances import Acceptances
 from runner.core.belief import Belief
 from runner.core.counting import GRAIN, Counting, Kind
 from runner.core.limits import Limit
-from runner.core.mirrors import Bucket, Calendar, Take
+from runner.core.mirrors import Bucket, Calendar, Mirror, Take
 from runner.core.pacing import Pacing
 from runner.core.probing import Probing
 from runner.core.recent import Recent
@@ -62,6 +62,11 @@ class Window:
     def sure(self) -> bool:
         """Whether that has been confirmed."""
         return self._counting.sure
+
+    @property
+    def finding(self) -> tuple[Kind, bool, Mirror]:
+        """How it is counted, as far as that is known: equal to an earlier one where nothing was found out since."""
+        return self.kind, self.sure, self._counting.mirror
 
     # What is asked before sending.
 
@@ -191,6 +196,10 @@ class Window:
             take.amount = amount
 
     # What was found out, from others and for them.
+
+    def weigh(self, beside: Iterable[Window]) -> None:
+        """Weigh what is refused together with what was of limits that the same gateway keeps."""
+        self._refusals.beside = [other._refusals for other in beside if other is not self]
 
     def suppose(self, other: Window, now: float) -> None:
         """Take over what was found out of a limit that the same gateway keeps, while it is not known of this one."""

@@ -140,6 +140,8 @@ class MemoryLedger:
                 windows[limit] = Log(limit, guard(limit.window))
         self._windows = windows
         self._learned = tuple(window for window in windows.values() if isinstance(window, Window))
+        for window in self._learned:
+            window.weigh(self._alike(window))
         self._budgets = {name: tuple(windows[limit] for limit in budget) for name, budget in budgets.items()}
         self._own = {
             name: tuple((windows[limit], limit.amount) for limit in budget if limit.scope == name)
@@ -225,15 +227,21 @@ class MemoryLedger:
             return Refused.UNKNOWN
         # Where no limit is named, it was the fullest.
         window, take = max(concerned, key=lambda pair: (pair[1].probe, pair[1].before / pair[0].limit.amount))
+        found = window.finding
         expected = window.refused(take, failure.retry_after, now)
-        self._tell(window, now)
+        if window.finding != found:
+            self._tell(window, now)
         return Refused.EXPECTED if expected else Refused.SURPRISING
 
     def _tell(self, found: Window | Log, now: float) -> None:
         """What was found out of one limit is supposed of those that are counted beside it."""
-        for window in self.windows:
-            if isinstance(found, Window) and window.limit.measure == found.limit.measure:
+        if isinstance(found, Window):
+            for window in self._alike(found):
                 window.suppose(found, now)
+
+    def _alike(self, window: Window) -> list[Window]:
+        """Those that a gateway counts alike."""
+        return [other for other in self._learned if other.limit.measure == window.limit.measure]
 
     def remember(self, wall: float, now: float) -> dict[str, Facts]:
         """What was learned of the limits; `wall` is the time of day at `now`, in seconds since the epoch."""

@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from runner.core.counting import Kind
-from runner.core.explanations import Evidence, Explanation, Refusal
+from runner.core.evidence import Evidence, Refusal
+from runner.core.explanations import Explanation, explanations
 from runner.core.mirrors import Take
 from runner.simulator.window import Shape
 
@@ -56,7 +57,7 @@ def wave(
 def explained(shape: Shape, **options: float) -> list[Explanation]:
     """What explains the first few refusals of a wave."""
     takes, refusals = wave(shape, **options)  # type: ignore[arg-type]
-    return Evidence(takes, refusals[:3], LIMIT, WINDOW, gives_back=False).explanations()
+    return explanations(Evidence(takes, refusals[:3], LIMIT, WINDOW, gives_back=False))
 
 
 def shape(kind: str, phase: float = 0.0, burst: float = 1.0) -> Shape:
@@ -102,7 +103,7 @@ def test_a_counter_whose_border_passed_unseen_is_told_from_a_bucket(phase: float
 def test_a_border_that_was_known_is_kept_where_the_evidence_allows_it() -> None:
     takes, refusals = wave(shape("counter", 30.0))
     known = (30.6, 1.2)
-    found = Evidence(takes, refusals[:1], LIMIT, WINDOW, gives_back=False, known=known).explanations()
+    found = explanations(Evidence(takes, refusals[:1], LIMIT, WINDOW, gives_back=False), known=known)
     counter = next(one for one in found if one.kind is Kind.COUNTER)
     assert counter.excuses == 0.0
     assert 29.4 <= counter.border % WINDOW <= 31.2
@@ -111,7 +112,7 @@ def test_a_border_that_was_known_is_kept_where_the_evidence_allows_it() -> None:
 def test_retry_afters_that_fit_nothing_are_explained_by_nothing() -> None:
     takes, _ = wave(shape("sliding"))
     refusals = [Refusal(9.5 + n / 20, 9.6 + n / 20, 300, said) for n, said in enumerate((7.0, 31.0, 19.0, 44.0, 2.0))]
-    assert Evidence(takes, refusals, LIMIT, WINDOW, gives_back=False).explanations() == []
+    assert explanations(Evidence(takes, refusals, LIMIT, WINDOW, gives_back=False)) == []
 
 
 def test_what_was_let_in_before_a_limit_was_lowered_is_not_held_against_the_lower_one() -> None:
@@ -121,9 +122,33 @@ def test_what_was_let_in_before_a_limit_was_lowered_is_not_held_against_the_lowe
         take.settled, take.back = True, take.sent + ANSWER
     refusals = [Refusal(90.0, 90.1, 300, 1.0)]
     believed = [
-        Evidence(takes, refusals, LIMIT, WINDOW, gives_back=False, known=(0.0, 0.5), since=since).explanations()
+        explanations(Evidence(takes, refusals, LIMIT, WINDOW, gives_back=False, since=since), known=(0.0, 0.5))
         for since in (-math.inf, 61.0)
     ]
     before, after = (next(one.excuses for one in found if one.kind is Kind.COUNTER) for found in believed)
     assert after == pytest.approx(1.0)
     assert before > after
+
+
+@pytest.mark.parametrize("phase", [0.5, 1.0, 2.0, 3.0, 8.0])
+def test_limits_that_are_counted_alike_tell_together_where_a_border_lies_that_none_tells_alone(phase: float) -> None:
+    """Each was spent at another rate, so that each leaves other borders open."""
+    waves = [wave(shape("counter", phase), seconds=seconds, seed=round(seconds)) for seconds in (8.0, 10.0, 13.0)]
+    seen = [Evidence(takes, refusals[:2], LIMIT, WINDOW, gives_back=False) for takes, refusals in waves]
+    for one in seen:
+        assert lies_there(explanations(one, [other for other in seen if other is not one])[0], phase)
+    assert not all(lies_there(explanations(one)[0], phase) for one in seen)
+
+
+def lies_there(best: Explanation, phase: float) -> bool:
+    return best.kind is Kind.COUNTER and best.border - best.early - 0.6 <= phase <= best.border + 0.1
+
+
+def test_a_limit_of_which_somebody_else_spends_does_not_outvote_the_others() -> None:
+    takes, refusals = wave(shape("fixed", 33.7))
+    seen = Evidence(takes, refusals[:3], LIMIT, WINDOW, gives_back=False)
+    said = (7.0, 31.0, 19.0, 44.0, 2.0)
+    others = [Refusal(9.5 + n / 20, 9.6 + n / 20, 300, each) for n, each in enumerate(said)]
+    best = explanations(seen, [Evidence(takes, others, LIMIT, WINDOW, gives_back=False)] * 3)[0]
+    assert best.kind is Kind.CALENDAR
+    assert (best.border - 33.7) % WINDOW <= best.early + 0.1

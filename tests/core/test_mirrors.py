@@ -136,6 +136,14 @@ def test_an_uncertain_border_leads_to_no_refusal(pair: Pair, before: int, steps:
     assert all(client.send(step) for step in steps)
 
 
+def test_a_counter_counts_once_what_may_have_been_taken_on_either_side_of_a_border() -> None:
+    counter = Counter(WINDOW, 30.0, 15.0, 0.0)
+    counter.take(Take(0.0, 30), 0.0)
+    counter.take(Take(20.0, 50), 20.0)
+    assert counter.used(30.0) == 30 + 50
+    assert counter.used(30.0 + WINDOW / 2) == 30 / 2 + 50
+
+
 @pytest.mark.parametrize("made", [Calendar, Counter])
 @settings(deadline=None)
 @given(transits=st.lists(st.floats(0.0, 1.0), min_size=40, max_size=40), steps=STEPS)

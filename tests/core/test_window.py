@@ -471,3 +471,17 @@ def test_what_is_garbled_leaves_a_limit_as_it_was() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         window.recall({**REMEMBERED, "kind": "sliding", "spent": "0:many"}, wall=1001.0, now=0.0, spending=True)
     assert repr(window) == before
+
+
+@pytest.mark.parametrize("phase", [5.0, 20.0, 40.0])
+def test_a_refusal_by_a_hair_does_not_say_that_refused_requests_are_counted(phase: float) -> None:
+    window = learning()
+    drive = Drive(window, Shape(kind="counter", seconds=WINDOW, phase=phase))
+    while not drive.refused:
+        drive.run(1 / 60)
+    now, _ = window.when(500, drive.run(0.7).now)
+    take = window.take(500, now)
+    with_it = window.used(now)
+    window.refused(take, 2.0, now + 2 * WAY)
+    window.settle(take, 0, now, now + 2 * WAY)
+    assert window.used(now + 2 * WAY) < with_it - 400

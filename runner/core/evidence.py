@@ -1,0 +1,308 @@
+"""What a limit refused and let in, and how little of it one kind of window explains.
+
+Each refusal says that there was no room at a moment, and when there would be. A kind of window, with a border where it
+has borders, says how much was in use then, and how long room would have been away. What does not fit has to be excused:
+what was refused though it had room by that kind, what was let in though it had none, and each Retry-After that it would
+not have given.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import accumulate
+
+from runner.core.counting import GRAIN, MOST_LATE, WHOLE_SECOND
+from runner.core.mirrors import Take
+
+STEPS = 120
+"""Borders that are tried, evenly over a window."""
+CHECKS = 32
+"""Moments at which what was let in is looked at."""
+TOLERANCE = 0.01
+"""Of the amount: how wrong what is in use may be reckoned."""
+BY_CREDITS = 0.03
+"""The same where answers give some of it back."""
+ERRORS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+"""How wrong it is, of the most that it may be."""
+CLOSE = 1 / 50
+"""Of a window: a Retry-After that is so far off has as much to excuse as another amount than the configured one."""
+LOWER = 1.0
+"""What another amount than the configured one has to excuse."""
+FITS, FITS_EACH = 1.5, 0.5
+"""With more to excuse than this, and so much more for each refusal, a kind explains nothing."""
+MOST = 3.0
+"""The most that a single refusal has to excuse, or what was let in."""
+LATE = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the most by which a log may have counted late what it holds: the delays that are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that was refused."""
+
+    sent: float
+    back: float
+    """When the refusal was there."""
+    amount: int
+    retry_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How well a kind explains what one limit refused and let in."""
+
+    excuses: float
+    """How much it has to excuse; 0 fits perfectly."""
+    holds: float
+    """How much there is by it: what was thought, or less."""
+
+
+class Moment:
+    """What had been spent when a request came that was refused, or let in."""
+
+    __slots__ = ("amount", "at", "count", "sums", "times")
+
+    def __init__(self, at: float, amount: int, count: int, times: Sequence[float], sums: Sequence[float]) -> None:
+        self.at = at
+        self.amount = amount
+        self.count = count
+        """How many requests had come before."""
+        self.times = times
+        """When each of them was counted, in order; later ones may follow."""
+        self.sums = sums
+        """What they hold together at this moment: `sums[n]` the first n of them."""
+
+    def since(self, begin: float) -> float:
+        """What was spent after a moment, and until this one."""
+        return self.sums[self.count] - self.sums[min(self.count, bisect_right(self.times, begin))]
+
+
+class History:
+    """What was spent, as the gateway must have counted it."""
+
+    def __init__(self, takes: Iterable[Take], transit: float, *, gives_back: bool) -> None:
+        """`transit` is the seconds that a request is on its way; `gives_back` says whether answers give some back."""
+        self._takes = sorted(
+            ((take.at + transit, take) for take in takes if take.amount or not take.settled), key=lambda pair: pair[0]
+        )
+        self._transit = transit
+        self.times = [at for at, _ in self._takes]
+        self._sums = None if gives_back else [0.0, *accumulate(map(_spent, self._takes))]
+
+    def moment(self, at: float, amount: int) -> Moment:
+        """What stood there when a request of that amount came."""
+        count = bisect_left(self.times, at)
+        sums: Sequence[float] | None = self._sums
+        if sums is None:
+            held = ((take.held if take.back - self._transit > at else take.amount) for _, take in self._takes[:count])
+            sums = [0.0, *accumulate(held)]
+        return Moment(at, amount, count, self.times, sums)
+
+    def let_in(self, since: float) -> list[Moment]:
+        """Some of those that were let in since a moment, the last one among them."""
+        answered = [(at, take) for at, take in self._takes if take.settled and at >= since]
+        step = max(1, len(answered) // CHECKS)
+        return [self.moment(at, take.held) for at, take in reversed(answered[::-step])]
+
+    def drawn(self, rate: float, moments: Sequence[Moment]) -> list[float]:
+        """What was missing to a bucket that began full, at each of the moments, which are in order."""
+        events = [(at, take.held if self._sums is None else _spent((at, take))) for at, take in self._takes]
+        if self._sums is None:
+            events += [
+                (take.back - self._transit, take.amount - take.held) for _, take in self._takes if take.back < math.inf
+            ]
+            events.sort()
+        missing, then, place, found = 0.0, -math.inf, 0, []
+        for moment in moments:
+            while place < len(events) and events[place][0] < moment.at:
+                at, amount = events[place]
+                missing = max(0.0, missing - (at - then) * rate) + amount
+                then, place = at, place + 1
+            found.append(max(0.0, missing - (moment.at - then) * rate))
+        return found
+
+
+class Evidence:
+    """What one limit refused and let in, to be held against one kind of window after another."""
+
+    def __init__(
+        self,
+        takes: Iterable[Take],
+        refusals: Sequence[Refusal],
+        amount: float,
+        window: float,
+        *,
+        gives_back: bool,
+        since: float = -math.inf,
+        shaken: bool = False,
+    ) -> None:
+        """`amount` is what is thought to be there in a window of `window` seconds, and has been `since` a moment.
+
+        With `shaken` the amount is a guess: that there is less needs no excuse.
+        """
+        self.window = window
+        self.refusals = sorted(refusals, key=lambda refusal: refusal.sent)
+        whole = all(refusal.retry_after.is_integer() for refusal in refusals)
+        self.grain = WHOLE_SECOND if whole else min(WHOLE_SECOND, GRAIN * window)
+        """How fine a Retry-After is, in seconds."""
+        self._lower_costs = 0.0 if shaken else LOWER
+        transit = min(refusal.back - refusal.sent for refusal in refusals) / 2
+        self._history = History(takes, transit, gives_back=gives_back)
+        self._refused = [self._history.moment(refusal.sent + transit, refusal.amount) for refusal in self.refusals]
+        self._wrong = (BY_CREDITS if gives_back else TOLERANCE) * amount
+        # Requests overtake each other on their way.
+        self._doubt = max(
+            self._wrong,
+            *(moment.since(moment.at - transit) for moment in self._refused),
+        )
+        self._let_in = self._history.let_in(since)
+        self._amount = amount
+        self._places: dict[tuple[int, bool], Fit] = {}
+
+    # Each kind.
+
+    def log(self, late: float) -> Fit:
+        """A sliding log that counted everything up to `late` seconds late."""
+        window = self.window + late
+        levels = [moment.since(moment.at - window) + moment.amount for moment in self._refused]
+        holds = self._holds(levels)
+        waits = [partial(self._leaves, moment, window) for moment in self._refused]
+        excuses = self._lower(holds) + self._untimely(levels, holds, waits)
+        # What was let in may not have been late.
+        excuses += self._above((check.since(check.at - self.window) + check.amount for check in self._let_in), holds)
+        return Fit(excuses, holds)
+
+    def place(self, place: int, *, counts: bool) -> Fit:
+        """Calendar windows with borders at so many steps; `counts` as sliding counters do."""
+        key = place % STEPS, counts
+        if key not in self._places:
+            self._places[key] = self.border(place * self.window / STEPS, counts=counts)
+        return self._places[key]
+
+    def border(self, border: float, *, counts: bool) -> Fit:
+        """Calendar windows with a border there; `counts` as sliding counters do."""
+        window, refused = self.window, self._refused
+        uses = [self._in_use(moment, border, counts=counts) for moment in refused]
+        levels = [used[0] + moment.amount for used, moment in zip(uses, refused, strict=True)]
+        holds = self._holds(levels)
+        waits: list[Callable[[float], float]]
+        if counts:
+            waits = [partial(self._fades, use) for use in uses]
+        else:
+            waits = [partial(_always, window - (moment.at - border) % window) for moment in refused]
+        excuses = self._lower(holds) + self._untimely(levels, holds, waits)
+        levels_let_in = (self._in_use(check, border, counts=counts)[0] + check.amount for check in self._let_in)
+        return Fit(excuses + self._above(levels_let_in, holds), holds)
+
+    @cached_property
+    def bucket(self) -> Fit:
+        """A bucket that was full at first, of the size that fits best."""
+        rate = self._amount / self.window
+        drawn, let_in = (self._history.drawn(rate, moments) for moments in (self._refused, self._let_in))
+        levels = [missing + moment.amount for missing, moment in zip(drawn, self._refused, strict=True)]
+        most = max((missing + check.amount for missing, check in zip(let_in, self._let_in, strict=True)), default=0.0)
+        # The first that was refused was too much for it by more than nothing and less than all of its amount.
+        holds = min(self._amount, max(levels[0] - self._refused[0].amount / 2, most))
+        excuses, first = 0.0, self.refusals[0]
+        # What is refused later with less than this in use says that it refills more slowly than thought.
+        for level, refusal in zip(levels, self.refusals, strict=True):
+            if refusal.sent > first.back and level < holds - 2 * self._doubt:
+                slower = rate - (holds - level) / (refusal.sent - first.sent)
+                # A bucket does not hold more than comes back in a window.
+                excuses += LOWER * (2 if slower * self.window < holds / 2 else 1)
+                break
+        excuses += self._untimely(levels, holds, [lambda missing: missing / rate] * len(levels))
+        return Fit(excuses + self._above([most], holds), holds)
+
+    def is_small(self, bucket: Fit) -> bool:
+        """Whether a bucket holds less than a window's amount."""
+        return bucket.holds < self._amount - 3 * self._doubt
+
+    @cached_property
+    def least(self) -> float:
+        """What has to be excused whichever kind it is."""
+        logs = (self.log(part * MOST_LATE * self.window).excuses for part in LATE)
+        places = (self.place(place, counts=counts).excuses for place in range(STEPS) for counts in (False, True))
+        return min(self.bucket.excuses, *logs, *places)
+
+    def is_explained(self, excuses: float) -> bool:
+        """Whether a kind that has so much to excuse explains anything."""
+        return excuses <= FITS + FITS_EACH * len(self.refusals)
+
+    # What was in use, and for how long.
+
+    def _leaves(self, moment: Moment, window: float, missing: float) -> float:
+        """Seconds until so much has left a log of so many seconds."""
+        if not moment.count:
+            return 0.0
+        first = bisect_right(moment.times, moment.at - window)
+        first = min(first, moment.count - 1)
+        enough = bisect_left(moment.sums, moment.sums[first] + max(1.0, missing), first) - 1
+        return moment.times[min(max(first, enough), moment.count - 1)] + window - moment.at
+
+    def _in_use(self, moment: Moment, border: float, *, counts: bool) -> tuple[float, float, float, float]:
+        """In all, of this window, of the one before, and how old this window is."""
+        window = self.window
+        age = (moment.at - border) % window
+        current = moment.since(moment.at - age)
+        if not counts:
+            return current, current, 0.0, age
+        before = moment.since(moment.at - age - window) - current
+        return current + before * (1 - age / window), current, before, age
+
+    def _fades(self, used: tuple[float, float, float, float], missing: float) -> float:
+        """Seconds until a sliding counter has forgotten so much."""
+        _, current, before, age = used
+        window = self.window
+        left = before * (1 - age / window)
+        if missing <= left:
+            return missing / before * window if before else 0.0
+        return window - age + (min(missing - left, current) / current * window if current else 0.0)
+
+    def _holds(self, levels: Sequence[float]) -> float:
+        lowest = min(levels)
+        return self._amount if lowest >= self._amount - self._doubt else lowest
+
+    def _lower(self, holds: float) -> float:
+        return self._lower_costs * (holds < self._amount)
+
+    def _untimely(self, levels: Sequence[float], holds: float, waits: Sequence[Callable[[float], float]]) -> float:
+        """How little each Retry-After fits; `waits` say when so much has come back as was missing at each refusal.
+
+        What is in use is never known quite, but it is wrong by as much for all of them.
+        """
+        wrong = self._wrong / 2
+        if holds < self._amount:
+            wrong = max(wrong, *(moment.amount for moment in self._refused))
+        each, found = self._wrong / 4, math.inf
+        for part in ERRORS:
+            off = 0.0
+            for level, refusal, wait in zip(levels, self.refusals, waits, strict=True):
+                missing = level - holds + part * wrong
+                least, most = max(1.0, missing - each), max(1.0, missing + each)
+                off += self._off(refusal, wait(least), wait(most))
+            found = min(found, off)
+        return found
+
+    def _off(self, refusal: Refusal, soonest: float, latest: float) -> float:
+        way = (refusal.back - refusal.sent) / 2
+        off = max(0.0, soonest - way - refusal.retry_after, refusal.retry_after - latest - way - self.grain)
+        return min(MOST, off / max(CLOSE * self.window, self.grain / 4))
+
+    def _above(self, levels: Iterable[float], holds: float) -> float:
+        """How much was let in that there was no room for."""
+        over = max(levels, default=0.0) - holds - self._doubt
+        return min(MOST, max(0.0, over) / self._wrong)
+
+
+def _spent(counted: tuple[float, Take]) -> int:
+    _, take = counted
+    return take.amount if take.settled else take.held
+
+
+def _always(wait: float, _missing: float) -> float:
+    return wait
