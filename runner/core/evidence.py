@@ -160,7 +160,7 @@ class Evidence:
             *(moment.since(moment.at - transit) for moment in self._refused),
         )
         self._let_in = self._history.let_in(since)
-        self._amount = amount
+        self.amount = amount
         self._places: dict[tuple[int, bool], Fit] = {}
 
     # Each kind.
@@ -201,12 +201,10 @@ class Evidence:
     @cached_property
     def bucket(self) -> Fit:
         """A bucket that was full at first, of the size that fits best."""
-        rate = self._amount / self.window
-        drawn, let_in = (self._history.drawn(rate, moments) for moments in (self._refused, self._let_in))
-        levels = [missing + moment.amount for missing, moment in zip(drawn, self._refused, strict=True)]
-        most = max((missing + check.amount for missing, check in zip(let_in, self._let_in, strict=True)), default=0.0)
-        # The first that was refused was too much for it by more than nothing and less than all of its amount.
-        holds = min(self._amount, max(levels[0] - self._refused[0].amount / 2, most))
+        rate = self.amount / self.window
+        levels = [missing + moment.amount for missing, moment in zip(self._missing, self._refused, strict=True)]
+        least = self.sizes[0] * self.amount
+        holds = min(self.amount, max(levels[0] - self._refused[0].amount / 2, least))
         excuses, first = 0.0, self.refusals[0]
         # What is refused later with less than this in use says that it refills more slowly than thought.
         for level, refusal in zip(levels, self.refusals, strict=True):
@@ -216,11 +214,26 @@ class Evidence:
                 excuses += LOWER * (2 if slower * self.window < holds / 2 else 1)
                 break
         excuses += self._untimely(levels, holds, [lambda missing: missing / rate] * len(levels))
-        return Fit(excuses + self._above([most], holds), holds)
+        return Fit(excuses + self._above([least], holds), holds)
+
+    @cached_property
+    def sizes(self) -> tuple[float, float]:
+        """The least and the most that a bucket may hold, as shares of the amount.
+
+        There was too little in it for the first that was refused, and enough for all that were let in.
+        """
+        let_in = zip(self._history.drawn(self.amount / self.window, self._let_in), self._let_in, strict=True)
+        least = max([self._missing[0], *(missing + moment.amount for missing, moment in let_in)])
+        return least / self.amount, max(least, self._missing[0] + self._refused[0].amount) / self.amount
+
+    @cached_property
+    def _missing(self) -> list[float]:
+        """What was missing to a full bucket at each refusal."""
+        return self._history.drawn(self.amount / self.window, self._refused)
 
     def is_small(self, bucket: Fit) -> bool:
         """Whether a bucket holds less than a window's amount."""
-        return bucket.holds < self._amount - 3 * self._doubt
+        return bucket.holds < self.amount - 3 * self._doubt
 
     @cached_property
     def least(self) -> float:
@@ -265,10 +278,10 @@ class Evidence:
 
     def _holds(self, levels: Sequence[float]) -> float:
         lowest = min(levels)
-        return self._amount if lowest >= self._amount - self._doubt else lowest
+        return self.amount if lowest >= self.amount - self._doubt else lowest
 
     def _lower(self, holds: float) -> float:
-        return self._lower_costs * (holds < self._amount)
+        return self._lower_costs * (holds < self.amount)
 
     def _untimely(self, levels: Sequence[float], holds: float, waits: Sequence[Callable[[float], float]]) -> float:
         """How little each Retry-After fits; `waits` say when so much has come back as was missing at each refusal.
@@ -276,7 +289,7 @@ class Evidence:
         What is in use is never known quite, but it is wrong by as much for all of them.
         """
         wrong = self._wrong / 2
-        if holds < self._amount:
+        if holds < self.amount:
             wrong = max(wrong, *(moment.amount for moment in self._refused))
         each, found = self._wrong / 4, math.inf
         for part in ERRORS:

@@ -85,7 +85,10 @@ class _Weighed:
         """A bucket, for each limit of the size that fits best."""
         own, beside = self._weigh(lambda one: one.bucket)
         alone = own.excuses + CHOSEN * self._evidence.is_small(own)
-        return Explanation(Kind.BUCKET, alone + beside, alone, own.holds)
+        sizes = [one.sizes for one in (self._evidence, *self._beside)]
+        least, most = max(least for least, _ in sizes), min(most for _, most in sizes)
+        together = min(1.0, (least + most) / 2) * self._evidence.amount
+        return Explanation(Kind.BUCKET, alone + beside, alone, together if least <= most else own.holds)
 
     def bordered(self, kind: Kind) -> Explanation:
         """Borders where they fit best; of several places, the last one before there was to be room."""

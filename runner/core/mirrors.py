@@ -227,13 +227,16 @@ class Counter(Calendar):
 class Bucket:
     """A bucket that holds `burst` and refills by `rate` a second."""
 
-    __slots__ = ("_at", "_level", "burst", "rate", "reserve")
+    __slots__ = ("_at", "_level", "_under_way_until", "burst", "late", "rate", "reserve")
 
     def __init__(self, rate: float, burst: float, takes: Iterable[Take] = ()) -> None:
         self.rate = rate
         self.burst = burst
         self.reserve = 0.0
         """What is left in it for the errors of our guesses."""
+        self.late = 0.0
+        """By how many seconds requests may be counted later than they are sent: a full bucket refills only then."""
+        self._under_way_until = -math.inf
         self._level = burst
         self._at = -math.inf
         for take in takes:
@@ -250,7 +253,8 @@ class Bucket:
         """What it holds now."""
         if now > self._at:
             if self._at > -math.inf:
-                self._level = min(self.burst, self._level + (now - self._at) * self.rate)
+                seconds = max(0.0, now - max(self._at, self._under_way_until))
+                self._level = min(self.burst, self._level + seconds * self.rate)
             self._at = now
         return self._level
 
@@ -258,12 +262,19 @@ class Bucket:
         """It holds so much more, or less, than was thought."""
         self._level = min(self.burst, self.level(now) + difference)
 
+    def resize(self, burst: float, now: float) -> None:
+        """It can hold so much; what is in it stays, as far as it holds that."""
+        self._level, self.burst = min(burst, self.level(now)), burst
+
     def take(self, take: Take, now: float) -> None:
         """Draw an amount."""
-        self._level = self.level(now) - take.amount
+        if self.level(now) >= self.burst and not take.settled:
+            self._under_way_until = now + self.late
+        self._level -= take.amount
 
     def settle(self, take: Take, amount: int, now: float) -> None:
         """Pour back what was not needed."""
+        self._under_way_until = min(self._under_way_until, now)
         self._level = min(self.burst, self.level(now) + take.amount - amount)
 
     def used(self, now: float) -> float:

@@ -64,9 +64,10 @@ class Window:
         return self._counting.sure
 
     @property
-    def finding(self) -> tuple[Kind, bool, Mirror]:
+    def finding(self) -> tuple[Kind, bool, Mirror, float]:
         """How it is counted, as far as that is known: equal to an earlier one where nothing was found out since."""
-        return self.kind, self.sure, self._counting.mirror
+        mirror = self._counting.mirror
+        return self.kind, self.sure, mirror, mirror.burst if isinstance(mirror, Bucket) else 0.0
 
     # What is asked before sending.
 

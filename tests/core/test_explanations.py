@@ -22,7 +22,7 @@ ANSWER = 0.6
 
 
 def wave(
-    shape: Shape, *, real: float = LIMIT, seconds: float = 10.0, seed: int = 1
+    shape: Shape, *, real: float = LIMIT, seconds: float = 10.0, largest: int = 400, seed: int = 1
 ) -> tuple[list[Take], list[Refusal]]:
     """Takes that would spend the limit in so many seconds, and more; the first refusal that is back ends it."""
     chance, judge = Random(seed), shape.window(real)
@@ -33,7 +33,7 @@ def wave(
     while under_way or not refusals:
         over = spent > 1.3 * LIMIT or any(refusal.back <= now for refusal in refusals)
         if not over:
-            take = Take(now, chance.randint(200, 400))
+            take = Take(now, chance.randint(200, largest))
             heapq.heappush(under_way, (now + chance.uniform(WAY, 2 * WAY), len(takes), take))
             takes.append(take)
             spent += take.amount
@@ -142,6 +142,20 @@ def test_limits_that_are_counted_alike_tell_together_where_a_border_lies_that_no
 
 def lies_there(best: Explanation, phase: float) -> bool:
     return best.kind is Kind.COUNTER and best.border - best.early - 0.6 <= phase <= best.border + 0.1
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_how_much_a_bucket_holds_is_told_by_the_limit_with_the_smallest_requests(seed: int) -> None:
+    large, small = (
+        Evidence(takes, refusals[:1], LIMIT, WINDOW, gives_back=False)
+        for takes, refusals in (
+            wave(shape("bucket", burst=0.25), largest=largest, seed=seed) for largest in (150_000, 400)
+        )
+    )
+    best = explanations(large, [small])[0]
+    assert best.kind is Kind.BUCKET
+    assert best.holds == pytest.approx(0.25 * LIMIT, rel=0.02)
+    assert explanations(large)[0].holds != pytest.approx(0.25 * LIMIT, rel=0.02)
 
 
 def test_a_limit_of_which_somebody_else_spends_does_not_outvote_the_others() -> None:

@@ -136,6 +136,20 @@ def test_an_uncertain_border_leads_to_no_refusal(pair: Pair, before: int, steps:
     assert all(client.send(step) for step in steps)
 
 
+def test_a_full_bucket_refills_from_when_the_first_request_must_have_come() -> None:
+    """It may have been full until then, and what runs over is lost."""
+    bucket = Bucket(1.0, 100.0)
+    bucket.late = 2.0
+    bucket.take(Take(0.0, 60), 0.0)
+    assert bucket.level(1.5) == 40.0
+    assert bucket.level(5.0) == 43.0
+    assert bucket.level(100.0) == 100.0
+    answered = Take(100.0, 60)
+    bucket.take(answered, 100.0)
+    bucket.settle(answered, 50, 101.0)
+    assert bucket.level(102.0) == 51.0
+
+
 def test_a_counter_counts_once_what_may_have_been_taken_on_either_side_of_a_border() -> None:
     counter = Counter(WINDOW, 30.0, 15.0, 0.0)
     counter.take(Take(0.0, 30), 0.0)
