@@ -20,6 +20,8 @@ GRAIN = 1 / 60
 """Of a window: how fine a Retry-After is."""
 MOST_LATE = 1 / 30
 """Of a window: the most by which requests are thought to be counted later than they seem to be."""
+ON_ITS_WAY = 0.5
+"""Seconds by which the first request to a full bucket is thought to be there."""
 WHOLE_SECOND = 1.0
 """A Retry-After says nothing finer, however short the window is."""
 RESERVE = 0.01
@@ -90,7 +92,7 @@ class Counting:
         """A bucket that refills by `amount` in a window, with these takes drawn from it, and a reserve left in it."""
         bucket = Bucket(amount / self.limit.window, burst, takes)
         bucket.reserve = min(RESERVE * self.limit.amount, burst / 4)
-        bucket.late = MOST_LATE * self.limit.window
+        bucket.late = min(ON_ITS_WAY, MOST_LATE * self.limit.window)
         return bucket
 
     # What it becomes.
