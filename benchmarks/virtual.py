@@ -3,7 +3,7 @@
 Nothing is sent and no processor is in the way, so seconds here are the gateway's own: a window is a minute. The limits
 that the scheduler is told are the page's; what the gateway really does differs by scenario.
 
-    python benchmarks/virtual.py [--only TEXT] [--seeds N] [--again] [--knowing] [--greedy]
+    python benchmarks/virtual.py [--only TEXT] [--seeds N] [--again] [--knowing] [--greedy] [--phase S]
 """
 
 from __future__ import annotations
@@ -414,6 +414,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="a second run at the same gateway, too")
     parser.add_argument("--knowing", action="store_true", help="the time of a run that knows the gateway beforehand")
     parser.add_argument("--greedy", action="store_true", help="the time of one that asks the gateway's judge itself")
+    parser.add_argument("--phase", type=float, metavar="S", help="the first border comes after so many seconds")
     options = parser.parse_args()
     catalogue = load_catalogue()
     write = sys.stdout.write
@@ -421,6 +422,8 @@ def main() -> None:
     for scenario in scenarios():
         if options.only not in scenario.name:
             continue
+        if options.phase is not None:
+            scenario = replace(scenario, gateway=replace(scenario.gateway, phase=options.phase))
         for seed in range(options.seeds):
             world = World(scenario, seed, catalogue)
             run = world.play()

@@ -182,11 +182,10 @@ class Refusals:
             counting.become_sliding(now, sure=not (alike or best.late), late=best.late)
             if alike:
                 self._probing.ask(calendar.border, calendar.early)
-        elif best.kind is Kind.CALENDAR:
+        elif best.kind is not Kind.BUCKET:
             # What was in use tells where the border lies, as well as when it was counted is known.
-            counting.become_calendar(best.border + counting.guard - self._window, best.early + counting.guard, now)
-        elif best.kind is Kind.COUNTER:
-            counting.become_counter(best.border - self._window, best.early, now)
+            become = counting.become_calendar if best.kind is Kind.CALENDAR else counting.become_counter
+            become(best.border + counting.guard - self._window, best.early + counting.guard, now)
         else:
             self._empty_at = take.sent
             counting.become_empty_bucket(take.sent, best.holds, now)
