@@ -124,18 +124,16 @@ class Refusals:
         )
         if not charged:
             self._seen = evidence
-        beside = [other._seen for other in self.beside if other._seen is not None and other._says_something(now)]
+        beside = [seen for other in self.beside if (seen := other._still_true(now)) is not None]
         known = (mirror.border, mirror.early) if isinstance(mirror, Calendar) else None
         return explanations(evidence, beside, known=known)
 
-    def _says_something(self, now: float) -> bool:
-        """Whether what was seen is still true of how the gateway counts."""
+    def _still_true(self, now: float) -> Evidence | None:
+        """What was seen, unless it is forgotten or the limit has been lowered since."""
         seen = self._seen
-        return (
-            seen is not None
-            and seen.refusals[-1].sent >= now - 2 * self._window
-            and seen.refusals[0].sent >= self._lowered_at
-        )
+        if seen is None or seen.refusals[-1].sent < now - 2 * self._window or seen.refusals[0].sent < self._lowered_at:
+            return None
+        return seen
 
     @property
     def _is_early(self) -> bool:
