@@ -133,11 +133,6 @@ class Counting:
         bucket.empty(empty_at, self.recent)
         self.become(Kind.BUCKET, bucket, now, sure=True)
 
-    def hold(self, burst: float, now: float) -> None:
-        """A bucket, as this is one, holds so much."""
-        if isinstance(self.mirror, Bucket) and self.recent.is_whole:
-            self.mirror.resize(max(LEAST * self.limit.amount, burst), now)
-
     def count(self, at: float, amount: int, now: float) -> Take:
         """Count what was spent at a moment not long before now, in one piece that will not change."""
         take = Take(at, amount, self.mirror.used(now))
@@ -153,8 +148,6 @@ class Counting:
 
     def suppose(self, other: Counting, now: float) -> None:
         """Take over what was found out of a limit that the same gateway keeps, while it is not known of this one."""
-        if isinstance(other.mirror, Bucket) and other.sure and self.sure:
-            self.hold(other.mirror.burst / other.limit.amount * self.limit.amount, now)
         is_doubtful = not self._own or other.gave_up is self.kind
         open_to = is_doubtful and other._own and other.found_at >= self.found_at and self._differs(other.mirror)
         unsure = self.kind in (Kind.UNKNOWN, Kind.SLIDING, Kind.CALENDAR) and not self.sure

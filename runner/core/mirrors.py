@@ -262,10 +262,6 @@ class Bucket:
         """It holds so much more, or less, than was thought."""
         self._level = min(self.burst, self.level(now) + difference)
 
-    def resize(self, burst: float, now: float) -> None:
-        """It can hold so much; what is in it stays, as far as it holds that."""
-        self._level, self.burst = min(burst, self.level(now)), burst
-
     def take(self, take: Take, now: float) -> None:
         """Draw an amount."""
         if self.level(now) >= self.burst and not take.settled:

@@ -317,7 +317,6 @@ class Refusals:
             if not (self._is_settled(now) or self._fits(found, now)):
                 self._believe(found, take, now)
                 return
-            self._counting.hold(next((one.holds for one in found if one.kind is Kind.BUCKET), mirror.burst), now)
         if retry_after is not None and retry_after > soon:
             # A bucket can be in debt, where its limit was lowered or somebody else drew on it.
             mirror.empty(take.sent, self._counting.recent)

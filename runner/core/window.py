@@ -64,10 +64,9 @@ class Window:
         return self._counting.sure
 
     @property
-    def finding(self) -> tuple[Kind, bool, Mirror, float]:
+    def finding(self) -> tuple[Kind, bool, Mirror]:
         """How it is counted, as far as that is known: equal to an earlier one where nothing was found out since."""
-        mirror = self._counting.mirror
-        return self.kind, self.sure, mirror, mirror.burst if isinstance(mirror, Bucket) else 0.0
+        return self.kind, self.sure, self._counting.mirror
 
     # What is asked before sending.
 

@@ -223,16 +223,6 @@ def test_a_limit_learns_from_another_that_its_kind_was_given_up() -> None:
     assert mine.kind is Kind.COUNTER
 
 
-def test_a_bucket_learns_from_another_how_much_of_its_limit_it_holds() -> None:
-    mine, other = learning(), learning()
-    mine._counting.become_empty_bucket(1.0, 0.4 * LIMIT, 1.0)
-    other._counting.become_empty_bucket(1.0, 0.25 * LIMIT, 1.0)
-    mine.suppose(other, 2.0)
-    assert mine.room(1.0 + 2 * WINDOW) == math.inf
-    mine.take(LIMIT // 4 - 10, 1.0 + 2 * WINDOW)
-    assert 0 <= mine.free(1.0 + 2 * WINDOW) + 0.01 * LIMIT < 20
-
-
 @pytest.mark.fault("B1")
 @every_shape
 def test_a_limit_that_is_half_of_what_it_should_be_is_found_within_three_windows(shape: Shape) -> None:
