@@ -265,6 +265,16 @@ def test_another_run_begins_with_what_was_found(shape: Shape) -> None:
     assert again.share(5) >= 0.9
 
 
+def test_a_counters_border_is_trusted_no_further_than_clocks_and_ways_allow() -> None:
+    borders = []
+    for guard in (0.3, 1.3):
+        window = Window(Limit(scope="m", measure="input", amount=LIMIT, window=WINDOW), guard)
+        Drive(window, Shape(kind="counter", seconds=WINDOW, phase=20.0)).run(2)
+        assert window.kind is Kind.COUNTER
+        borders.append(float(window.remember(wall=1e9, now=1e9)["border"]))
+    assert borders[1] - borders[0] == pytest.approx(1.0, abs=0.3)
+
+
 def test_an_episode_of_refusals_counts_from_the_last_cut() -> None:
     """What was sent after a cut and is refused is another episode, though refusals of the first one still come in."""
     window = learning(probes=False)
