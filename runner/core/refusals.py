@@ -47,8 +47,8 @@ class Refusals:
         self._belief = counting.belief
         self._probing = probing
         self._window = counting.limit.window
-        self.beside: Sequence[Refusals] = ()
-        """Those of other limits that the gateway counts in the same way."""
+        self.together: Sequence[Refusals] = ()
+        """Those of all limits that the gateway counts in the same way, this one among them."""
         self._evidence: deque[Refusal] = deque(maxlen=MOST_EVIDENCE)
         self._seen: Evidence | None = None
         """All that told something when an explanation was last looked for."""
@@ -124,7 +124,8 @@ class Refusals:
         )
         if not charged:
             self._seen = evidence
-        beside = [seen for other in self.beside if (seen := other._still_true(now)) is not None]
+        others = (other for other in self.together if other is not self)
+        beside = [seen for other in others if (seen := other._still_true(now)) is not None]
         known = (mirror.border, mirror.early) if isinstance(mirror, Calendar) else None
         return explanations(evidence, beside, known=known)
 

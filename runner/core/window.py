@@ -197,10 +197,6 @@ class Window:
 
     # What was found out, from others and for them.
 
-    def weigh(self, beside: Iterable[Window]) -> None:
-        """Weigh what is refused together with what was of limits that the same gateway keeps."""
-        self._refusals.beside = [other._refusals for other in beside if other is not self]
-
     def suppose(self, other: Window, now: float) -> None:
         """Take over what was found out of a limit that the same gateway keeps, while it is not known of this one."""
         if self._probing.rival is None:
@@ -231,4 +227,11 @@ class Window:
         return f"<Window {self.limit}: {kind}, {self.belief!r}, {self._counting.mirror!r}>"
 
 
-__all__ = ["Kind", "Window"]
+def weigh_together(windows: Iterable[Window]) -> None:
+    """Let what one of these limits is refused be weighed with what the others were: a gateway counts them alike."""
+    together = [window._refusals for window in windows]
+    for refusals in together:
+        refusals.together = together
+
+
+__all__ = ["Kind", "Window", "weigh_together"]

@@ -16,7 +16,7 @@ from runner.core.limits import ALL, Budget, Limit
 from runner.core.mirrors import SlidingLog, Take
 from runner.core.ports import Lease, Refusal, Refused, Room
 from runner.core.values import Charge, Failure, Measure
-from runner.core.window import Kind, Window
+from runner.core.window import Kind, Window, weigh_together
 
 
 class Log:
@@ -140,8 +140,12 @@ class MemoryLedger:
                 windows[limit] = Log(limit, guard(limit.window))
         self._windows = windows
         self._learned = tuple(window for window in windows.values() if isinstance(window, Window))
+        self._alike: dict[Measure, list[Window]] = {}
+        """Those that a gateway counts alike."""
         for window in self._learned:
-            window.weigh(self._alike(window))
+            self._alike.setdefault(window.limit.measure, []).append(window)
+        for alike in self._alike.values():
+            weigh_together(alike)
         self._budgets = {name: tuple(windows[limit] for limit in budget) for name, budget in budgets.items()}
         self._own = {
             name: tuple((windows[limit], limit.amount) for limit in budget if limit.scope == name)
@@ -236,12 +240,8 @@ class MemoryLedger:
     def _tell(self, found: Window | Log, now: float) -> None:
         """What was found out of one limit is supposed of those that are counted beside it."""
         if isinstance(found, Window):
-            for window in self._alike(found):
+            for window in self._alike[found.limit.measure]:
                 window.suppose(found, now)
-
-    def _alike(self, window: Window) -> list[Window]:
-        """Those that a gateway counts alike."""
-        return [other for other in self._learned if other.limit.measure == window.limit.measure]
 
     def remember(self, wall: float, now: float) -> dict[str, Facts]:
         """What was learned of the limits; `wall` is the time of day at `now`, in seconds since the epoch."""
