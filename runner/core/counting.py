@@ -93,6 +93,7 @@ class Counting:
         bucket = Bucket(amount / self.limit.window, burst, takes)
         bucket.reserve = min(RESERVE * self.limit.amount, burst / 4)
         bucket.late = min(ON_ITS_WAY, MOST_LATE * self.limit.window)
+        bucket.gives_back = self.limit.gives_back
         return bucket
 
     # What it becomes.
@@ -167,7 +168,8 @@ class Counting:
         if isinstance(mirror, Bucket) and other.sure:
             burst = mirror.burst / other.limit.amount * self.limit.amount
             bucket = self.bucket(self.belief.amount(now), burst, self.recent)
-            bucket.correct(max(0.0, -bucket.level(now)), now)
+            if bucket.level(now) < 0:
+                bucket.empty(now, ())  # what is on its way is refused, for the most part
             self.become(Kind.BUCKET, bucket, now, sure=True)
         elif isinstance(mirror, Counter):
             self.become_counter(mirror.border, mirror.early, now)

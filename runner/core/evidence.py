@@ -108,19 +108,29 @@ class History:
         step = max(1, len(answered) // CHECKS)
         return [self.moment(at, take.held) for at, take in reversed(answered[::-step])]
 
-    def drawn(self, rate: float, moments: Sequence[Moment]) -> list[float]:
-        """What was missing to a bucket that began full, at each of the moments, which are in order."""
-        events = [(at, take.held if self._sums is None else _spent((at, take))) for at, take in self._takes]
-        if self._sums is None:
+    def drawn(self, rate: float, moments: Sequence[Moment], holds: float = math.inf) -> list[float]:
+        """What was missing to a bucket that began full, at each of the moments, which are in order.
+
+        What is in flight and does not fit beside the rest of what it `holds` will be refused: that is not drawn.
+        """
+        gives_back = self._sums is None
+        events = [
+            (at, take.held if gives_back else _spent((at, take)), math.inf if take.settled else holds)
+            for at, take in self._takes
+        ]
+        if gives_back:
             events += [
-                (take.back - self._transit, take.amount - take.held) for _, take in self._takes if take.back < math.inf
+                (take.back - self._transit, take.amount - take.held, math.inf)
+                for _, take in self._takes
+                if take.back < math.inf
             ]
             events.sort()
         missing, then, place, found = 0.0, -math.inf, 0, []
         for moment in moments:
             while place < len(events) and events[place][0] < moment.at:
-                at, amount = events[place]
-                missing = max(0.0, missing - (at - then) * rate) + amount
+                at, amount, most = events[place]
+                missing = max(0.0, missing - (at - then) * rate)
+                missing += amount * (missing + amount <= most)
                 then, place = at, place + 1
             found.append(max(0.0, missing - (moment.at - then) * rate))
         return found
@@ -202,9 +212,11 @@ class Evidence:
     def bucket(self) -> Fit:
         """A bucket that was full at first, of the size that fits best."""
         rate = self.amount / self.window
-        levels = [missing + moment.amount for missing, moment in zip(self._missing, self._refused, strict=True)]
+        first_level = self._missing_at_first + self._refused[0].amount
         least = self.sizes[0] * self.amount
-        holds = min(self.amount, max(levels[0] - self._refused[0].amount / 2, least))
+        holds = min(self.amount, max(first_level - self._refused[0].amount / 2, least))
+        missing = self._history.drawn(rate, self._refused, holds)
+        levels = [missed + moment.amount for missed, moment in zip(missing, self._refused, strict=True)]
         excuses, first = 0.0, self.refusals[0]
         # What is refused later with less than this in use says that it refills more slowly than thought.
         for level, refusal in zip(levels, self.refusals, strict=True):
@@ -222,14 +234,16 @@ class Evidence:
 
         There was too little in it for the first that was refused, and enough for all that were let in.
         """
-        let_in = zip(self._history.drawn(self.amount / self.window, self._let_in), self._let_in, strict=True)
-        least = max([self._missing[0], *(missing + moment.amount for missing, moment in let_in)])
-        return least / self.amount, max(least, self._missing[0] + self._refused[0].amount) / self.amount
+        most = self._missing_at_first + self._refused[0].amount
+        missing = self._history.drawn(self.amount / self.window, self._let_in, most)
+        let_in = [missed + moment.amount for missed, moment in zip(missing, self._let_in, strict=True)]
+        least = max([self._missing_at_first, *let_in])
+        return least / self.amount, max(least, most) / self.amount
 
     @cached_property
-    def _missing(self) -> list[float]:
-        """What was missing to a full bucket at each refusal."""
-        return self._history.drawn(self.amount / self.window, self._refused)
+    def _missing_at_first(self) -> float:
+        """What was missing to a full bucket at the first refusal."""
+        return self._history.drawn(self.amount / self.window, self._refused[:1])[0]
 
     def is_small(self, bucket: Fit) -> bool:
         """Whether a bucket holds less than a window's amount."""

@@ -227,7 +227,7 @@ class Counter(Calendar):
 class Bucket:
     """A bucket that holds `burst` and refills by `rate` a second."""
 
-    __slots__ = ("_at", "_level", "_under_way_until", "burst", "late", "rate", "reserve")
+    __slots__ = ("_at", "_level", "_seen_at", "_under_way_until", "burst", "gives_back", "late", "rate", "reserve")
 
     def __init__(self, rate: float, burst: float, takes: Iterable[Take] = ()) -> None:
         self.rate = rate
@@ -236,15 +236,17 @@ class Bucket:
         """What is left in it for the errors of our guesses."""
         self.late = 0.0
         """By how many seconds requests may be counted later than they are sent: a full bucket refills only then."""
+        self.gives_back = True
+        """Whether answers give back what they did not use; otherwise what was counted first was the truth."""
         self._under_way_until = -math.inf
         self._level = burst
-        self._at = -math.inf
+        self._at = self._seen_at = -math.inf
         for take in takes:
             self.take(take, take.sent)
 
     def empty(self, at: float, takes: Iterable[Take]) -> None:
-        """It was empty at a moment; `takes` are those since then."""
-        self._level, self._at = 0.0, at
+        """It was seen to be empty at a moment; `takes` are those since then."""
+        self._level, self._at, self._seen_at = 0.0, at, at
         for take in takes:
             if take.sent >= at:
                 self.take(take, take.sent)
@@ -269,8 +271,10 @@ class Bucket:
         self._level -= take.amount
 
     def settle(self, take: Take, amount: int, now: float) -> None:
-        """Pour back what was not needed."""
+        """Pour back what was not needed, unless it was not in it any more when that was seen."""
         self._under_way_until = min(self._under_way_until, now)
+        if take.sent < self._seen_at and not (amount and self.gives_back):
+            return
         self._level = min(self.burst, self.level(now) + take.amount - amount)
 
     def used(self, now: float) -> float:

@@ -332,6 +332,6 @@ class Refusals:
             # A few requests' worth may be an error of the level; more of it, for longer, is one of the rate.
             weight = min(1.0, elapsed / WHOLE_MEASURE) * min(1.0, left / (4 * take.amount))
             self._belief.cut(believed - weight * left / elapsed, now, BUCKET_PAUSE)
-        mirror.correct(-left, now)
+        mirror.empty(take.sent, self._counting.recent)
         self._empty_at = take.sent
         self._counting.sure = True

@@ -48,10 +48,18 @@ def wave(
             else:
                 said = float(max(1, math.ceil(WINDOW if wait is None else wait)))
                 refusals.append(Refusal(take.sent, at + WAY, take.amount, said))
-                take.amount = 0
+                take.amount, take.back = 0, at + WAY
         if over and not refusals:
             break
     return takes, refusals
+
+
+def as_seen_at(moment: float, takes: list[Take]) -> list[Take]:
+    """What was not answered then is still in flight."""
+    for take in takes:
+        if take.back > moment:
+            take.settled, take.amount, take.back = False, take.held, math.inf
+    return [take for take in takes if take.sent <= moment]
 
 
 def explained(shape: Shape, **options: float) -> list[Explanation]:
@@ -87,6 +95,18 @@ def test_a_small_bucket_is_told_by_lifting_at_once_and_its_size_is_found(burst: 
     best = explained(shape("bucket", burst=burst), seed=seed)[0]
     assert best.kind is Kind.BUCKET
     assert best.holds == pytest.approx(burst * LIMIT, rel=0.1)
+
+
+@pytest.mark.parametrize("burst", [0.25, 0.1])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_is_in_flight_and_will_be_refused_was_not_drawn_from_a_bucket(burst: float, seed: int, count: int) -> None:
+    """As much as it holds, or more, is sent in the time that a refusal takes."""
+    takes, refusals = wave(shape("bucket", burst=burst), seconds=0.5, seed=seed)
+    seen = sorted(refusals, key=lambda refusal: refusal.back)[:count]
+    best = explanations(Evidence(as_seen_at(seen[-1].back, takes), seen, LIMIT, WINDOW, gives_back=False))[0]
+    assert best.kind is Kind.BUCKET
+    assert best.holds == pytest.approx(burst * LIMIT, rel=0.5)
 
 
 @pytest.mark.parametrize("phase", [0.5, 1.0, 2.0, 5.0, 8.0])

@@ -228,6 +228,23 @@ def test_an_emptied_bucket_holds_what_ran_in_since_less_what_was_taken() -> None
     assert bucket.level(12.0) == 10 * 10.0 - 70 - 30
 
 
+@pytest.mark.parametrize(
+    ("gives_back", "answered", "level"),
+    [(False, 0, 0.0), (False, 60, 0.0), (True, 0, 0.0), (True, 60, 40.0)],
+    ids=["refused", "answered", "refused, of a limit that gives back", "answered, of a limit that gives back"],
+)
+def test_what_was_sent_before_a_bucket_was_seen_to_be_empty_is_part_of_that(
+    gives_back: bool, answered: int, level: float
+) -> None:
+    """What was refused was not in it; only what an answer gives back comes into it later."""
+    bucket, take = Bucket(10.0, 500.0), Take(1.0, 100)
+    bucket.gives_back = gives_back
+    bucket.take(take, 1.0)
+    bucket.empty(2.0, [take])
+    bucket.settle(take, answered, 2.0)
+    assert bucket.level(2.0) == level
+
+
 def test_what_is_more_than_a_bucket_can_hold_goes_when_it_is_full() -> None:
     """Waiting for more would be waiting for ever."""
     bucket = Bucket(10.0, 500.0)

@@ -223,6 +223,17 @@ def test_a_limit_learns_from_another_that_its_kind_was_given_up() -> None:
     assert mine.kind is Kind.COUNTER
 
 
+def test_a_supposed_bucket_of_which_more_is_under_way_than_it_holds_is_empty() -> None:
+    """What is refused of that, later, was never in it."""
+    mine, other = learning(), learning()
+    takes = [mine.take(LIMIT // 10, step / 10) for step in range(8)]
+    other._counting.become_empty_bucket(0.9, LIMIT / 4, 0.9)
+    mine.suppose(other, 1.0)
+    for take in takes[3:]:
+        mine.settle(take, 0, counted_at=take.sent, now=1.2)
+    assert mine.used(1.2) == pytest.approx(LIMIT / 4 - 0.2 * LIMIT / WINDOW)
+
+
 @pytest.mark.fault("B1")
 @every_shape
 def test_a_limit_that_is_half_of_what_it_should_be_is_found_within_three_windows(shape: Shape) -> None:
