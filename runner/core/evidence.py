@@ -212,9 +212,8 @@ class Evidence:
     def bucket(self) -> Fit:
         """A bucket that was full at first, of the size that fits best."""
         rate = self.amount / self.window
-        first_level = self._missing_at_first + self._refused[0].amount
-        least = self.sizes[0] * self.amount
-        holds = min(self.amount, max(first_level - self._refused[0].amount / 2, least))
+        least, most = (share * self.amount for share in self.sizes)
+        holds = min(self.amount, (least + most) / 2)
         missing = self._history.drawn(rate, self._refused, holds)
         levels = [missed + moment.amount for missed, moment in zip(missing, self._refused, strict=True)]
         excuses, first = 0.0, self.refusals[0]
@@ -232,12 +231,16 @@ class Evidence:
     def sizes(self) -> tuple[float, float]:
         """The least and the most that a bucket may hold, as shares of the amount.
 
-        There was too little in it for the first that was refused, and enough for all that were let in.
+        It did not hold enough for the first that was refused, until its Retry-After, and held enough for all that were
+        let in.
         """
-        most = self._missing_at_first + self._refused[0].amount
-        missing = self._history.drawn(self.amount / self.window, self._let_in, most)
-        let_in = [missed + moment.amount for missed, moment in zip(missing, self._let_in, strict=True)]
-        least = max([self._missing_at_first, *let_in])
+        first, missing = self.refusals[0], self._missing_at_first
+        refilled = [seconds * self.amount / self.window for seconds in (first.retry_after, first.retry_after - self.grain)]
+        needed = missing + self._refused[0].amount
+        least, most = (max(missing, needed - max(0.0, amount)) for amount in refilled)
+        before = self._history.drawn(self.amount / self.window, self._let_in, needed)
+        let_in = [missed + moment.amount for missed, moment in zip(before, self._let_in, strict=True)]
+        least = max([least, *let_in])
         return least / self.amount, max(least, most) / self.amount
 
     @cached_property
