@@ -225,7 +225,8 @@ class Evidence:
                 excuses += LOWER * (2 if slower * self.window < holds / 2 else 1)
                 break
         excuses += self._untimely(levels, holds, [lambda missing: missing / rate] * len(levels))
-        return Fit(excuses + self._above([least], holds), holds)
+        # It is taken for as small as it may be: too small a bucket still refills as fast, and refuses nothing.
+        return Fit(excuses + self._above([least], holds), min(self.amount, least))
 
     @cached_property
     def sizes(self) -> tuple[float, float]:
@@ -235,10 +236,10 @@ class Evidence:
         let in.
         """
         first, missing = self.refusals[0], self._missing_at_first
-        refilled = [seconds * self.amount / self.window for seconds in (first.retry_after, first.retry_after - self.grain)]
-        needed = missing + self._refused[0].amount
-        least, most = (max(missing, needed - max(0.0, amount)) for amount in refilled)
-        before = self._history.drawn(self.amount / self.window, self._let_in, needed)
+        needed, rate = missing + self._refused[0].amount, self.amount / self.window
+        waits = (first.retry_after, max(0.0, first.retry_after - self.grain))
+        least, most = (max(missing, needed - seconds * rate) for seconds in waits)
+        before = self._history.drawn(rate, self._let_in, needed)
         let_in = [missed + moment.amount for missed, moment in zip(before, self._let_in, strict=True)]
         least = max([least, *let_in])
         return least / self.amount, max(least, most) / self.amount

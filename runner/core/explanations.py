@@ -87,7 +87,7 @@ class _Weighed:
         alone = own.excuses + CHOSEN * self._evidence.is_small(own)
         sizes = [one.sizes for one in (self._evidence, *self._beside)]
         least, most = max(least for least, _ in sizes), min(most for _, most in sizes)
-        together = min(1.0, (least + most) / 2) * self._evidence.amount
+        together = min(1.0, least) * self._evidence.amount
         return Explanation(Kind.BUCKET, alone + beside, alone, together if least <= most else own.holds)
 
     def bordered(self, kind: Kind) -> Explanation:
