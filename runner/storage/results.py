@@ -27,8 +27,9 @@ from runner.storage.rows import BadRow, Record, Row
 BATCH = 5_000
 BATCH_BYTES = 1 * 1024 * 1024
 """Rows of a table that are made at once, at most: so many, and about so many bytes."""
-GROUP_BYTES = 8 * 1024 * 1024
-"""About so many bytes are in a row group of a table, which is in memory whole while it is written."""
+GROUP_BYTES = 16 * 1024 * 1024
+"""About so many bytes are in a row group of a table, which is in memory whole while it is written. In smaller ones more
+is kept to the end: polars holds some 4 kB of each column of each group until the file is closed."""
 GROUP = 100_000
 STATISTICS = {"min": False, "max": False, "distinct_count": False, "null_count": True}
 """Of each group's columns. The smallest and the largest text of every group would stay in memory to the end."""
