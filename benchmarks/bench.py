@@ -233,14 +233,9 @@ def refused(meter: dict[str, Any]) -> float:
 
 
 def exceeded(meter: dict[str, Any]) -> list[str]:
-    """Limits of which more was in force than there is; a bucket gives its content and one refill in a window.
-
-    What was held of an output bucket when a window began, all that it can hold at most, may come back within it.
-    """
-    contents = {name: 2 if name.startswith("output/") else 1 for name in meter["limits"]}
+    """Limits of which more was in force than there is; a bucket gives its content and one refill in a window."""
     most = {
-        name: one["limit"] * (1 + contents[name] * one["burst"] * (one["window"] == "bucket"))
-        for name, one in meter["limits"].items()
+        name: one["limit"] * (1 + one["burst"] * (one["window"] == "bucket")) for name, one in meter["limits"].items()
     }
     return [name for name, one in meter["limits"].items() if one["peak"] > most[name] + 0.01]
 

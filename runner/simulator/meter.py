@@ -116,11 +116,26 @@ def peak_counter(log: Log, shape: Shape) -> float:
     return peak
 
 
+def peak_bucket(log: Log, shape: Shape) -> float:
+    """The most that left a bucket in any stretch of a window's length, less what was poured back in it.
+
+    That is at most what it holds and one refill, whenever what comes back was taken.
+    """
+    peak = left = 0.0
+    recent: deque[tuple[float, float]] = deque()
+    for at, _, amount in log:
+        while recent and recent[0][0] + shape.seconds <= at:
+            left -= recent.popleft()[1]
+        recent.append((at, amount))
+        left += amount
+        peak = max(peak, left)
+    return peak
+
+
 PEAKS: Mapping[Kind, Callable[[Log, Shape], float]] = {
     "fixed": peak_fixed,
     "sliding": peak_sliding,
     "counter": peak_counter,
-    # A bucket has no window; what passed in one window's length is at most its burst and one refill.
-    "bucket": peak_sliding,
+    "bucket": peak_bucket,
 }
 """The highest usage by the rule of each kind."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 
 import pytest
 
 from runner.simulator.judge import Limit, Refused, Wanted, admit, charge, settle
 from runner.simulator.meter import PEAKS, Log
-from runner.simulator.window import Kind, Shape
+from runner.simulator.window import Entry, Kind, Shape
 
 KINDS: tuple[Kind, ...] = ("fixed", "sliding", "counter", "bucket")
 
@@ -126,8 +127,13 @@ def test_random_traffic_stays_within_the_limit_and_waits_are_exact(kind: Kind, s
     rng = random.Random(seed)
     shape = Shape(kind=kind, seconds=60, phase=rng.uniform(-60, 60), burst=rng.choice([0.5, 1.0]))
     window, log, now = shape.window(1_000), Log(), 0.0
+    unused: list[tuple[float, Entry, float]] = []
     for _ in range(400):
         now += rng.expovariate(0.5)
+        while unused and unused[0][0] <= now:
+            _, entry, back = heapq.heappop(unused)
+            window.credit(now, entry, back)
+            log.give_back(now, entry.at, back)
         amount = float(rng.randint(1, 400))
         wait = window.wait(now, amount)
         assert wait is not None
@@ -138,9 +144,7 @@ def test_random_traffic_stays_within_the_limit_and_waits_are_exact(kind: Kind, s
         entry = window.add(now, amount)
         log.take(now, amount)
         if rng.random() < 0.5:
-            back = float(rng.randint(0, int(amount)))
-            window.credit(now, entry, back)
-            log.give_back(now, entry.at, back)
+            heapq.heappush(unused, (now + rng.uniform(0, 20), entry, float(rng.randint(0, int(amount)))))
     most = {"bucket": 1_000 * (1 + shape.burst)}.get(kind, 1_000)
     assert 0 < PEAKS[kind](log, shape) <= most + 1e-6
 
