@@ -126,7 +126,9 @@ class Counting:
     def become_full_bucket(self, now: float) -> None:
         """A bucket that can hold all of the amount; not sure yet."""
         believed = self.belief.amount(now)
-        self.become(Kind.BUCKET, Bucket(believed / self.limit.window, believed, self.recent), now)
+        bucket = Bucket(believed / self.limit.window, believed, self.recent)
+        bucket.gives_back = self.limit.gives_back
+        self.become(Kind.BUCKET, bucket, now)
 
     def become_empty_bucket(self, empty_at: float, burst: float, now: float) -> None:
         """A bucket that holds so much, and was empty at a moment."""
