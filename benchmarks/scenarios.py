@@ -150,6 +150,9 @@ SCENARIOS = (
     Scenario(name="limit-drop", template=SECTION, rows=12_000, happens=_drop),
     Scenario(name="outage", template=SECTION, rows=12_000, happens=_outage),
     Scenario(name="charged-refusals", template=SECTION, rows=12_000, gateway=("--charge-refused",)),
+    Scenario(
+        name="no-retry-after", template=SECTION, rows=12_000, gateway=("--no-retry-after", "--generation=october")
+    ),
     Scenario(name="tiny", template=PARITY, rows=30_000, tokens=lognormal(2, 0.1)),
     Scenario(name="million", template=PARITY, rows=1_000_000, tokens=lognormal(2, 0.1), optional=True),
 )

@@ -402,8 +402,7 @@ def _happenings(kind: str, gateway: Simulator) -> Iterator[Scenario]:
     yield label("outage", outages=((70.0, 118.0),))
     yield label("charged refusals", charge_refused=True)
     yield replace(label("slow front"), front=0.006)
-    if kind != "counter":
-        yield label("no Retry-After", retry_after=False)
+    yield label("no Retry-After", retry_after=False)
 
 
 def main() -> None:

@@ -10,12 +10,10 @@ import math
 
 from runner.core.counting import Counting, Kind
 from runner.core.mirrors import Bucket, Calendar, Take
-from runner.core.probing import OVERDRAFT, OVERDRAWN, Probing
+from runner.core.probing import OVERDRAFT, Probing
 
 ERROR = 0.02
 """Of what is in flight: how wrong the guesses may be on the whole."""
-BY_CREDITS = 0.05
-"""Of the amount: what a probe must exceed it by where answers give back what they did not use: it makes room unseen."""
 TRANSIT = 1 / 200
 """Of a window: the time after its sending at which a request is let in, at the latest."""
 
@@ -27,7 +25,6 @@ class Acceptances:
         self._counting = counting
         self._probing = probing
         self._window = counting.limit.window
-        self._surely = BY_CREDITS if counting.limit.gives_back else OVERDRAWN / 2
         self._passed_at = -math.inf
         """When a border was last found to have passed unseen."""
 
@@ -51,14 +48,18 @@ class Acceptances:
         elif take.probe and (rival := self._probing.rival) is not None:
             if self._exceeds(take, believed):
                 counting.become_calendar(*rival, now)
-        elif take.probe and kind is Kind.CALENDAR and isinstance(mirror, Calendar) and self._exceeds(take, believed):
+        elif take.probe and isinstance(mirror, Calendar) and self._is_before_border(take, mirror, believed):
             self._begins_before(mirror, now)
         return counting.kind is not kind or counting.sure is not sure or (take.probe and kind is Kind.UNKNOWN)
 
     def _exceeds(self, take: Take, believed: float) -> bool:
         """Whether a take cannot have found room by an error of guesses, or in what answers gave back meanwhile."""
         pending = self._counting.recent.pending
-        return take.before + take.amount > (1 + self._surely) * believed + ERROR * pending
+        return take.before + take.amount > (1 + self._probing.surely) * believed + ERROR * pending
+
+    def _is_before_border(self, take: Take, mirror: Calendar, believed: float) -> bool:
+        """Whether a take that was sent before a calendar's border, as far as that was known, was counted after it."""
+        return self._counting.kind is Kind.CALENDAR and self._exceeds(take, believed + mirror.carried)
 
     def _border_passed(self, take: Take, now: float) -> None:
         """More was let in than a bucket could hold: a calendar window began unseen, or the limit is really higher."""

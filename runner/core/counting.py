@@ -153,7 +153,7 @@ class Counting:
         """Take over what was found out of a limit that the same gateway keeps, while it is not known of this one."""
         is_doubtful = not self._own or other.gave_up is self.kind
         open_to = is_doubtful and other._own and other.found_at >= self.found_at and self._differs(other.mirror)
-        unsure = self.kind in (Kind.UNKNOWN, Kind.SLIDING, Kind.CALENDAR) and not self.sure
+        unsure = self.kind is not Kind.COUNTER and not self.sure
         if other is self or not (unsure or open_to):
             return
         self._suppose(other, now)

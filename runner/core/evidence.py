@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate
 
-from runner.core.counting import GRAIN, MOST_LATE, WHOLE_SECOND
+from runner.core.counting import MOST_LATE
 from runner.core.mirrors import Take
 
 STEPS = 120
@@ -49,6 +49,18 @@ class Refusal:
     """When the refusal was there."""
     amount: int
     retry_after: float
+    """There would be room after so many seconds, or a `grain` of seconds sooner."""
+    grain: float
+
+    @property
+    def room_from(self) -> float:
+        """The soonest moment at which there may be room."""
+        return self.sent + self.retry_after - self.grain
+
+    @property
+    def room_by(self) -> float:
+        """The moment by which there is room."""
+        return self.back + self.retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +168,6 @@ class Evidence:
         """
         self.window = window
         self.refusals = sorted(refusals, key=lambda refusal: refusal.sent)
-        whole = all(refusal.retry_after.is_integer() for refusal in refusals)
-        self.grain = WHOLE_SECOND if whole else min(WHOLE_SECOND, GRAIN * window)
-        """How fine a Retry-After is, in seconds."""
         self._lower_costs = 0.0 if shaken else LOWER
         transit = min(refusal.back - refusal.sent for refusal in refusals) / 2
         self._history = History(takes, transit, gives_back=gives_back)
@@ -237,7 +246,7 @@ class Evidence:
         """
         first, missing = self.refusals[0], self._missing_at_first
         needed, rate = missing + self._refused[0].amount, self.amount / self.window
-        waits = (first.retry_after, max(0.0, first.retry_after - self.grain))
+        waits = (first.retry_after, max(0.0, first.retry_after - first.grain))
         least, most = (max(missing, needed - seconds * rate) for seconds in waits)
         before = self._history.drawn(rate, self._let_in, needed)
         let_in = [missed + moment.amount for missed, moment in zip(before, self._let_in, strict=True)]
@@ -321,8 +330,8 @@ class Evidence:
 
     def _off(self, refusal: Refusal, soonest: float, latest: float) -> float:
         way = (refusal.back - refusal.sent) / 2
-        off = max(0.0, soonest - way - refusal.retry_after, refusal.retry_after - latest - way - self.grain)
-        return min(MOST, off / max(CLOSE * self.window, self.grain / 4))
+        off = max(0.0, soonest - way - refusal.retry_after, refusal.retry_after - latest - way - refusal.grain)
+        return min(MOST, off / max(CLOSE * self.window, refusal.grain / 4))
 
     def _above(self, levels: Iterable[float], holds: float) -> float:
         """How much was let in that there was no room for."""

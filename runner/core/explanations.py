@@ -94,7 +94,7 @@ class _Weighed:
         """Borders where they fit best; of several places, the last one before there was to be room."""
         evidence, counts = self._evidence, kind is Kind.COUNTER
         step = evidence.window / STEPS
-        latest = max(refusal.back + refusal.retry_after for refusal in evidence.refusals) + evidence.grain
+        latest = max(refusal.room_by + refusal.grain for refusal in evidence.refusals)
         after = int(latest // step) + 1
         places = range(after - STEPS, after + 1)
         tried = [self._place(place, counts=counts) for place in places]

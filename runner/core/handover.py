@@ -79,13 +79,13 @@ def _recalled(
     return counting.log()
 
 
-def tell(counting: Counting, probing: Probing, now: float) -> dict[str, float | str] | None:
+def tell(counting: Counting, now: float) -> dict[str, float | str] | None:
     """What is known here, for others with the same clock; None while that is nothing."""
     if counting.changed_at == -math.inf and counting.kind is Kind.UNKNOWN:
         return None
     mirror = counting.mirror
     told: dict[str, float | str] = {"at": max(0.0, counting.changed_at), "now": now, "kind": counting.kind.value}
-    told |= {"sure": float(counting.sure), "knocks": probing.knocks, **counting.belief.tell()}
+    told |= {"sure": float(counting.sure), **counting.belief.tell()}
     if isinstance(mirror, SlidingLog):
         told["span"] = mirror.span
     if isinstance(mirror, Calendar):
@@ -102,7 +102,7 @@ def hear(counting: Counting, probing: Probing, told: Mapping[str, float | str], 
         return
     mirror = _heard(counting, kind, told, now)
     counting.belief.hear(told)
-    probing.hear(int(told["knocks"]), found_at)
+    probing.hear(found_at)
     counting.become(kind, mirror, now, sure=bool(told["sure"]))
     counting.changed_at = found_at
 

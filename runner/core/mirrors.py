@@ -106,7 +106,7 @@ class SlidingLog:
 class Calendar:
     """What was taken since the last border. Borders lie a window apart, each known to within `early` seconds."""
 
-    __slots__ = ("_edge", "_index", "_used", "border", "early", "guard", "window")
+    __slots__ = ("_edge", "_index", "_used", "border", "carried", "early", "guard", "window")
 
     def __init__(self, window: float, border: float, early: float, guard: float, takes: Iterable[Take] = ()) -> None:
         self.window = window
@@ -117,6 +117,8 @@ class Calendar:
         self.guard = guard
         self._index = -(2**60)
         self._used = 0
+        self.carried = 0
+        """Of what is in use: what may have been counted in the window before."""
         self._edge: deque[Take] = deque()
         for take in takes:
             self.take(take, take.sent)
@@ -172,6 +174,7 @@ class Calendar:
             if take.sent >= begins - self.early - self.guard:
                 self._used += take.amount
                 take.index = index
+        self.carried = self._used
 
     def __repr__(self) -> str:
         return f"<Calendar: {self._used:,} since the last border, known to {self.early:.2f} s>"

@@ -2,15 +2,18 @@
 
 When the amount has been spent, a little more is sent, and the answers tell the kinds apart. Later on a bucket is asked
 whether it holds more than all of the amount, a calendar where exactly its border lies, and a log whether it is none:
-what was read as the oldest spending leaving it may have been a border that happened to lie there.
+what was read as the oldest spending leaving it may have been a border that happened to lie there. And what was refused
+without a word of when there is room again is asked about until that is known (`core.questions`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from runner.core.counting import GRAIN, Counting, Kind
 from runner.core.mirrors import Bucket, Calendar, Take
+from runner.core.questions import Question
 
 WORTH = 1 / 30
 """Of a window: a shorter wait is not worth a probe."""
@@ -18,14 +21,16 @@ UNSURE = 0.03
 """Of the amount: with more than this still to be counted, the fill is not known well enough for a probe."""
 OVERDRAWN = 0.003
 """Of the amount: what is sent above it while nothing is known, so that an answer cannot come from errors of guesses."""
+BY_CREDITS = 0.05
+"""Of the amount: the same where answers give back what they did not use: that makes room unseen."""
 OVERDRAFT = 0.01
 """Of the amount: what is sent above what a bucket could hold, to find out whether it is one."""
 MOST_PROBES = 8
 """In flight at once, while nothing is known."""
 ROUND_TRIP = 0.3
 """Seconds in which a refusal has surely come back."""
-KNOCKS = 4
-"""Refused probes that told nothing, after which no more are sent."""
+AGAIN = 1 / 8
+"""Of a window: the pause after a refused probe that could tell nothing, since answers still gave back."""
 FINE = 1 / 100
 """Of a window: borders that are known to this are not looked for any closer."""
 
@@ -38,11 +43,16 @@ class Probing:
         self._belief = counting.belief
         self._window = counting.limit.window
         self._gives_back = counting.limit.gives_back
+        self.surely = BY_CREDITS if counting.limit.gives_back else OVERDRAWN / 2
+        """Of the amount: what a probe must exceed it by, to tell anything when it is let in."""
         self._in_flight = 0
         self.last_at = -math.inf
         """When one was last sent."""
-        self.knocks = 0
-        """Those that were refused and told nothing."""
+        self.together: Sequence[Probing] = ()
+        """Those of all limits that the gateway counts in the same way, this one among them."""
+        self.bare_at = -math.inf
+        """When a refusal last came without a Retry-After."""
+        self._question: Question | None = None
         self._rival: tuple[float, float] | None = None
         """A border, and how many seconds before it may be, that would explain as well what was taken for a log."""
 
@@ -57,30 +67,44 @@ class Probing:
             few = self._in_flight < 2 * MOST_PROBES and amount - mirror.level(now) <= max(OVERDRAFT * believed, amount)
             return now if few else math.inf
         if counting.kind is Kind.CALENDAR and isinstance(mirror, Calendar):
-            # Half-way through what is uncertain of the border, once for each border.
+            # Half-way through what is uncertain of the border, until that tells.
             ends = mirror.start(now) + window
-            wanted = mirror.early > window * FINE and mirror.used(now) > 0.9 * believed
-            if wanted and counting.changed_at < ends - mirror.early and self.last_at < ends - mirror.early:
+            used = mirror.used(now) - mirror.carried
+            told = used > (1 + self.surely) * believed if self._is_bare else self.last_at >= ends - mirror.early
+            wanted = mirror.early > window * FINE and used > 0.9 * believed and not told
+            if wanted and counting.changed_at < ends - mirror.early:
                 return max(now, ends - mirror.early / 2)
         return math.inf
+
+    def _is_little(self, amount: int, used: float, believed: float) -> bool:
+        """Whether it is no more above the limit than is needed to learn from it."""
+        over = used + amount - believed
+        if self._gives_back and self._is_bare:
+            return over <= self.surely * believed + 2 * amount
+        return over <= max(OVERDRAWN * believed, amount)
 
     def _knock_at(self, amount: int, until: float, now: float) -> float:
         """When to ask the first question: what happens when all of the amount has been spent?"""
         window, believed, used = self._window, self._belief.amount(now), self._counting.mirror.used(now)
-        overdrawn = max(OVERDRAWN * believed, amount)
         if until - now <= WORTH * window or amount >= believed / 2 or used <= believed / 2:
             return math.inf
-        if self.knocks:
-            return max(now, self.last_at + 6 * GRAIN * window * 2.0**self.knocks)
-        if self._gives_back:
+        if self._gives_back and not self._is_bare:
             return max(now, self.last_at + max(GRAIN * window, ROUND_TRIP))
-        fresh = now - self.last_at < GRAIN * window or self._counting.recent.pending <= UNSURE * believed
-        few = self._in_flight < MOST_PROBES and used + amount - believed <= overdrawn
+        if self._gives_back:
+            bare_at = max((probing.bare_at for probing in self.together), default=self.bare_at)
+            fresh = now > bare_at + AGAIN * window
+        else:
+            fresh = now < self.last_at + GRAIN * window
+        fresh = fresh or not self._pends(0, now)
+        few = self._in_flight < MOST_PROBES and self._is_little(amount, used, believed)
         return now if fresh and few else math.inf
 
     def send(self, take: Take, now: float) -> None:
         """A take goes out that has no room: a probe, unless all that is in its way is what is left of the amount."""
-        if self._counting.kind is Kind.UNKNOWN and take.before + take.amount <= self._belief.amount(now):
+        question = self.question
+        if question is not None:
+            question.ask(take, now)
+        elif self._counting.kind is Kind.UNKNOWN and take.before + take.amount <= self._belief.amount(now):
             return
         take.probe = True
         self._in_flight += 1
@@ -108,12 +132,49 @@ class Probing:
         rival = self.rival
         return rival is not None and take.sent > rival[0]
 
-    def told_nothing(self) -> None:
-        """A refused one left open what it was to tell; after a few of them a log is settled for."""
-        self.knocks += 1
-        if self.knocks >= KNOCKS:
-            self._counting.kind = Kind.SLIDING
+    @property
+    def _is_bare(self) -> bool:
+        """Whether the gateway refuses without a Retry-After."""
+        return self.bare_at > -math.inf
 
-    def hear(self, knocks: int, at: float) -> None:
-        """Somebody else has asked, at a moment before now."""
-        self.knocks, self.last_at = knocks, max(self.last_at, at)
+    def _pends(self, but: int, now: float) -> bool:
+        """Whether there is more in flight than that, so that the fill is not known well enough."""
+        return self._counting.recent.pending - but > UNSURE * self._belief.amount(now)
+
+    # What was refused without a Retry-After.
+
+    @property
+    def question(self) -> Question | None:
+        """For how long something is refused, while that is not known; nothing else is sent meanwhile."""
+        question, counting = self._question, self._counting
+        if question is None:
+            return None
+        if counting.changed_at > question.opened_at or counting.kind is not question.kind:
+            self._question = None  # somebody else's answer told it
+        return self._question
+
+    def ask_again(self, take: Take, now: float) -> None:
+        """That was refused, and it was not said for how long."""
+        self.bare_at = now
+        if self._gives_back and self._counting.kind is not Kind.BUCKET and take.probe and self._pends(take.held, now):
+            return
+        self._question = Question(take, self._counting.kind, now)
+        self._counting.changed_at, self._counting.cuts = now, False
+
+    def asks_at(self, question: Question, fits_at: float, now: float) -> float:
+        """When to send something that tells it; by what is believed there would be room for it at a moment."""
+        if fits_at > now:
+            question.expected_at = fits_at
+        if self._gives_back and self._pends(question.under_way, now):
+            question.wait(now)  # until answers give nothing back any more
+            return now + GRAIN * self._window
+        others = (other for probing in self.together if (other := probing.question) is not None)
+        return question.next_at(others, self._window)
+
+    def close(self) -> None:
+        """It is known now, or nobody will know."""
+        self._question = None
+
+    def hear(self, at: float) -> None:
+        """Somebody else has sent a probe, at a moment before now."""
+        self.last_at = max(self.last_at, at)

@@ -1,8 +1,9 @@
 """What the refusals of a limit teach: how the gateway counts, or how much less there is than was believed.
 
-The first ones, and those that do not fit what is believed, are held against every kind (`core.explanations`). A kind
-that has held for half a window is doubted last: it is likelier then that there is less, because the limit was lowered
-or somebody else spends of it (`core.belief`).
+The first ones, and those that do not fit what is believed, are held against every kind (`core.explanations`); where no
+Retry-After says when there is room again, that is asked first (`core.questions`). A kind that has held for half a
+window is doubted last: it is likelier then that there is less, because the limit was lowered or somebody else spends of
+it (`core.belief`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from runner.core.belief import BRIM
 from runner.core.counting import GRAIN, MOST_LATE, WHOLE_SECOND, Counting, Kind, latest
 from runner.core.evidence import Evidence, Refusal
 from runner.core.explanations import CHOSEN, SAME, Explanation, explanations
-from runner.core.mirrors import Bucket, Calendar, Counter, SlidingLog, Take
+from runner.core.mirrors import Bucket, Calendar, Counter, Mirror, SlidingLog, Take
 from runner.core.probing import Probing
+from runner.core.questions import LONGEST, Question
 
 SHORTEST_MEASURE, WHOLE_MEASURE = 1 / 60, 1 / 18
 """Of a window: a rate that was measured for less counts for nothing, for so long it counts in full."""
@@ -65,57 +67,104 @@ class Refusals:
         self._late_at = -math.inf
         """When a request was last sent that came too early by a moment."""
 
-    def learn(self, take: Take, retry_after: float | None, now: float) -> None:
-        """The gateway refused it; before it is settled."""
+    def learn(self, take: Take, retry_after: float | None, now: float, *, may_ask: bool) -> None:
+        """The gateway refused it; before it is settled. With `may_ask` requests may be sent only to learn more."""
         counting = self._counting
-        if retry_after is not None and retry_after > self._window * (1 + 2 * GRAIN):
-            retry_after = None  # it speaks of something else
-        if take.sent < now - self._window:
-            retry_after = None  # it speaks of a time that is forgotten
+        refusal = None if retry_after is None else self._timed(take, retry_after, now)
+        question = self._probing.question
         self._probing.refuse(take)
         self._count(take, now)
-        noted = retry_after is not None and self._note(take, retry_after, now)
+        noted = refusal is not None and self._note(refusal)
+        if question is not None and refusal is None:
+            question.refuse(take, now)
+            if question.is_hopeless(self._window):
+                self._give_up(question, now)
+            return
         if take.sent <= counting.changed_at:  # sent before the last refusal had come back: more of the same
             if noted and counting.found_at == counting.changed_at and not counting.cuts:
                 self._reconsider(take, now)
             elif not take.probe and counting.cuts:
                 self._belief.deepen(take.before)
             return
-        mirror = counting.mirror
-        if isinstance(mirror, Bucket):
-            self._bucket_refused(mirror, take, retry_after, now)
-        elif retry_after is None:
-            self._unexplained(take, now)
-        elif isinstance(mirror, Counter):
-            self._doubt(take, retry_after, now)
-        elif isinstance(mirror, Calendar):
-            self._calendar_refused(mirror, take, retry_after, now)
-        else:
-            self._log_refused(take, retry_after, now)
+        if refusal is None and may_ask and self._is_worth_asking(take, now):
+            self._probing.ask_again(take, now)
+            return
+        self._hold_against(take, refusal, now)
         counting.changed_at = now
 
-    def _note(self, take: Take, retry_after: float, now: float) -> bool:
+    def answer(self, question: Question, take: Take, now: float) -> bool:
+        """Something was let in while it is asked when there is room again: whether that is known by now."""
+        if not question.let_in(take):
+            return False
+        seconds = take.sent - question.sent
+        if seconds > LONGEST * self._window:
+            self._give_up(question, now)
+            return True
+        self._probing.close()
+        refused = Take(question.sent, question.amount, question.before)
+        refused.probe = question.probe
+        refusal = Refusal(question.sent, question.back, question.amount, seconds, take.sent - question.refused_at)
+        self._note(refusal)
+        self._hold_against(refused, refusal, now)
+        self._counting.changed_at = now
+        return True
+
+    def _timed(self, take: Take, retry_after: float, now: float) -> Refusal | None:
+        """What a Retry-After says; None where it speaks of something else, or of a time that is forgotten."""
+        if retry_after > self._window * (1 + 2 * GRAIN) or take.sent < now - self._window:
+            return None
+        grain = WHOLE_SECOND if retry_after.is_integer() else min(WHOLE_SECOND, GRAIN * self._window)
+        return Refusal(take.sent, now, take.held, retry_after, grain)
+
+    def _note(self, refusal: Refusal) -> bool:
         """Keep it as evidence, unless enough others of the same moment are kept."""
-        room = sum(refusal.sent > take.sent - GRAIN * self._window for refusal in self._evidence) < AT_ONCE
+        room = sum(kept.sent > refusal.sent - GRAIN * self._window for kept in self._evidence) < AT_ONCE
         if room:
-            self._evidence.append(Refusal(take.sent, now, take.held, retry_after))
+            self._evidence.append(refusal)
         return room
 
-    def _unexplained(self, take: Take, now: float) -> None:
-        """It does not say when there will be room."""
-        if not take.probe:
-            self._cut(take.before, now)
-        elif self._counting.kind in (Kind.UNKNOWN, Kind.SLIDING):
-            self._probing.told_nothing()
+    def _is_worth_asking(self, take: Take, now: float) -> bool:
+        """Whether the answer may say how the gateway counts, rather than that there is less."""
+        mirror, kind = self._counting.mirror, self._counting.kind
+        if isinstance(mirror, Bucket) and not self._is_unlikely(mirror, take):  # it has room again at once
+            return False
+        is_told = take.probe and kind in (Kind.SLIDING, Kind.CALENDAR)
+        is_told = is_told or (kind is Kind.SLIDING and self._counting.sure)
+        return take.before > 0 and not is_told and not self._is_settled(now)
+
+    def _give_up(self, question: Question, now: float) -> None:
+        """Nothing was let in for longer than anything counts: there is less."""
+        self._probing.close()
+        if not question.probe:
+            self._cut(question.before, now)
+        self._counting.changed_at = now
+
+    def _hold_against(self, take: Take, refusal: Refusal | None, now: float) -> None:
+        """Hold it against what is believed."""
+        mirror = self._counting.mirror
+        if isinstance(mirror, Bucket):
+            self._bucket_refused(mirror, take, refusal, now)
+        elif refusal is None:
+            self._bare_refused(mirror, take, now)
+        elif isinstance(mirror, Counter):
+            self._doubt(take, refusal, now)
+        elif isinstance(mirror, Calendar):
+            self._calendar_refused(mirror, take, refusal, now)
+        else:
+            self._log_refused(take, refusal, now)
 
     # What explains them.
 
     def _explanations(self, now: float, charged: Iterable[Take] = ()) -> list[Explanation]:
         """What explains the evidence, where what was `charged` was counted besides what was let in."""
         counting, mirror = self._counting, self._counting.mirror
+        since = max(now - 2 * self._window, self._lowered_at)
+        refusals = [refusal for refusal in self._evidence if refusal.sent >= since]
+        if not refusals:
+            return []
         evidence = Evidence(
             (*counting.recent, *charged),
-            [refusal for refusal in self._evidence if refusal.sent >= max(now - 2 * self._window, self._lowered_at)],
+            refusals,
             counting.limit.amount if self._is_early else self._belief.amount(now),
             self._window,
             since=self._lowered_at,
@@ -192,7 +241,7 @@ class Refusals:
         if best.holds < believed:
             self._belief.cut(best.holds - take.amount, now)  # what others had before them was measured in another way
 
-    def _doubt(self, take: Take, retry_after: float, now: float) -> None:
+    def _doubt(self, take: Take, refusal: Refusal, now: float) -> None:
         """It should not have been refused: the gateway counts in another way, or there is less."""
         if not self._is_settled(now):
             found = self._explanations(now)
@@ -201,7 +250,7 @@ class Refusals:
                 return
         believed = self._belief.amount(now)
         if not take.probe and not self._were_charged(take, believed - take.before - take.amount, now):
-            self._cut(min(take.before, self._left_after(take, retry_after, now)), now)
+            self._cut(min(take.before, self._left_after(take, refusal)), now)
             # With far more room than there can be an error, or as deep as may be and refused again.
             self._misfits += take.before < believed / 2 or self._belief.amount(now) == believed
 
@@ -235,21 +284,21 @@ class Refusals:
         found, otherwise = self._explanations(now, charged), self._explanations(now)
         return bool(found) and not (otherwise and otherwise[0].excuses <= found[0].excuses + SURELY)
 
-    def _left_after(self, take: Take, retry_after: float, now: float) -> float:
+    def _left_after(self, take: Take, refusal: Refusal) -> float:
         """What a counter will hold when there is room again, at the soonest, as was said: so much there is, or less."""
         mirror = self._counting.mirror
-        if not isinstance(mirror, Counter) or retry_after < NEAR * self._window:
+        if not isinstance(mirror, Counter) or refusal.retry_after < NEAR * self._window:
             return math.inf
         takes = [copy(taken) for taken in self._counting.recent]
         for taken in takes:
             taken.settled = True  # a mirror of what is to come marks those in flight as overdue
-        soonest = take.sent + retry_after - max(GRAIN * self._window, WHOLE_SECOND)
+        soonest = min(refusal.room_from, refusal.sent + refusal.retry_after - WHOLE_SECOND)
         return self._counting.counter(mirror.border, mirror.early, takes).used(soonest) + take.amount
 
     def _is_settled(self, now: float) -> bool:
         """Whether the kind has held for so long that there will rather be less."""
         windows = HELD if self._counting.sure else HELD_UNSURE
-        held = now > self._counting.found_at + windows * self._window
+        held = self._counting.kind is not Kind.UNKNOWN and now > self._counting.found_at + windows * self._window
         return (held and self._misfits < MOST_MISFITS) or self._contradictions > MOST_CONTRADICTIONS
 
     def _cut(self, to: float, now: float) -> None:
@@ -257,19 +306,30 @@ class Refusals:
 
     # Of each kind.
 
-    def _log_refused(self, take: Take, retry_after: float, now: float) -> None:
+    def _bare_refused(self, mirror: Mirror, take: Take, now: float) -> None:
+        """Of a log or of windows with borders, without a Retry-After."""
+        if not take.probe:
+            self._cut(take.before, now)
+        elif self._probing.answered(take):
+            self._counting.sure = True
+        elif isinstance(mirror, Calendar) and self._counting.kind is Kind.CALENDAR:
+            ends = mirror.start(take.sent) + self._window
+            if take.sent > ends - mirror.early:  # the border is still to come
+                self._counting.become_calendar(ends, ends - take.sent, now, sure=self._counting.sure)
+
+    def _log_refused(self, take: Take, refusal: Refusal, now: float) -> None:
         """Of a sliding log, known or assumed."""
         counting = self._counting
         if take.probe and self._probing.answered(take):
             counting.sure = True
         elif counting.kind is Kind.UNKNOWN:
             self._believe(self._explanations(now), take, now)
-        elif take.probe or not self._take_for_late(take, retry_after):
-            self._doubt(take, retry_after, now)
+        elif take.probe or not self._take_for_late(take, refusal.retry_after):
+            self._doubt(take, refusal, now)
 
     def _date_oldest(self, refusal: Refusal) -> None:
         """The oldest leaves when it was said, less its grain, at the soonest: nothing was counted before that."""
-        counted = refusal.sent + refusal.retry_after - (1 + GRAIN) * self._window
+        counted = refusal.room_from - self._window
         for old in self._counting.recent.current(refusal.sent):
             if old.at >= counted:
                 break
@@ -290,16 +350,15 @@ class Refusals:
         """So many seconds are no longer than a delay, given how fine a Retry-After is."""
         return latest(self._window) if retry_after.is_integer() else self._window * MOST_LATE
 
-    def _calendar_refused(self, mirror: Calendar, take: Take, retry_after: float, now: float) -> None:
-        ends = mirror.start(take.sent) + self._window
-        first, last = take.sent + retry_after - GRAIN * self._window, now + retry_after
-        moment = self._moment(retry_after)
-        if self._counting.sure and retry_after <= moment and take.sent <= ends - self._window + moment:
+    def _calendar_refused(self, mirror: Calendar, take: Take, refusal: Refusal, now: float) -> None:
+        ends, first, last = mirror.start(take.sent) + self._window, refusal.room_from, refusal.room_by
+        moment = self._moment(refusal.retry_after)
+        if self._counting.sure and refusal.retry_after <= moment and take.sent <= ends - self._window + moment:
             # The border that was thought to have passed is still to come.
             self._counting.become_calendar(last, last - max(first, take.sent), now, sure=True)
             return
         if first > ends or last < ends - mirror.early:
-            self._doubt(take, retry_after, now)
+            self._doubt(take, refusal, now)
             return
         # It names the border: less is there, unless it was asked for the border alone.
         if not take.probe:
@@ -307,21 +366,19 @@ class Refusals:
         ends, first = min(ends, last), max(first, ends - mirror.early, take.sent)
         self._counting.become_calendar(ends, max(0.0, ends - first), now, sure=self._counting.sure)
 
-    def _bucket_refused(self, mirror: Bucket, take: Take, retry_after: float | None, now: float) -> None:
+    def _bucket_refused(self, mirror: Bucket, take: Take, refusal: Refusal | None, now: float) -> None:
         left = max(0.0, mirror.burst - take.before)  # the mirror's, where really there was nothing
         soon = max(take.amount / mirror.rate + 4 * GRAIN * self._window, NEAR * self._window)
-        unlikely = retry_after is not None and (
-            retry_after > soon or not self._counting.sure or (left > take.amount and self._counting.recent.is_whole)
-        )
+        unlikely = refusal is not None and (refusal.retry_after > soon or self._is_unlikely(mirror, take))
         if unlikely:
             found = self._explanations(now)
             if not (self._is_settled(now) or self._fits(found, now)):
                 self._believe(found, take, now)
                 return
-        if retry_after is not None and retry_after > soon:
+        if refusal is not None and refusal.retry_after > soon:
             # A bucket can be in debt, where its limit was lowered or somebody else drew on it.
             mirror.empty(take.sent, self._counting.recent)
-            mirror.correct(take.amount - retry_after * mirror.rate, now)
+            mirror.correct(take.amount - refusal.retry_after * mirror.rate, now)
             self._empty_at = -math.inf
             return
         if self._empty_at > -math.inf and self._were_charged(take, left, now):
@@ -335,3 +392,8 @@ class Refusals:
         mirror.empty(take.sent, self._counting.recent)
         self._empty_at = take.sent
         self._counting.sure = True
+
+    def _is_unlikely(self, mirror: Bucket, take: Take) -> bool:
+        """Whether a bucket should not have refused that, as far as all that was drawn from it is known."""
+        left = mirror.burst - take.before
+        return not self._counting.sure or (left > take.amount and self._counting.recent.is_whole)

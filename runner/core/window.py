@@ -77,6 +77,9 @@ class Window:
         opens = self._pacing.opens_at
         if opens > now:
             return max(opens, now + self._step), True
+        if (question := self._probing.question) is not None:
+            asks_at = self._probing.asks_at(question, self._fits_at(amount, now), now)
+            return (now, False) if asks_at <= now else (max(asks_at, now + self._step), True)
         until = self._fits_at(amount, now)
         if until > now and self.probes:
             until = min(until, self._probing.due(amount, until, now))
@@ -86,6 +89,8 @@ class Window:
         """The largest amount that may be sent now; what fits nowhere else goes alone."""
         if self._pacing.opens_at > now:
             return 0.0
+        if (question := self._probing.question) is not None:
+            return question.most if self._probing.asks_at(question, now, now) <= now else 0.0
         mirror, believed = self._counting.mirror, self._believed(now)
         if isinstance(mirror, Bucket):
             level = mirror.level(now)
@@ -102,7 +107,7 @@ class Window:
 
     def is_probe(self, amount: int, now: float) -> bool:
         """Whether an amount that may be sent has no room, and goes out only to find out how the gateway counts."""
-        return self.probes and amount > 0 and self._fits_at(amount, now) > now
+        return self._probing.question is not None or (self.probes and amount > 0 and self._fits_at(amount, now) > now)
 
     def pace(self, now: float) -> float:
         """How fast it may be spent now, of the measure a second."""
@@ -153,6 +158,8 @@ class Window:
         take.at, take.back = max(take.at, counted_at), now
         self._counting.mirror.settle(take, amount, now)
         self._recent.land(take)
+        if 0 < amount < take.amount and (question := self._probing.question) is not None:
+            question.give_back(take.amount - amount)
         if amount != take.amount:
             self._pacing.settle(amount - take.amount)
         take.amount = amount
@@ -162,14 +169,16 @@ class Window:
 
     def accepted(self, take: Take, now: float) -> bool:
         """The gateway let it in; before it is settled. Whether that told how the gateway counts."""
+        if (question := self._probing.question) is not None:
+            return self._refusals.answer(question, take, now)
         return self._acceptances.learn(take, now)
 
     def refused(self, take: Take, retry_after: float | None, now: float) -> bool:
         """The gateway refused it; before it is settled. Whether that was to be expected."""
-        self._refusals.learn(take, retry_after, now)
+        self._refusals.learn(take, retry_after, now, may_ask=self.probes)
         if take.probe and retry_after is not None and (self._is_soon(take, retry_after) or not self.limit.gives_back):
             self._pacing.close(now + retry_after)
-        return take.probe
+        return take.probe or self._probing.question is not None
 
     def _is_soon(self, take: Take, retry_after: float) -> bool:
         """Whether a bucket could say this."""
@@ -204,7 +213,7 @@ class Window:
 
     def tell(self, now: float) -> dict[str, float | str] | None:
         """What is known here, for others with the same clock; None while that is nothing."""
-        return handover.tell(self._counting, self._probing, now)
+        return handover.tell(self._counting, now)
 
     def hear(self, told: Mapping[str, float | str], now: float) -> None:
         """Take over what somebody else found out since anything was found out here. Raises KeyError or ValueError."""
@@ -229,9 +238,10 @@ class Window:
 
 def weigh_together(windows: Iterable[Window]) -> None:
     """Let what one of these limits is refused be weighed with what the others were: a gateway counts them alike."""
-    together = [window._refusals for window in windows]
-    for refusals in together:
-        refusals.together = together
+    windows = tuple(windows)
+    refusals, probings = [window._refusals for window in windows], [window._probing for window in windows]
+    for window in windows:
+        window._refusals.together, window._probing.together = refusals, probings
 
 
 __all__ = ["Kind", "Window", "weigh_together"]

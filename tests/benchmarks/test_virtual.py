@@ -81,6 +81,21 @@ def test_refusals_that_are_charged_do_not_matter(virtual: ModuleType, catalogue:
     )  # so few rows hang on where a border lies
 
 
+BARE = dict(zip(KINDS, (0.86, 0.73, 0.93, 0.95, 0.95, 0.95), strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gateway_that_does_not_say_when_to_come_back_is_used_as_well(
+    virtual: ModuleType, catalogue: Any, kind: str
+) -> None:
+    """It is asked again until it answers."""
+    played = world(virtual, catalogue, f"no Retry-After, {kind}", rows=6_000)
+    made = played.play()
+    assert every_row_ended_once(made, 6_000)
+    assert made.refused <= 0.025 * made.sent
+    assert played.least() / made.seconds >= BARE[kind]
+
+
 SLOW = dict(zip(KINDS, (0.96, 0.96, 0.95, 0.965, 0.97, 0.97), strict=True))
 
 

@@ -19,6 +19,8 @@ LIMIT = 1_000_000
 WAY = 0.05
 """Seconds to the gateway, and as many back."""
 ANSWER = 0.6
+GRAIN = 1.0
+"""Seconds to which a Retry-After is rounded up."""
 
 
 def wave(
@@ -47,7 +49,7 @@ def wave(
                 take.back = at + ANSWER
             else:
                 said = float(max(1, math.ceil(WINDOW if wait is None else wait)))
-                refusals.append(Refusal(take.sent, at + WAY, take.amount, said))
+                refusals.append(Refusal(take.sent, at + WAY, take.amount, said, GRAIN))
                 take.amount, take.back = 0, at + WAY
         if over and not refusals:
             break
@@ -131,7 +133,9 @@ def test_a_border_that_was_known_is_kept_where_the_evidence_allows_it() -> None:
 
 def test_retry_afters_that_fit_nothing_are_explained_by_nothing() -> None:
     takes, _ = wave(shape("sliding"))
-    refusals = [Refusal(9.5 + n / 20, 9.6 + n / 20, 300, said) for n, said in enumerate((7.0, 31.0, 19.0, 44.0, 2.0))]
+    refusals = [
+        Refusal(9.5 + n / 20, 9.6 + n / 20, 300, said, GRAIN) for n, said in enumerate((7.0, 31.0, 19.0, 44.0, 2.0))
+    ]
     assert explanations(Evidence(takes, refusals, LIMIT, WINDOW, gives_back=False)) == []
 
 
@@ -140,7 +144,7 @@ def test_what_was_let_in_before_a_limit_was_lowered_is_not_held_against_the_lowe
     takes = [Take(float(second), LIMIT // 60) for second in range(60)]
     for take in takes:
         take.settled, take.back = True, take.sent + ANSWER
-    refusals = [Refusal(90.0, 90.1, 300, 1.0)]
+    refusals = [Refusal(90.0, 90.1, 300, 1.0, GRAIN)]
     believed = [
         explanations(Evidence(takes, refusals, LIMIT, WINDOW, gives_back=False, since=since), known=(0.0, 0.5))
         for since in (-math.inf, 61.0)
@@ -183,7 +187,7 @@ def test_a_limit_of_which_somebody_else_spends_does_not_outvote_the_others() -> 
     takes, refusals = wave(shape("fixed", 33.7))
     seen = Evidence(takes, refusals[:3], LIMIT, WINDOW, gives_back=False)
     said = (7.0, 31.0, 19.0, 44.0, 2.0)
-    others = [Refusal(9.5 + n / 20, 9.6 + n / 20, 300, each) for n, each in enumerate(said)]
+    others = [Refusal(9.5 + n / 20, 9.6 + n / 20, 300, each, GRAIN) for n, each in enumerate(said)]
     best = explanations(seen, [Evidence(takes, others, LIMIT, WINDOW, gives_back=False)] * 3)[0]
     assert best.kind is Kind.CALENDAR
     assert (best.border - 33.7) % WINDOW <= best.early + 0.1

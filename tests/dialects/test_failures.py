@@ -274,6 +274,14 @@ CASES: dict[str, Case] = {
         Kind.QUOTA_EXHAUSTED,
         {"scope": "model", "measure": "total"},
     ),
+    "own, which says that it passes": (
+        429,
+        limit(
+            f"ai gateway token rate limit exceeded for {GPT}. Retry after the current minute resets, or ask for more"
+        ),
+        Kind.RATE_LIMITED,
+        {"scope": "model", "measure": "total"},
+    ),
     "own, daily": (429, limit("ai gateway daily token limit exceeded"), Kind.QUOTA_EXHAUSTED, {"scope": "all"}),
     "own, credit": (429, limit("ai gateway credit balance depleted"), Kind.QUOTA_EXHAUSTED, {"scope": "all"}),
     "not its own": (

@@ -154,6 +154,9 @@ ENDLESS = _words(
 OWN = _words(r"\bai gateway (?!upstream\b)")
 """The gateway's own 429s. By its documentation they lift when Retry-After says; without it, only support lifts them."""
 
+PASSING = _words(r"\bretry after the current (second|minute|hour)\b")
+"""Unless the words say that they lift by themselves: a proxy may have lost the header."""
+
 SCOPES: tuple[tuple[re.Pattern[str], Scope], ...] = (
     (_words(r"(across )?all models|\bcombined\b"), "all"),
     (_words(r"per-minute token limit exceeded(?! for)"), "all"),  # of one model it is always named
@@ -228,7 +231,9 @@ def _verdict(complaint: Complaint) -> Verdict:
 
 def _limit(complaint: Complaint) -> Verdict:
     scope = next((scope for pattern, scope in SCOPES if pattern.search(complaint.words)), None)
-    unexplained = OWN.search(complaint.message) and complaint.retry_after is None
+    unexplained = (
+        OWN.search(complaint.message) and complaint.retry_after is None and not PASSING.search(complaint.words)
+    )
     if unexplained or ENDLESS.search(complaint.words):
         return Verdict(Kind.QUOTA_EXHAUSTED, scope or "all")
     return Verdict(Kind.RATE_LIMITED, scope or "model")
