@@ -1,9 +1,9 @@
 """One who knows everything: it asks the gateway's own judge before it sends, so nothing of it is ever refused.
 
-It has no doubts and no way to go, and sends whatever fits as soon as it fits; only to begin with it spends each limit
-as slowly as one does who has to wait for what is refused (`runner.core.pacing`). What it cannot avoid, the least
-possible time (least.py) leaves out: answers hold their whole cap until they are complete, the largest rows wait for
-room, and no limit is spent in the moment before a border.
+It has no doubts and no way to go, and sends whatever fits as soon as it fits, as many requests a second as are stated;
+only to begin with it spends each limit as slowly as one does who has to wait for what is refused
+(`runner.core.pacing`). What it cannot avoid, the least possible time (least.py) leaves out: answers hold their whole
+cap until they are complete, the largest rows wait for room, and no limit is spent in the moment before a border.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ class Greedy:
         self._numbers = count()
         self._opens: dict[str, float] = {}
         """When each limit may be spent from next."""
+        self._sent = {
+            limit.scope: deque([-math.inf] * limit.amount, maxlen=limit.amount)
+            for budget in world.limits.budgets(world.models.values()).values()
+            for limit in budget
+            if limit.measure == "requests"
+        }
+        """When each model was last sent as many requests as it may be in a second."""
         self._full: set[str] = set()
         """Limits that have once had no room."""
         for task, length in world.tasks():
@@ -81,12 +88,14 @@ class Greedy:
             tokens = max(1, round(self._estimator.guess(task.size, name) * world.scenario.truth))
             wanted = world.account.wanted(now, world.models[name], tokens, world.scenario.cap)
             opens = max(self._opens.get(one.limit.name, now) for one in wanted)
+            opens = max(opens, self._sent[name][0] + 1.0)
             if opens > now:
                 wait = min(wait, opens - now)
                 continue
             admitted = judge.admit(now, wanted)
             if not isinstance(admitted, judge.Refused):
                 self._pause(wanted, now)
+                self._sent[name].append(now)
                 return admitted, 0.0
             self._full.add(admitted.limit.name)
             wait = min(wait, math.inf if admitted.wait is None else max(admitted.wait, 1e-6))
