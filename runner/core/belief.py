@@ -72,6 +72,10 @@ class Belief:
         self._grows_from = now + pause * self.window
         self._set(min(to, believed))
 
+    def doubt(self, share: float) -> None:
+        """Of a limit like this one only that share is there: what is above it is to be proven here, too."""
+        self.proven = min(self.proven, share * self.configured)
+
     def deepen(self, to: float) -> None:
         """Another refusal of the same episode tells that there is even less."""
         self._set(min(to, self._base))

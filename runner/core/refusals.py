@@ -303,6 +303,9 @@ class Refusals:
 
     def _cut(self, to: float, now: float) -> None:
         self._counting.cut(min(BRIM * self._belief.amount(now), to), now)
+        for other in self.together:
+            if other is not self:
+                other._belief.doubt(to / self._belief.configured)
 
     # Of each kind.
 

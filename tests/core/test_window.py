@@ -230,6 +230,24 @@ def test_a_limit_that_lets_nothing_in_for_a_window_is_believed_to_be_lower() -> 
     assert refused < 25
 
 
+def test_what_one_limit_lacks_is_spent_slowly_of_the_others_until_it_is_let_in() -> None:
+    """Somebody who spends of one model's limit may spend of all."""
+    windows = [learning(probes=False), learning(probes=False)]
+    weigh_together(windows)
+    for window in windows:
+        window._counting.become_sliding(-2 * WINDOW, sure=True)
+    refused, other = windows
+    refused.settle(refused.take(60_000, 0.0), 60_000, 0.0, 0.5)
+    refused.refused(refused.take(500, 1.0), 30.0, 1.1)
+    assert refused.belief.amount(1.1) == pytest.approx(60_000)
+    rush = other.pace(1.1)
+    other.take(61_000, 1.2)
+    assert other.pace(1.3) == pytest.approx(rush / 10)
+    other.accepted(other.take(5_000, 1.4), 1.9)
+    assert other.belief.amount(2.0) == LIMIT
+    assert other.belief.proven == 66_000
+
+
 def test_two_limits_of_a_gateway_take_turns_in_asking() -> None:
     """What one is told, both know: together they ask hardly more often than one."""
     windows = [learning(), learning()]
