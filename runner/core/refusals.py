@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 
 from runner.core.belief import BRIM
+from runner.core.casebook import Casebook
 from runner.core.counting import GRAIN, MOST_LATE, WHOLE_SECOND, Counting, Kind, latest
-from runner.core.evidence import Evidence, Refusal
-from runner.core.explanations import CHOSEN, SAME, Explanation, explanations
+from runner.core.evidence import Refusal
+from runner.core.explanations import CHOSEN, SAME, Explanation
 from runner.core.mirrors import Bucket, Calendar, Counter, Mirror, SlidingLog, Take
 from runner.core.probing import Probing
 from runner.core.questions import LONGEST, Question
@@ -27,10 +28,6 @@ BUCKET_PAUSE = 0.6
 """Windows until a bucket that was found to refill more slowly is asked for more: it has an answer at any time."""
 NEAR = 1 / 8
 """Of a window: what is soon after another refusal; a longer wait than this is not a bucket's."""
-MOST_EVIDENCE = 12
-"""Refusals that are kept as evidence."""
-AT_ONCE = 3
-"""The most of them that may come from one moment."""
 SURELY = 0.5
 """How much less another kind must have to excuse than the one that was believed."""
 HELD, HELD_UNSURE = 1 / 2, 2.0
@@ -49,11 +46,9 @@ class Refusals:
         self._belief = counting.belief
         self._probing = probing
         self._window = counting.limit.window
+        self.cases = Casebook(counting)
         self.together: Sequence[Refusals] = ()
         """Those of all limits that the gateway counts in the same way, this one among them."""
-        self._evidence: deque[Refusal] = deque(maxlen=MOST_EVIDENCE)
-        self._seen: Evidence | None = None
-        """All that told something when an explanation was last looked for."""
         self._contradictions = 0
         self._misfits = 0
         self._empty_at = -math.inf
@@ -62,19 +57,17 @@ class Refusals:
         """When each of the last window was sent, and what it would have cost."""
         self._charges = False
         """Whether the gateway counts what it refuses."""
-        self._lowered_at = -math.inf
-        """When the limit was last thought to have been lowered: what was before says nothing any more."""
         self._late_at = -math.inf
         """When a request was last sent that came too early by a moment."""
 
     def learn(self, take: Take, retry_after: float | None, now: float, *, may_ask: bool) -> None:
         """The gateway refused it; before it is settled. With `may_ask` requests may be sent only to learn more."""
         counting = self._counting
-        refusal = None if retry_after is None else self._timed(take, retry_after, now)
+        refusal = None if retry_after is None else self.cases.timed(take, retry_after, now)
         question = self._probing.question
         self._probing.refuse(take)
         self._count(take, now)
-        noted = refusal is not None and self._note(refusal)
+        noted = refusal is not None and self.cases.keep(refusal)
         if question is not None and refusal is None:
             question.refuse(take, now)
             if question.is_hopeless(self._window):
@@ -104,24 +97,10 @@ class Refusals:
         refused = Take(question.sent, question.amount, question.before)
         refused.probe = question.probe
         refusal = Refusal(question.sent, question.back, question.amount, seconds, take.sent - question.refused_at)
-        self._note(refusal)
+        self.cases.keep(refusal)
         self._hold_against(refused, refusal, now)
         self._counting.changed_at = now
         return True
-
-    def _timed(self, take: Take, retry_after: float, now: float) -> Refusal | None:
-        """What a Retry-After says; None where it speaks of something else, or of a time that is forgotten."""
-        if retry_after > self._window * (1 + 2 * GRAIN) or take.sent < now - self._window:
-            return None
-        grain = WHOLE_SECOND if retry_after.is_integer() else min(WHOLE_SECOND, GRAIN * self._window)
-        return Refusal(take.sent, now, take.held, retry_after, grain)
-
-    def _note(self, refusal: Refusal) -> bool:
-        """Keep it as evidence, unless enough others of the same moment are kept."""
-        room = sum(kept.sent > refusal.sent - GRAIN * self._window for kept in self._evidence) < AT_ONCE
-        if room:
-            self._evidence.append(refusal)
-        return room
 
     def _is_worth_asking(self, take: Take, now: float) -> bool:
         """Whether the answer may say how the gateway counts, rather than that there is less."""
@@ -155,44 +134,9 @@ class Refusals:
 
     # What explains them.
 
-    def _explanations(self, now: float, charged: Iterable[Take] = ()) -> list[Explanation]:
-        """What explains the evidence, where what was `charged` was counted besides what was let in."""
-        counting, mirror = self._counting, self._counting.mirror
-        since = max(now - 2 * self._window, self._lowered_at)
-        refusals = [refusal for refusal in self._evidence if refusal.sent >= since]
-        if not refusals:
-            return []
-        evidence = Evidence(
-            (*counting.recent, *charged),
-            refusals,
-            counting.limit.amount if self._is_early else self._belief.amount(now),
-            self._window,
-            since=self._lowered_at,
-            gives_back=counting.limit.gives_back,
-            shaken=self._belief.is_shaken and not self._is_early,
-        )
-        if not charged:
-            self._seen = evidence
-        others = (other for other in self.together if other is not self)
-        beside = [seen for other in others if (seen := other._still_true(now)) is not None]
-        known = (mirror.border, mirror.early) if isinstance(mirror, Calendar) else None
-        return explanations(evidence, beside, known=known)
-
-    def _still_true(self, now: float) -> Evidence | None:
-        """What was seen, unless it is forgotten or the limit has been lowered since."""
-        seen = self._seen
-        if seen is None or seen.refusals[-1].sent < now - 2 * self._window or seen.refusals[0].sent < self._lowered_at:
-            return None
-        return seen
-
-    @property
-    def _is_early(self) -> bool:
-        """Whether everything that was spent is still to be seen, of a limit that is as it was."""
-        return self._counting.recent.is_whole and self._lowered_at == -math.inf
-
     def _reconsider(self, take: Take, now: float) -> None:
         """Another refusal of the same moment may tell more."""
-        found = self._explanations(now)
+        found = self.cases.explanations(now)
         if not self._fits(found, now):
             self._believe(found, take, now)
 
@@ -201,7 +145,7 @@ class Refusals:
         mirror, kind = self._counting.mirror, self._counting.kind
         if not found:
             self._misfits += 1
-            self._lowered_at = self._evidence[-1].sent
+            self.cases.lowered()
             return kind is not Kind.UNKNOWN and self._misfits < MOST_MISFITS
         mine = next((one for one in found if one.kind is kind), None)
         if mine is None or mine.excuses > found[0].excuses + SURELY:
@@ -224,7 +168,7 @@ class Refusals:
         best = found[0]
         if best.kind is Kind.SLIDING:
             if counting.kind is Kind.UNKNOWN:
-                self._date_oldest(self._evidence[-1])
+                self._date_oldest(self.cases.last)
             calendar = next(one for one in found if one.kind is Kind.CALENDAR)
             alike = calendar.excuses <= best.excuses + CHOSEN + SAME
             counting.become_sliding(now, sure=not (alike or best.late), late=best.late)
@@ -244,7 +188,7 @@ class Refusals:
     def _doubt(self, take: Take, refusal: Refusal, now: float) -> None:
         """It should not have been refused: the gateway counts in another way, or there is less."""
         if not self._is_settled(now):
-            found = self._explanations(now)
+            found = self.cases.explanations(now)
             if not self._fits(found, now):
                 self._believe(found, take, now)
                 return
@@ -276,12 +220,12 @@ class Refusals:
 
     def _explains_more(self, refused: Iterable[tuple[float, int]], now: float) -> bool:
         """Whether all is explained better where these were counted though they were refused."""
-        if not self._evidence:
+        if not self.cases:
             return True
         charged = [Take(sent, amount) for sent, amount in refused]
         for take in charged:
             take.settled = True
-        found, otherwise = self._explanations(now, charged), self._explanations(now)
+        found, otherwise = self.cases.explanations(now, charged), self.cases.explanations(now)
         return bool(found) and not (otherwise and otherwise[0].excuses <= found[0].excuses + SURELY)
 
     def _left_after(self, take: Take, refusal: Refusal) -> float:
@@ -326,7 +270,7 @@ class Refusals:
         if take.probe and self._probing.answered(take):
             counting.sure = True
         elif counting.kind is Kind.UNKNOWN:
-            self._believe(self._explanations(now), take, now)
+            self._believe(self.cases.explanations(now), take, now)
         elif take.probe or not self._take_for_late(take, refusal.retry_after):
             self._doubt(take, refusal, now)
 
@@ -374,7 +318,7 @@ class Refusals:
         soon = max(take.amount / mirror.rate + 4 * GRAIN * self._window, NEAR * self._window)
         unlikely = refusal is not None and (refusal.retry_after > soon or self._is_unlikely(mirror, take))
         if unlikely:
-            found = self._explanations(now)
+            found = self.cases.explanations(now)
             if not (self._is_settled(now) or self._fits(found, now)):
                 self._believe(found, take, now)
                 return

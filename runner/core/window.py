@@ -240,8 +240,10 @@ def weigh_together(windows: Iterable[Window]) -> None:
     """Let what one of these limits is refused be weighed with what the others were: a gateway counts them alike."""
     windows = tuple(windows)
     refusals, probings = [window._refusals for window in windows], [window._probing for window in windows]
+    cases = [one.cases for one in refusals]
     for window in windows:
         window._refusals.together, window._probing.together = refusals, probings
+        window._refusals.cases.together = cases
 
 
 __all__ = ["Kind", "Window", "weigh_together"]
