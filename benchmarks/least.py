@@ -49,6 +49,8 @@ class Limit:
     """What a full bucket holds, in limits."""
     amounts: tuple[tuple[float, float], ...]
     """(seconds on the gateway's clock, amount that holds from then on), in order; the first holds before, too."""
+    others: tuple[float, ...] = ()
+    """What others spend of each of these beside it, in a window; nothing where it is not said."""
     counted: float
     """Tokens or requests of the work."""
 
@@ -63,19 +65,30 @@ class Limit:
             seconds=report["window_seconds"],
             phase=report["phase"],
             burst=report["burst"],
-            amounts=((-math.inf, report["limit"]), *((at, amount) for at, amount in report["changes"])),
+            amounts=((-math.inf, report["limit"]), *((at, amount) for at, amount, _ in report["changes"])),
+            others=(0.0, *(others for _, _, others in report["changes"])),
             counted=report["tokens"],
         )
 
     def highest(self, begin: float, end: float) -> float:
         """The largest amount that held at some moment from `begin` until `end`."""
-        before = [amount for at, amount in self.amounts if at <= begin] or [self.amounts[0][1]]
-        return max([before[-1], *(amount for at, amount in self.amounts if begin < at < end)])
+        return _highest(self.amounts, begin, end)
+
+    def holds(self, begin: float, end: float) -> float:
+        """The most that a full bucket held at some moment from `begin` until `end`: what others draw is part of it."""
+        others = self.others or (0.0,) * len(self.amounts)
+        wholes = [(at, amount + more) for (at, amount), more in zip(self.amounts, others, strict=True)]
+        return self.burst * _highest(wholes, begin, end)
 
     def poured(self, begin: float, end: float) -> float:
         """What a bucket is refilled by from `begin` until `end`."""
         borders = [begin, *(at for at, _ in self.amounts if begin < at < end), end]
         return sum((end - begin) * self.highest(begin, begin) for begin, end in pairwise(borders)) / self.seconds
+
+
+def _highest(amounts: Sequence[tuple[float, float]], begin: float, end: float) -> float:
+    before = [amount for at, amount in amounts if at <= begin] or [amounts[0][1]]
+    return max([before[-1], *(amount for at, amount in amounts if begin < at < end)])
 
 
 def least_seconds(meter: Mapping[str, Any], *, pinned: bool, shortest: float = 0.0) -> float:
@@ -313,7 +326,7 @@ class _Programme:
         for slot, now in enumerate(columns):
             begin, end = grid.begin(slot), grid.begin(slot + 1)
             highest, poured = limit.highest(begin, end), limit.poured(begin, end)
-            most = max(limit.burst * highest, most - poured)
+            most = max(limit.holds(begin, end), most - poured)
             drawn = [(column, 1.0) for column in now]
             drawn += [(column, -1.0) for column in (columns[slot - 1] if slot else ())]
             ceiling = poured / self._unit

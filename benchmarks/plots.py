@@ -44,7 +44,7 @@ def _panel(panel: Any, name: str, one: Mapping[str, Any], zero: float, end: floa
     every, window = one["every"], one["window_seconds"]
     edges = [index * every - zero for index in range(len(one["series"]) + 1)]
     panel.stairs([tokens / every for tokens in one["series"]], edges, fill=True, color=ADMITTED, alpha=0.75)
-    steps = [(-zero, one["limit"]), *((at - zero, amount) for at, amount in one["changes"])]
+    steps = [(-zero, one["limit"]), *((at - zero, amount) for at, amount, _ in one["changes"])]
     borders = [*(at for at, _ in steps), max(end, steps[-1][0])]
     panel.stairs([amount / window for _, amount in steps], borders, color=LIMIT, baseline=None)
     panel.set_title(f"{name}  {one['tokens']:,.0f} tokens, {one['refused']:,} refused", fontsize=8, loc="left")

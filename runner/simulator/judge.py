@@ -28,8 +28,8 @@ class Limit:
         self.shape = shape
         self.log = Log()
         self.window = shape.window(amount)
-        self.changes: list[tuple[float, float]] = []
-        """(seconds, amount): what held instead from then on."""
+        self.changes: list[tuple[float, float, float]] = []
+        """(seconds, amount, others): what held instead from then on, and what others spent beside it in a window."""
 
     @property
     def name(self) -> str:
@@ -43,8 +43,9 @@ class Limit:
         """
         left = max(1.0, self.amount * factor - neighbours)
         if left != self.window.limit:
-            self.window.resize(now, left)
-            self.changes.append((now, left))
+            others = self.amount * factor - left
+            self.window.resize(now, left + others, others)
+            self.changes.append((now, left, others))
 
     def report(self, every: float | None = None) -> dict[str, Any]:
         """What the meter says of it; with `every` also what was taken in each so many seconds."""

@@ -32,7 +32,7 @@ class Window(Protocol):
     """An allowance that renews itself."""
 
     limit: float
-    """Tokens (or requests) for each window."""
+    """Tokens (or requests) for each window, less what others spend."""
     seconds: float
     """Length of the window."""
 
@@ -48,8 +48,8 @@ class Window(Protocol):
     def used(self, now: float) -> float:
         """What is in force."""
 
-    def resize(self, now: float, limit: float) -> None:
-        """Let another limit hold from now on; what is in force stays."""
+    def resize(self, now: float, limit: float, others: float = 0.0) -> None:
+        """Let another limit hold from now on, of which others spend so much in each window; what is in force stays."""
 
 
 class _Sized:
@@ -59,9 +59,9 @@ class _Sized:
         self.limit = limit
         self.seconds = seconds
 
-    def resize(self, now: float, limit: float) -> None:
-        """Let another limit hold from now on."""
-        self.limit = limit
+    def resize(self, now: float, limit: float, others: float = 0.0) -> None:
+        """Let another limit hold from now on. Who spends of it evenly leaves a smaller one."""
+        self.limit = limit - others
 
 
 class Fixed(_Sized):
@@ -202,13 +202,13 @@ class Bucket(_Sized):
 
     def __init__(self, limit: float, seconds: float, burst: float = 1.0) -> None:
         super().__init__(limit, seconds)
+        self._holds = self._level = limit * burst
         self._burst = burst
-        self._level = limit * burst
         self._at = -math.inf
 
     def wait(self, now: float, amount: float) -> float | None:
         """Seconds until the refill has made up what is missing."""
-        if amount > self.limit * self._burst:
+        if amount > self._holds:
             return None
         return max(0.0, amount - self._fill(now)) * self.seconds / self.limit
 
@@ -219,24 +219,28 @@ class Bucket(_Sized):
 
     def credit(self, now: float, entry: Entry, amount: float) -> None:
         """Pour back, up to the brim."""
-        self._level = min(self.limit * self._burst, self._fill(now) + amount)
+        self._level = min(self._holds, self._fill(now) + amount)
         entry.amount -= amount
 
     def used(self, now: float) -> float:
         """What is missing to a full bucket."""
-        return self.limit * self._burst - self._fill(now)
+        return self._holds - self._fill(now)
 
-    def resize(self, now: float, limit: float) -> None:
-        """Refill at another rate, into a bucket of another size from which the same is missing."""
+    def resize(self, now: float, limit: float, others: float = 0.0) -> None:
+        """Refill at another rate, into a bucket of another size from which the same is missing.
+
+        Others draw evenly what is poured in: it refills more slowly for us, and holds as much.
+        """
         missing = self.used(now)
-        self.limit = limit
-        self._level = limit * self._burst - missing
+        self.limit = limit - others
+        self._holds = limit * self._burst
+        self._level = self._holds - missing
 
     def _fill(self, now: float) -> float:
         """The level, after the refill up to now. The first look starts the clock, with a full bucket."""
         if now > self._at > -math.inf:
             poured = (now - self._at) * self.limit / self.seconds
-            self._level = min(self.limit * self._burst, self._level + poured)
+            self._level = min(self._holds, self._level + poured)
         self._at = max(now, self._at)
         return self._level
 

@@ -104,10 +104,10 @@ def test_a_neighbour_comes_and_goes(catalogue: Catalogue) -> None:
         room.append(clock.gateway.account.limits[1].window.limit)
     assert room == [50, 38, 26, 13, 25]
     assert clock.gateway.meter()["limits"]["input/gpt-5-2"]["changes"] == [
-        (100, 38),
-        (200, 26),
-        (300, 13),
-        (400, 25),
+        (100, 38, 12),
+        (200, 26, 24),
+        (300, 13, 12),
+        (400, 25, 0),
     ]
 
 

@@ -234,7 +234,19 @@ def test_a_neighbour_leaves_less() -> None:
     assert isinstance(admit(0, [Wanted(limit, 70)]), list)
     limit.change(70, 0.5, 30)
     assert isinstance(admit(70, [Wanted(limit, 21)]), Refused)
-    assert limit.changes == [(0, 70), (70, 20)]
+    assert limit.changes == [(0, 70, 30), (70, 20, 30)]
+
+
+def test_a_neighbour_draws_of_what_is_poured_into_a_bucket() -> None:
+    """It holds as much as before, and what was in it stays."""
+    limit = Limit(measure="input", model="m", amount=60, shape=Shape(kind="bucket", seconds=60))
+    limit.window.add(0, 60)
+    limit.change(30, 1.0, 30)
+    assert limit.window.wait(30, 30) == 0
+    assert limit.window.wait(30, 40) == 20
+    limit.change(40, 1.0, 0)
+    assert limit.window.wait(40, 45) == 10
+    assert limit.window.wait(1000, 60) == 0
 
 
 def test_the_series_says_when_it_was_taken() -> None:
