@@ -117,6 +117,16 @@ def test_a_limit_that_comes_back_is_there_again() -> None:
     assert seconds(limit("sliding", 5.0, (30.0, 50.0), (150.0, 100.0))) == 300
 
 
+def test_somebody_who_draws_of_what_is_poured_in_leaves_a_bucket_its_content() -> None:
+    """A full one's content and two limits in the first two minutes; then half a limit in each, and the content of a
+    pause in between, which a smaller bucket could not hold."""
+    half = ((120.0, 50.0), (0.0, 50.0))
+    assert seconds(limit("bucket", 5.0, half[0], others=half[1])) == pytest.approx(360, abs=0.01)
+    idle = [(120.0, 240.0)]
+    assert seconds(limit("bucket", 5.0, half[0], others=half[1]), outages=idle) == pytest.approx(360, abs=0.01)
+    assert seconds(limit("bucket", 5.0, half[0]), outages=idle) > 390
+
+
 @pytest.mark.parametrize(("kind", "expected"), [("sliding", 240), ("fixed", 202), ("bucket", 245)])
 def test_nothing_passes_in_an_outage(kind: str, expected: float) -> None:
     """A log loses nothing by 35 seconds between two of its bursts; a bucket loses what overflows meanwhile."""
