@@ -63,7 +63,11 @@ FROM_0, ABOVE_0 = Number(0.0), Number(0.0, min_open=True)
     metavar="KIND=P,...",
     help="Faults and their probabilities, e.g. error_500=0.01,prose=0.03.",
 )
-@click.option("--no-retry-after", is_flag=True, help="Send 429s without Retry-After.")
+@click.option(
+    "--no-retry-after",
+    is_flag=True,
+    help="Send 429s without Retry-After. The gateway's own then last, unless their words say otherwise (october's do).",
+)
 @click.option(
     "--generation",
     type=click.Choice(["june", "july", "october"]),
