@@ -42,8 +42,9 @@ class Limit:
         Who spends evenly leaves a smaller limit: the steady state, without spending to be simulated.
         """
         left = max(1.0, self.amount * factor - neighbours)
-        if left != self.window.limit:
-            others = self.amount * factor - left
+        others = self.amount * factor - left
+        before = self.changes[-1][1:] if self.changes else (self.amount, 0.0)
+        if (left, others) != before:
             self.window.resize(now, left + others, others)
             self.changes.append((now, left, others))
 

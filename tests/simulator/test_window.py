@@ -249,6 +249,15 @@ def test_a_neighbour_draws_of_what_is_poured_into_a_bucket() -> None:
     assert limit.window.wait(1000, 60) == 0
 
 
+def test_a_neighbour_who_leaves_as_much_as_a_lower_limit_leaves_a_larger_bucket() -> None:
+    """It refills as fast with half the limit and nobody beside, and holds half as much."""
+    limit = Limit(measure="input", model="m", amount=60, shape=Shape(kind="bucket", seconds=60))
+    limit.change(0, 1.0, 30)
+    assert limit.window.wait(0, 60) == 0
+    limit.change(10, 0.5, 0)
+    assert limit.window.wait(10, 31) is None
+
+
 def test_the_series_says_when_it_was_taken() -> None:
     """What is given back is taken off the moment that it was taken at."""
     log = Log()
