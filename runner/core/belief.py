@@ -3,10 +3,10 @@
 The configured amount is believed until a request is refused that there was room for: then what was in use at that
 moment is believed to be all there is. The limit is lower than configured, or somebody else uses it.
 
-What was lost is won back: after a pause of a window the amount grows, slowly at first and to all of it within three
-windows. A refusal on the way ends the growth until another pause is over; what was not let in before is spent slowly
-(`core.pacing`), so that knocking costs few refusals. It grows above the configured amount only where that is asked for,
-and then without end.
+What was lost is won back: after a pause of a window the amount grows, slowly at first, so that an attempt in vain costs
+few refusals, and to all of it within half a window if nothing is refused. A refusal on the way ends the growth until
+another pause is over; what was not let in before is spent slowly (`core.pacing`). It grows above the configured amount
+only where that is asked for, more evenly, and then without end.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ LEAST = 0.02
 """Of the limit: what is always believed to be there."""
 MOST_CUT = 0.25
 """Of what was believed: one episode of refusals cuts to this at most. It may be somebody else's passing burst."""
-FIRST_GROWTH = 0.6
-"""Of the limit in a window: how fast growth begins; it doubles with every window."""
+WINNING_BACK = 0.4, 64.0
+"""Of the limit in a window: how fast growth begins, and how many times as fast it is a window later."""
+LOOKING_ABOVE = 0.6, 2.0
+"""The same above the configured amount, which was never there before."""
 PAUSE = 1.0
 """Windows after a cut before the amount grows again."""
 BRIM = 0.995
@@ -50,7 +52,10 @@ class Belief:
         if now <= self._grows_from:
             return self._base
         windows = (now - self._grows_from) / self.window
-        grown: float = self._base + self.configured * FIRST_GROWTH * (2.0 ** min(windows, 30.0) - 1) / math.log(2)
+        back = _growing(WINNING_BACK, max(0.0, 1 - self._base / self.configured))
+        if windows < back:
+            return self._base + self.configured * _grown(WINNING_BACK, windows)
+        grown = max(self._base, self.configured) + self.configured * _grown(LOOKING_ABOVE, windows - back)
         if grown < self._most:
             return grown
         self._base, self._grows_from, self.proven = self._most, math.inf, math.inf
@@ -104,3 +109,16 @@ class Belief:
 
     def __repr__(self) -> str:
         return f"<Belief {self._base:,.0f} of {self.configured:,}>"
+
+
+def _grown(pace: tuple[float, float], windows: float) -> float:
+    """Of a limit: how much it grows in so many windows."""
+    first, faster = pace
+    grown: float = first * (faster ** min(windows, 30.0) - 1) / math.log(faster)
+    return grown
+
+
+def _growing(pace: tuple[float, float], share: float) -> float:
+    """In windows: how long it takes to grow by that share of a limit."""
+    first, faster = pace
+    return math.log1p(share * math.log(faster) / first) / math.log(faster)

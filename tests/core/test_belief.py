@@ -52,6 +52,21 @@ def test_what_was_lost_is_won_back_within_three_windows(belief: Belief) -> None:
     assert not belief.is_shaken
 
 
+def test_growth_begins_slowly_and_is_over_within_half_a_window(belief: Belief) -> None:
+    """An attempt in vain costs few refusals then, and what is back is not left lying."""
+    belief.cut(500, 0.0)
+    assert belief.amount(1.02 * WINDOW) == pytest.approx(508, abs=1)
+    assert belief.amount(1.45 * WINDOW) == 1000
+
+
+def test_it_grows_no_faster_above_the_configured_amount_after_it_was_won_back() -> None:
+    """Nothing says that there ever was more."""
+    bold = Belief(1000, WINDOW, above=True)
+    bold.cut(500, 0.0)
+    assert bold.amount(1.4 * WINDOW) < 1000 < bold.amount(1.5 * WINDOW)
+    assert bold.amount(2.4 * WINDOW) == pytest.approx(1000 + 866, rel=0.1)
+
+
 def test_a_refusal_during_growth_begins_another_pause(belief: Belief) -> None:
     """A limit that stays low is knocked at once in a while, so that its return is not missed."""
     belief.cut(500, 0.0)
