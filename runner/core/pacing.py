@@ -19,7 +19,8 @@ FIRST_RUSH = 4.0
 AFTER_BORDER = 3.0
 """The same after a border that may turn out to be a sliding counter's."""
 CAREFUL = 2.0
-"""The same where refusals are likely: above what was let in before, and to find out how much a bucket holds."""
+"""The same where refusals are likely: above what was let in before, to find out how much a bucket holds, and after
+what was only asked has been answered."""
 SLACK = 1 / 400
 """Of a window: how far sending may run ahead of these rates, and the longest pause that they make after one request."""
 
@@ -42,11 +43,14 @@ class Pacing:
         self._fastest = RUSH * counting.limit.amount / counting.limit.window
         self._next_at = -math.inf
         self._not_before = -math.inf
+        self._untried_until = -math.inf
 
     def rate(self, used: float, now: float) -> float:
         """How fast it may be spent with so much in use, of the measure a second."""
         counting, believed = self._counting, self._belief.amount(now)
         rate = max(1.0, believed) / self._window
+        if now < self._untried_until:
+            return rate * CAREFUL
         if counting.kind is Kind.UNKNOWN:
             return rate * first_rush(used / max(1.0, believed))
         if counting.kind is Kind.CALENDAR and not counting.sure:
@@ -65,6 +69,10 @@ class Pacing:
         """So much more was spent than was thought."""
         self._next_at += difference / self._fastest
         self.opens_at = max(self._not_before, self._next_at - self._slack)
+
+    def try_out(self, now: float) -> None:
+        """When there is room was asked, and read from what was let in: that may be wrong."""
+        self._untried_until = now + GRAIN * self._window
 
     def close(self, until: float) -> None:
         """The gateway said when to come back."""

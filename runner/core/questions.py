@@ -68,10 +68,12 @@ class Question:
         """An answer has not used so much of what was counted for it."""
         self._given_back += amount
 
+    def was_asked_by(self, take: Take) -> bool:
+        """Whether it was sent since the last that was refused, so that its answer tells something."""
+        return take.sent > max(self.refused_at, self.opened_at)
+
     def let_in(self, take: Take) -> bool:
-        """That was let in: whether it is known now when more room had come back."""
-        if take.sent <= max(self.refused_at, self.opened_at):
-            return False
+        """One that asked was let in: whether it is known now when more room had come back."""
         self.under_way -= take.held
         self._let_in += take.held
         return self._let_in >= self.amount + self._given_back

@@ -86,9 +86,11 @@ class Refusals:
         counting.changed_at = now
 
     def answer(self, question: Question, take: Take, now: float) -> bool:
-        """Something was let in while it is asked when there is room again: whether that is known by now."""
-        if not question.let_in(take):
+        """Something was let in while it is asked when there is room again: whether that told something."""
+        if not question.was_asked_by(take):
             return False
+        if not question.let_in(take):
+            return True
         seconds = take.sent - question.sent
         if seconds > LONGEST * self._window:
             self._give_up(question, now)

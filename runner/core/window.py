@@ -170,7 +170,10 @@ class Window:
     def accepted(self, take: Take, now: float) -> bool:
         """The gateway let it in; before it is settled. Whether that told how the gateway counts."""
         if (question := self._probing.question) is not None:
-            return self._refusals.answer(question, take, now)
+            told = self._refusals.answer(question, take, now)
+            if self._probing.question is None:
+                self._pacing.try_out(now)
+            return told
         return self._acceptances.learn(take, now)
 
     def refused(self, take: Take, retry_after: float | None, now: float) -> bool:

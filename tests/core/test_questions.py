@@ -73,7 +73,8 @@ def test_what_answers_have_given_back_meanwhile_is_no_room_that_came_back() -> N
 def test_what_was_sent_before_the_refusal_was_there_answers_nothing() -> None:
     """It overtook what was refused, or there was room for it at the time."""
     question = refused()
-    assert not question.let_in(Take(10.05, 500))
+    assert not question.was_asked_by(Take(10.05, 500))
+    assert question.was_asked_by(asked(question, 11.0))
 
 
 def test_what_was_refused_before_the_refusal_was_there_is_part_of_it() -> None:

@@ -211,6 +211,46 @@ def test_without_a_retry_after_nothing_is_asked_while_answers_still_give_room_ba
     assert window.room(12.0) == 0
 
 
+@pytest.fixture
+def asking() -> Window:
+    """All of the limit was spent in ten seconds, and what came then was refused."""
+    window = learning()
+    for number in range(200):
+        window.settle(window.take(500, number / 20), 500, number / 20, number / 20 + 0.5)
+    refuse(window, 500, 11.0)
+    return window
+
+
+def refuse(window: Window, amount: int, now: float) -> None:
+    take = window.take(amount, now)
+    window.refused(take, None, now + 0.1)
+    window.settle(take, 0, now, now + 0.1)
+
+
+def let_in(window: Window, amount: int, now: float) -> bool:
+    """Whether that told something, after which others may be sent."""
+    take = window.take(amount, now)
+    told = window.accepted(take, now + 0.1)
+    window.settle(take, amount, now, now + 0.1)
+    return told
+
+
+def test_when_a_part_of_what_was_refused_is_let_in_the_rest_follows_at_once(asking: Window) -> None:
+    """Whoever waits for the next question to be due is told so."""
+    refuse(asking, 500, 50.0)
+    assert let_in(asking, 300, 61.5)
+    assert asking.when(300, 61.6) == (61.6, False)
+
+
+def test_what_was_asked_is_tried_out_before_it_is_relied_upon(asking: Window) -> None:
+    """The first second is spent slowly; what comes back meanwhile may tell otherwise."""
+    refuse(asking, 500, 50.0)
+    assert let_in(asking, 500, 61.5)
+    even = LIMIT / WINDOW
+    assert asking.pace(61.7) <= 2 * even
+    assert asking.pace(63.0) > 10 * even
+
+
 def test_a_limit_that_lets_nothing_in_for_a_window_is_believed_to_be_lower() -> None:
     window = learning()
     for number in range(100):
