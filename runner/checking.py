@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -28,7 +29,7 @@ def checked(prepared: Prepared, plan: Plan) -> dict[str, Any]:
     return {
         "name": job.name,
         "fingerprint": job.fingerprint,
-        "input": str(prepared.source.path),
+        "input": os.path.normpath(prepared.source.path),
         "rows": survey.selected,
         "cannot_be_asked": survey.bad,
         "problems": survey.problems,

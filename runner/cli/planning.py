@@ -47,11 +47,15 @@ def plan(
     gateway counts is taken from any earlier run; what is only assumed is said.
     """
     from runner import app
+    from runner.evaluation.checking import judged_afterwards
     from runner.preparing import prepare
     from runner.report import planned
 
     job, setup = declared(source, words | {"bad_rows": "record"})
     prepared = prepare(job, setup, whole=True)
     made = app.plan(prepared, latency, tokens_per_second, answers)
-    planned.show(made, prepared.survey, prepared.notices, as_json=as_json)
+    notices, survey = list(prepared.notices), prepared.survey
+    if prepared.job.evaluate is not None:
+        notices += judged_afterwards(prepared.job.evaluate, survey.selected - survey.bad, made.tasks)
+    planned.show(made, survey, notices, as_json=as_json)
     return 0

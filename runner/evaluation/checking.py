@@ -146,6 +146,21 @@ def declared(evaluation: Evaluation, own: Mapping[str, Scorer], rows: int) -> di
     }
 
 
+def judged_afterwards(evaluation: Evaluation, rows: int, answers: int) -> list[str]:
+    """What judges will be asked when so many rows have so many answers, a sentence each: no part of the run itself."""
+    said = []
+    if (judge := evaluation.judge) is not None:
+        said.append(f"{judge.model} grades up to {answers:,} answers afterwards, {_up_to(judge.max_cost)}")
+    if (pairwise := evaluation.pairwise) is not None:
+        asked = f"{2 * rows:,} questions"
+        said.append(f"{pairwise.model} compares answers in up to {asked} afterwards, {_up_to(pairwise.max_cost)}")
+    return [f"Not in these figures: {one}." for one in said]
+
+
+def _up_to(cost: float | None) -> str:
+    return "without a cap of its own" if cost is None else f"for ${cost:g} at most"
+
+
 def declared_gates(gates: Gates, evaluation: Evaluation | None) -> list[str]:
     """What must hold of a run when it has ended, a sentence each."""
     said = []

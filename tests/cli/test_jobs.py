@@ -60,6 +60,7 @@ def test_a_check_says_what_can_be_said_without_sending(command: Any) -> None:
     assert done.code == 0
     said = done.json()
     assert (said["rows"], said["requests"], said["cannot_be_asked"]) == (360, 3 * 360, 0)
+    assert said["input"] == str(ROOT / "samples" / "packages.jsonl")
     assert said["annotators"] == ["claude-haiku-4-5", "gpt-5-4-mini", "gemma-3-12b"]
     assert said["input_tokens"] > 100_000
     assert said["cost_usd"] > 0

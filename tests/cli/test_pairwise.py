@@ -255,6 +255,17 @@ def test_check_says_what_an_evaluation_will_do(command: Any, job: Callable[..., 
     assert found["evaluate"]["pairwise"]["most_questions"] == 48
 
 
+def test_a_plan_says_what_judges_will_be_asked_besides(command: Any, job: Callable[..., Path]) -> None:
+    """It counts the run's own requests only."""
+    judge = '[evaluate.judge]\nmodel = "gpt-5-4-mini"\nrubric = "{{ answer }}"\nmax_cost = 0.5\n'
+    done = command("plan", job(JOB + judge + PAIRWISE))
+    assert [line for line in done.out.splitlines() if "Not in these figures" in line] == [
+        "note: Not in these figures: gpt-5-4-mini grades up to 48 answers afterwards, for $0.5 at most.",
+        "note: Not in these figures: gemini-3-1-flash-lite compares answers in up to 48 questions afterwards, "
+        "without a cap of its own.",
+    ]
+
+
 def test_the_schema_for_editors_has_the_section(command: Any) -> None:
     """With what each of its words means."""
     schema = command("schema").json()
