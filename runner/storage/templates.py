@@ -7,13 +7,14 @@ which names it uses.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import orjson
 from jinja2 import meta, nodes
+from jinja2.filters import do_join, make_attrgetter
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.core.errors import UsageError
@@ -74,7 +75,19 @@ def _not_null(value: Any, expression: str | None) -> Any:
     raise _Null(f'its `{expression}` is null: write {{{{ {expression} or "" }}}} in the prompt to show nothing instead')
 
 
-_ENVIRONMENT.filters["not_null"] = _not_null
+@jinja2.pass_eval_context
+def _join(
+    context: nodes.EvalContext, value: Iterable[Any], between: str = "", attribute: str | int | None = None
+) -> str:
+    """Jinja's own, but for nulls."""
+    parts = list(value if attribute is None else map(make_attrgetter(_ENVIRONMENT, attribute), value))
+    if any(part is None for part in parts):
+        raise _Null('a list that the prompt joins holds a null: write `| reject("none") | join` to leave it out')
+    joined: str = do_join(context, parts, between)
+    return joined
+
+
+_ENVIRONMENT.filters |= {"not_null": _not_null, "join": _join}
 
 
 def _mind_nulls(tree: nodes.Template) -> None:

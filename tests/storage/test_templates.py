@@ -100,6 +100,13 @@ def test_a_null_is_not_shown_as_a_word(text: str, named: str) -> None:
     assert 'or ""' in str(raised.value)
 
 
+@pytest.mark.parametrize("text", ['{{ tags | join(", ") }}', '{{ rows | join(", ", attribute="tag") }}'])
+def test_a_null_in_a_list_that_is_joined_is_not_shown_as_a_word(text: str) -> None:
+    with pytest.raises(RowError, match=r'holds a null: write `\| reject\("none"\) \| join`'):
+        filled(text, tags=["a", None], rows=[{"tag": "a"}, {"tag": None}])
+    assert filled(text, tags=["a", 1], rows=[{"tag": "a"}, {"tag": 1}]) == "a, 1"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -109,7 +116,8 @@ def test_a_null_is_not_shown_as_a_word(text: str, named: str) -> None:
         ("x{% if text %}{{ text }}{% endif %}", "x"),
         ("x{% if text is none %}y{% endif %}", "xy"),
         ("{{ text | tojson }} {{ row | tojson }}", 'null {"text":null,"tags":[1,null]}'),
-        ("{{ tags }} {{ tags | length }} {{ tags | join }} {{ 5 % tags[0] }}", "[1, None] 2 1None 0"),
+        ("{{ tags }} {{ tags | length }} {{ 5 % tags[0] }}", "[1, None] 2 0"),
+        ('{{ tags | reject("none") | join(", ") }}', "1"),
     ],
 )
 def test_a_null_that_a_template_reckons_with_is_no_fault(text: str, said: str) -> None:
