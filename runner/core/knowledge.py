@@ -15,6 +15,8 @@ from runner.core.latency import Speed
 from runner.core.limits import Limit
 
 LONGEST_NAME = 300
+LONGEST_FACT = 3_000
+"""Characters: what was spent in every second of two windows (`core.handover`) is no longer."""
 LARGEST = 1e15
 MOST_FACTS = 32
 """Of one limit."""
@@ -146,7 +148,7 @@ def _facts(value: Any) -> Facts | None:
     facts = {
         name: fact
         for name, fact in value.items()
-        if _is_name(name) and (_is_number(fact) or (isinstance(fact, str) and len(fact) <= LONGEST_NAME))
+        if _is_name(name) and (_is_number(fact) or (isinstance(fact, str) and len(fact) <= LONGEST_FACT))
     }
     return facts if 0 < len(facts) <= MOST_FACTS else None
 

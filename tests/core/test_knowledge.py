@@ -39,7 +39,7 @@ def test_of_nothing_nothing_is_known() -> None:
         ("limits", {}),
         ("limits", {"amount": float("inf")}),
         ("limits", [1, 2]),
-        ("limits", {"note": "x" * 1000}),
+        ("limits", {"note": "x" * 10_000}),
         ("ratios", {"guessed": 0, "true": 1, "replies": 1}),
         ("ratios", {"guessed": 1.0, "true": 500.0, "replies": 1}),
         ("ratios", {"guessed": 1.0, "true": float("nan"), "replies": 1}),

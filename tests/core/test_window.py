@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from runner.core.gates import Gates
+from runner.core.knowledge import Knowledge, limit_key
 from runner.core.limits import Limit
 from runner.core.mirrors import Take
 from runner.core.window import Kind, Window, weigh_together
@@ -594,6 +595,19 @@ def test_nothing_that_is_remembered_stops_a_run_or_gives_it_more(damage: dict[st
     window.recall({**REMEMBERED, **damage}, wall=1001.0, now=0.0, spending=True)
     assert window.used(0.0) >= 0
     assert window.room(2 * WINDOW) >= 100
+
+
+def test_what_was_spent_all_the_time_is_remembered_as_well_as_what_was_spent_at_once() -> None:
+    """Through the file that it is kept in, which holds no text of any length."""
+    limit = Limit(scope="m", measure="input", amount=2_000_000_000, window=WINDOW)
+    spending = Window(limit, 0.0)
+    for second in range(240):
+        spending.settle(spending.take(10_123_457, second / 2), 10_123_457, second / 2, second / 2)
+    known = Knowledge(limits={limit_key(limit): spending.remember(wall=1e9, now=120.0)})
+    read = Knowledge.from_json(known.to_json())
+    window = Window(limit, 0.0)
+    window.recall(read.limits[limit_key(limit)], wall=1e9, now=0.0, spending=True)
+    assert window.used(0.0) == pytest.approx(spending.used(120.0), rel=0.02)
 
 
 def test_a_limit_that_is_now_configured_higher_is_believed() -> None:
