@@ -38,6 +38,7 @@ from runner.session import Attend, Session, unattended
 from runner.sharing import ledger_of, sharing
 from runner.storage import history as histories
 from runner.storage import journal as journals
+from runner.storage.batches import ENDED
 from runner.storage.history import History
 from runner.storage.rundir import RunDirectory
 from runner.storage.states import finished, seal
@@ -175,9 +176,9 @@ def _client(url: str, token: Secret, prepared: Prepared) -> Client:
 def _evaluated(
     finish: Finish, prepared: Prepared, directory: RunDirectory, gateway: environment.Gateway, attend: Attend
 ) -> Finish:
-    """Score what a run has answered, if its job wants that and all its tasks have ended."""
+    """Score what a run has answered, if its job wants that and it has come to its end."""
     job, columns = prepared.job, prepared.columns
-    if (job.evaluate is None and job.gates is None) or finish.summary["tasks"]["open"]:
+    if (job.evaluate is None and job.gates is None) or finish.ending.exit_code not in ENDED:
         return finish
     # numpy and the statistics take a tenth of a second to load, and few jobs need them.
     from runner.evaluation.ending import conclude, judge

@@ -64,10 +64,11 @@ def brief(path: Path) -> dict[str, Any]:
     directory = RunDirectory(path)
     names = {"id": id_of(path), "path": str(path)}
     summary = None if directory.is_locked else batches.last_summary(directory)
-    if summary is None:
+    manifest = directory.read_json(directory.manifest_path)
+    if summary is None or manifest["input"]["tasks"] is None:  # its input has not been looked over to the end
         said = status_of(path)
         return {name: said[name] for name in ("status", "created_at", "tasks")} | names
-    manifest, tasks = directory.read_json(directory.manifest_path), summary["tasks"]
+    tasks = summary["tasks"]
     ended = tasks["total"] - tasks["open"]
     facts = batches.facts_of(directory, summary["requests"]["sent"], ended, tasks["total"])
     shown = batches.batch(directory, manifest, facts, {str(status): tasks[status] for status in Status})

@@ -19,6 +19,7 @@ from runner.core.errors import InputRejected
 from runner.core.values import Failure, Reply
 from runner.core.work import Ask
 from runner.gateway.asking import Asking
+from runner.storage.runs import brief
 
 MODEL = "gpt-5-4"
 OTHER = "claude-haiku-4-5"
@@ -311,6 +312,41 @@ def test_the_status_of_a_run_whose_look_did_not_end_says_so(run, begun, command,
     assert "stopped" in done.out
     assert "input not looked over yet: " in done.out
     assert command("status", tmp_path / "run", "--json").json()["tasks"]["total"] is None
+
+
+GATED = ["--set", "evaluate.expected=n", "--set", "gates.least.exact=1.0"]
+
+
+def test_an_evaluation_that_stops_before_the_look_has_ended_is_not_taken_for_a_whole_one(
+    run, begun, command, gateway, tmp_path
+) -> None:
+    """Its rows are few, and not all of them: nothing is scored, and the rest is asked when it goes on."""
+    begun(never)
+    assert run(SOUND, "--max-total-tokens", "600", *GATED).code == 4
+    assert summary(tmp_path)["exit_code"] == 4
+    assert "evaluation" not in summary(tmp_path)
+    begun(at_once)
+    done = command("resume", tmp_path / "run", "--max-total-tokens", "1000000", env=gateway.env)
+    assert done.code == 10, done.err
+    assert summary(tmp_path)["tasks"]["succeeded"] == ROWS
+
+
+@pytest.mark.parametrize("words", [[], GATED])
+def test_a_run_that_stopped_before_the_look_has_ended_is_listed_as_what_it_is(
+    run, begun, command, words, tmp_path
+) -> None:
+    begun(never)
+    run(SOUND, "--max-total-tokens", "600", *words)
+    listed = brief(tmp_path / "run")
+    assert listed["status"] == "failed"
+    assert listed["tasks"]["total"] is None
+    assert "failed" in command("list", "--in", tmp_path).out
+
+
+def test_an_evaluation_that_ends_before_anything_was_answered_says_why(run, begun, gateway, tmp_path) -> None:
+    begun(never)
+    done = run(SOUND, *GATED, "--max-cost", "0.0000001")
+    assert done.code == 4, done.err
 
 
 def test_an_input_that_is_not_the_same_any_more_stops_the_run(run, begun, tmp_path) -> None:
