@@ -73,6 +73,14 @@ class Gates:
             return gate.until
         return math.inf if gate.narrow and gate.probe is not None else now
 
+    def is_narrow(self, model: str) -> bool:
+        """Whether only one request to it may be under way."""
+        return any(gate.narrow for scope in (ALL, model) if (gate := self._gates.get(scope)) is not None)
+
+    def is_probe(self, model: str, flight: object) -> bool:
+        """Whether this is the one request that may be under way."""
+        return any(gate.probe is flight for scope in (ALL, model) if (gate := self._gates.get(scope)) is not None)
+
     def restore(self, scope: str, until: float, now: float) -> None:
         """An earlier process was told not to come back before `until`; that is believed as far as we wait at all.
 

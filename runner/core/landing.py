@@ -59,6 +59,8 @@ class Landings:
         self.failing_since: float | None = None
         """Since when nothing but outage failures came back; None while the gateway answers."""
         self.last_answer: float | None = None
+        self.reached = False
+        """Whether anything has come back from the gateway, be it that it is out of order."""
 
     def replied(self, ask: Ask, reply: Reply, now: float) -> Landing:
         """A reply came: its task has ended, unless it is to be asked again."""
@@ -76,7 +78,7 @@ class Landings:
             self._blocked.clear()
         self._settle(ask, Charge(ask.lease.charge.requests, usage.input, usage.output), usage, now, counted_at)
         self._gates.answered(ask.model, ask)
-        self.failing_since, self.last_answer = None, now
+        self.failing_since, self.last_answer, self.reached = None, now, True
         if self._was_cut_short(ask, reply):
             return self._put_back(Action.REASK, ask.task, None)
         if self._again is not None and (instead := self._again(ask, reply)) is not None:
@@ -99,6 +101,7 @@ class Landings:
         # What an ambiguous attempt cost nobody knows: the ledger keeps all of it, the caps count all of it.
         usage = Usage(input=spent.input, output=spent.output) if failure.ambiguous else None
         known = None
+        self.reached = self.reached or failure.status is not None
         if failure.kind is Kind.RATE_LIMITED:
             known = self._ledger.refused(ask.lease, failure, now)
             self._blocked.clear()
@@ -108,13 +111,15 @@ class Landings:
                 self._gates.returned(ask.model, ask)
                 return self._put_back(Action.REQUEUE, ask.task, None)
         self._settle(ask, spent, usage, now)
+        was_probe = self._gates.is_probe(ask.model, ask)
         closed = self._gates.failed(ask.model, ask, failure, ask.at, now, paced=known is Refused.SURPRISING)
         task = ask.task
         if failure.kind is Kind.RATE_LIMITED and self._flights.of_model[ask.model] == 0:
             return self._refused_alone(ask, failure, closed, now)
         counts = True
         if failure.kind in retry.OUTAGES:
-            self.failing_since = ask.at if self.failing_since is None else self.failing_since
+            if self.failing_since is None:
+                self.failing_since = ask.at if self.last_answer is None else max(ask.at, self.last_answer)
             counts = self._blame.failed(ask)
         else:
             self.failing_since, self.last_answer = None, now
@@ -122,8 +127,12 @@ class Landings:
             self._lengths.refused(ask.model, failure.cap)
             if task.request.body is None or task.free:
                 return self._put_back(Action.REQUEUE, task, closed)
-        down = failure.kind in retry.OUTAGES and self._gates[ask.model].narrow
-        action = Action.REQUEUE if down else retry.action(failure, task.attempts + 1, self._attempts)
+        is_down = failure.kind in retry.OUTAGES and self._gates.is_narrow(ask.model)
+        if is_down and not (counts and task.suspect):
+            if was_probe:
+                self._backlog.number(task)  # another one asks the next time whether it is over
+            return self._put_back(Action.REQUEUE, task, closed)
+        action = retry.action(failure, task.attempts + 1, self._attempts)
         if action in (Action.RETRY, Action.FINISH):
             if self._backlog.lost.keys() >= set(task.models):
                 action = Action.FINISH

@@ -177,6 +177,11 @@ class Scheduler:
         """When the gateway last gave a sign of life, if it ever did."""
         return self._landings.last_answer
 
+    @property
+    def reached(self) -> bool:
+        """Whether anything has come back from the gateway, be it that it is out of order."""
+        return self._landings.reached
+
     def waiting_for(self, now: float) -> dict[str, tuple[Cause, ...]]:
         """What keeps each model that has work from being sent; "" stands for the run where there is none to send."""
         working = self._backlog.working if self.stopped is None else ()

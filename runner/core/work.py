@@ -46,6 +46,8 @@ class Task:
     """Attempts that counted."""
     failed_at: float = -math.inf
     """When the last of them was sent that an outage may explain."""
+    suspect: bool = False
+    """Whether it failed, as few others did, while its model answered: an outage explains that no longer."""
     sends: int = 0
     passed_since: float = math.inf
     """When a younger task was first sent before this one."""

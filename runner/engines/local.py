@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from runner.core.errors import GatewayUnavailable
 from runner.core.events import Event, What
+from runner.core.retry import Action
 from runner.core.schedule import Scheduler
 from runner.core.values import Failure, Reply
 from runner.core.waiting import Waiting
@@ -48,7 +49,7 @@ class Engine:
         `flush` is called after every round of decisions, before any request of that round goes out.
 
         `patience` is how long, in seconds, the gateway may fail without one answer before the run is given up;
-        `first_patience` the same before it has ever answered. `waiting` is told what the time goes into.
+        `first_patience` the same before anything came back from it. `waiting` is told what the time goes into.
         """
         self.scheduler = scheduler
         self._tasks: Iterator[Task | Finished] | None = tasks
@@ -184,7 +185,7 @@ class Engine:
         self._watch(Event(now, What.LANDED, ask=ask, result=result, landing=landing))
         for finished in landing.finished:
             self._watch(Event(now, What.FINISHED, ask=ask, finished=finished))
-        if isinstance(result, Failure):
+        if isinstance(result, Failure) and landing.action is Action.REQUEUE:  # else its row's attempts are bounded
             self._mind_patience(result, now)
         self._pump_soon()
 
@@ -192,7 +193,7 @@ class Engine:
         since = self.scheduler.failing_since
         if since is None:
             return
-        patience = self._first_patience if self.scheduler.last_answer is None else self._patience
+        patience = self._patience if self.scheduler.reached else self._first_patience
         if now - since > patience:
             raise GatewayUnavailable(
                 f"The gateway has not answered for {now - since:.0f} seconds. The last try: {failure.message}"

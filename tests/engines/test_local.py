@@ -408,6 +408,66 @@ def test_an_outage_longer_than_patience_ends_the_run() -> None:
     assert rig.ends == dict.fromkeys(range(10), Status.SUCCEEDED)
 
 
+def test_a_request_that_hangs_longer_than_patience_does_not_end_a_run_that_is_answered() -> None:
+    """It says nothing of the answers that came meanwhile, and its row ends after its attempts."""
+
+    def hangs(ask: Ask, _number: int) -> Any:
+        return failure(Kind.TIMEOUT, ambiguous=True) if ask.task.row == 3 else reply()
+
+    gateway = ScriptedGateway(hangs, latency=lambda ask: 600.0 if ask.task.row == 3 else 1.0)
+    rig = Rig(rows(50), gateway, patience=600.0).run()
+    assert rig.ends == {row: Status.ERRORED if row == 3 else Status.SUCCEEDED for row in range(50)}
+
+
+def test_one_early_failure_does_not_end_a_run_whose_other_requests_are_under_way() -> None:
+    """Though it took longer than the first patience."""
+
+    def cut(ask: Ask) -> bool:
+        return ask.task.row == 0 and ask.number == 1
+
+    def first_is_cut(ask: Ask, _number: int) -> Any:
+        return failure(Kind.SERVER_ERROR, status=504) if cut(ask) else reply()
+
+    gateway = ScriptedGateway(first_is_cut, latency=lambda ask: 60.0 if cut(ask) else 90.0)
+    rig = Rig(rows(50), gateway, patience=600.0, first_patience=30.0).run()
+    assert rig.ends == dict.fromkeys(range(50), Status.SUCCEEDED)
+
+
+def test_a_gateway_that_answers_with_its_outage_is_waited_for_as_one_that_has_answered() -> None:
+    """Its address is right."""
+
+    def restarts(ask: Ask, _number: int) -> Any:
+        return failure(Kind.OVERLOADED, status=503) if ask.at < 90.0 else reply()
+
+    rig = Rig(rows(20), ScriptedGateway(restarts), patience=600.0, first_patience=30.0).run()
+    assert rig.ends == dict.fromkeys(range(20), Status.SUCCEEDED)
+
+
+@pytest.mark.parametrize("bad", [5, 15, 20, 22])
+def test_a_row_that_always_fails_does_not_keep_its_model_closed_after_an_outage(bad: int) -> None:
+    """Another one asks the next time whether it is over."""
+
+    def outage(ask: Ask, _number: int) -> Any:
+        down = 60.0 <= ask.at < 90.0 or ask.task.row == bad
+        return failure(Kind.SERVER_ERROR, status=500) if down else reply()
+
+    rig = Rig(rows(60), ScriptedGateway(outage), budgets={"a": (LIMIT,)}, patience=600.0).run()
+    assert rig.ends == {row: Status.ERRORED if row == bad else Status.SUCCEEDED for row in range(60)}
+    assert sum(sent.row == bad for sent in rig.gateway.sent) <= 12
+
+
+@pytest.mark.parametrize("count", [20, 200])
+def test_two_rows_that_always_fail_end_though_nobody_else_is_left_to_be_answered(count: int) -> None:
+    """They failed while others were answered: that they fail together later says nothing of an outage."""
+
+    def poisoned(ask: Ask, _number: int) -> Any:
+        return failure(Kind.SERVER_ERROR, status=500) if ask.task.row in (3, 11) else reply()
+
+    rig = Rig(rows(count), ScriptedGateway(poisoned, latency=1.0), patience=600.0).run()
+    assert {row for row, status in rig.ends.items() if status is Status.ERRORED} == {3, 11}
+    assert sum(sent.row in (3, 11) for sent in rig.gateway.sent) <= 12
+
+
 # No polling.
 
 

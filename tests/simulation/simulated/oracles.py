@@ -63,7 +63,8 @@ class Oracles:
         """Kinds of failures for which the run must stop."""
         self.interrupted = False
         self.failing_since: float | None = None
-        self.answered = False
+        self.last_answer = -math.inf
+        self.reached = False
         self.first_sent = math.inf
         self.canary = min(CANARY_SECONDS, scenario.window / 60)
         """Seconds for which the first request is alone on its way."""
@@ -190,12 +191,14 @@ class Oracles:
 
     def _mind_patience(self, result: Reply | Failure | None, ask: Ask, now: float) -> None:
         """I4: a gateway that does not answer is given up in time."""
+        self.reached = self.reached or not isinstance(result, Failure) or result.status is not None
         if isinstance(result, Failure) and result.kind in OUTAGES:
-            self.failing_since = ask.at if self.failing_since is None else self.failing_since
+            since = max(ask.at, self.last_answer)
+            self.failing_since = since if self.failing_since is None else self.failing_since
         else:
-            self.failing_since, self.answered = None, True  # a 429 is a sign of life too
+            self.failing_since, self.last_answer = None, now  # a 429 is a sign of life too
         if self.failing_since is not None:
-            patience = self.scenario.job.patience if self.answered else min(30.0, self.scenario.job.patience)
+            patience = self.scenario.job.patience if self.reached else min(30.0, self.scenario.job.patience)
             late = now - self.failing_since - patience
             longest = max(1.5 * self.scenario.window, self.scenario.slow, LONGEST_DELAY, self.scenario.window / 2)
             check(late <= longest + 5.0, "I4", f"the gateway is down for {late:.0f} s more than patience allows")
