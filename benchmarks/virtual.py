@@ -413,6 +413,8 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="a second run at the same gateway, too")
     parser.add_argument("--knowing", action="store_true", help="the time of a run that knows the gateway beforehand")
     parser.add_argument("--greedy", action="store_true", help="the time of one that asks the gateway's judge itself")
+    parser.add_argument("--reserving", type=int, metavar="N", help="the time of one that caps every answer at N tokens")
+    parser.add_argument("--rows", type=int, metavar="N", help="instead of the scenario's own number")
     parser.add_argument("--phase", type=float, metavar="S", help="the first border comes after so many seconds")
     options = parser.parse_args()
     catalogue = load_catalogue()
@@ -423,6 +425,8 @@ def main() -> None:
             continue
         if options.phase is not None:
             scenario = replace(scenario, gateway=replace(scenario.gateway, phase=options.phase))
+        if options.rows is not None:
+            scenario = replace(scenario, rows=options.rows)
         for seed in range(options.seeds):
             world = World(scenario, seed, catalogue)
             run = world.play()
@@ -437,6 +441,10 @@ def main() -> None:
             if options.greedy:
                 greedy = Greedy(World(scenario, seed, catalogue)).seconds()
                 write(f"  greedy {greedy:.1f} s, {greedy / run.seconds:.3f}")
+            if options.reserving is not None:
+                reserving = World(replace(scenario, cap=options.reserving, free=False), seed, catalogue).play().seconds
+                write(f"  reserving {reserving:.1f} s, {reserving / run.seconds:.2f} of ours")
+                write(f", {reserving / least:.2f} of the least possible")
             if options.again:
                 world.now += PAUSE
                 second = world.play()

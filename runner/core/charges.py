@@ -44,7 +44,9 @@ class Charges:
             return ceiling if task.request.body is not None else self.lengths.within(model, ceiling)
         context = self._models[model].context_tokens or BOUNDLESS
         ceiling = max(1, min(ceiling, context - tokens, self._total[model] - tokens))
-        return self.lengths.cap(model, ceiling, task.least) if model in self._limited else ceiling
+        if model not in self._limited:
+            return self.lengths.within(model, ceiling)
+        return self.lengths.cap(model, ceiling, task.least)
 
     def recall(self, known: Knowledge, job: str) -> None:
         """Begin with what earlier runs have learned; `job` is the key of the one that is run."""

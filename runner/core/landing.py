@@ -121,16 +121,13 @@ class Landings:
             if self.failing_since is None:
                 self.failing_since = ask.at if self.last_answer is None else max(ask.at, self.last_answer)
             counts = self._blame.failed(ask)
+            if self._gates.is_narrow(ask.model) and not (counts and task.suspect):
+                if was_probe:
+                    self._backlog.number(task)  # another one asks the next time whether it is over
+                return self._put_back(Action.REQUEUE, task, closed)
         else:
             self.failing_since, self.last_answer = None, now
-        if self._lengths is not None and failure.cap is not None and failure.cap < ask.lease.charge.output:
-            self._lengths.refused(ask.model, failure.cap)
-            if task.request.body is None or task.free:
-                return self._put_back(Action.REQUEUE, task, closed)
-        is_down = failure.kind in retry.OUTAGES and self._gates.is_narrow(ask.model)
-        if is_down and not (counts and task.suspect):
-            if was_probe:
-                self._backlog.number(task)  # another one asks the next time whether it is over
+        if self._has_too_large_a_cap(ask, failure):
             return self._put_back(Action.REQUEUE, task, closed)
         action = retry.action(failure, task.attempts + 1, self._attempts)
         if action in (Action.RETRY, Action.FINISH):
@@ -139,6 +136,13 @@ class Landings:
             elif not counts:
                 return self._put_later(Action.REQUEUE, task, failure, closed, now)
         return self._carry_out(action, ask, failure, closed, now)
+
+    def _has_too_large_a_cap(self, ask: Ask, failure: Failure) -> bool:
+        """Whether the gateway named a smaller cap, which is sent the next time."""
+        if self._lengths is None or failure.cap is None or failure.cap >= ask.lease.charge.output:
+            return False
+        self._lengths.refused(ask.model, failure.cap)
+        return self._charge(ask.task, ask.model).output < ask.lease.charge.output
 
     def _refused_alone(self, ask: Ask, failure: Failure, closed: str | None, now: float) -> Landing:
         """Let others go first: what is refused again and again while they are answered is larger than what fits."""

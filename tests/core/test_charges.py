@@ -98,9 +98,10 @@ def test_without_a_limit_of_output_the_ceiling_is_sent(limits: tuple[Limit, ...]
     assert taught(charges(*limits), 50)(task(free=True, cap=4_096), "m").output == 4_096
 
 
-def test_the_ceiling_is_within_what_the_gateway_takes_whatever_the_limits() -> None:
+@pytest.mark.parametrize("limits", [(OUTPUT,), (limit("input", 200_000),), ()])
+def test_the_ceiling_is_within_what_the_gateway_takes_whatever_the_limits(limits: tuple[Limit, ...]) -> None:
     """Where nothing keeps a cap small, the gateway's own bound does."""
-    made = charges(OUTPUT)
+    made = charges(*limits)
     made.lengths.refused("m", 700)
     assert made(task(free=True, cap=4_096, least=4_096), "m").output == 700
 
