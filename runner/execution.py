@@ -172,7 +172,7 @@ async def run(
     def learn(ask: Ask, reply: Reply, seconds: float) -> None:
         charges.learn(ask.task, ask.model, reply.usage, seconds)
 
-    alike = Alike(watch, scheduler.stop, answered=answered)
+    alike = Alike(watch, scheduler.stop, answered=answered, models_left=lambda: scheduler.models_left)
     seen = watch if keep_going else alike
     if escalator is not None:
         seen = escalating(escalator, scheduler, seen)

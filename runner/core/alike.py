@@ -26,11 +26,19 @@ class Alike:
     """Stands between a run and whoever watches its events."""
 
     def __init__(
-        self, watch: Callable[[Event], None], stop: Callable[[Failure], None], *, answered: bool = False
+        self,
+        watch: Callable[[Event], None],
+        stop: Callable[[Failure], None],
+        *,
+        answered: bool = False,
+        models_left: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`stop` is told once why the run should end; `answered` says that earlier sessions had answers."""
+        """`stop` is told once why the run should end; `answered` says that earlier sessions had answers, `models_left`
+        whether there are models that can be used: then one that is gone is no fault of the job.
+        """
         self._watch = watch
         self._stop = stop
+        self._models_left = models_left
         self._most = LATER if answered else FIRST
         self._held: list[Event] = []
         self._tasks = 0
@@ -57,7 +65,8 @@ class Alike:
             self.release()
         self._last = failure
         self._held.append(event)
-        self._tasks += event.what is What.LANDED or event.ask is None or suspect.task is not event.ask.task
+        is_another = event.what is What.LANDED or event.ask is None or suspect.task is not event.ask.task
+        self._tasks += is_another and not (failure.kind is Kind.MODEL_UNAVAILABLE and self._models_left())
         if self._tasks >= self._most:
             self._end(failure)
 

@@ -163,6 +163,11 @@ class Scheduler:
         return bool(self._backlog)
 
     @property
+    def models_left(self) -> bool:
+        """Whether there are models that the gateway has not said to be gone."""
+        return not self._backlog.lost.keys() >= self.flights.of_model.keys()
+
+    @property
     def pending_models(self) -> Mapping[str, Failure]:
         """Models whose quota is used up, with what the gateway said."""
         return self._backlog.pending

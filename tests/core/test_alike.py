@@ -73,6 +73,31 @@ def test_the_first_rows_that_all_fail_alike_stop_the_run() -> None:
     assert len(outcome.gateway.sent) == outcome.landed == FIRST
 
 
+@pytest.mark.fault("H20")
+@pytest.mark.parametrize("after", [0, 100])
+def test_rows_that_are_lost_with_their_model_stop_no_run_whose_other_models_are_left(after: int) -> None:
+    """However many of them there are: that a model is gone is one fault, and no fault of the job."""
+
+    def gone(ask: Ask, _number: int) -> Reply | Failure:
+        is_gone = ask.model == "gone" and ask.at >= after
+        return failure(Kind.MODEL_UNAVAILABLE, status=404) if is_gone else reply()
+
+    outcome = Outcome(gone, 600, models=("a", "b", "gone"))
+    assert outcome.ending.exit_code == 0
+    assert {row for row, status in outcome.ended.items() if status is Status.SUCCEEDED} >= {
+        row for row in range(600) if row % 3 != 2
+    }
+    assert len(outcome.ended) == 600
+
+
+@pytest.mark.parametrize("models", [("a",), ("a", "b", "c")])
+def test_models_that_are_all_gone_stop_a_run(models: tuple[str, ...]) -> None:
+    """Then the address or the account is wrong, and the rows stay open."""
+    outcome = Outcome(lambda _ask, _: failure(Kind.MODEL_UNAVAILABLE, status=404), 300, models=models)
+    assert outcome.ending.exit_code == 5
+    assert outcome.ended == {}
+
+
 @pytest.mark.fault("H15")
 def test_one_answer_shows_that_rows_can_succeed() -> None:
     """What failed before it is then the rows' own outcome."""
