@@ -106,7 +106,11 @@ def resolve(choice: str | None, *, lasting: bool = False) -> Gateway:
     if choice is not None and is_local(choice):
         options = dict(urllib.parse.parse_qsl(choice.partition("?")[2], keep_blank_values=True, strict_parsing=False))
         return Gateway(None, Secret(LOCAL_TOKEN), options)
-    values = {**dotenv_values(Path(".env")), **os.environ}
+    try:
+        values = {**dotenv_values(Path(".env")), **os.environ}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error.strerror}"
+        raise UsageError(f".env in this folder {reason}.") from None
     url = choice or values.get(BASE_URL)
     if not url:
         raise UsageError(

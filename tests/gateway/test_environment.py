@@ -61,6 +61,14 @@ def test_the_real_environment_goes_over_the_file(env: Any) -> None:
     assert (gateway.url, gateway.token.reveal()) == (URL, "t0ken")
 
 
+def test_a_dotenv_file_that_cannot_be_read_is_named(env: Any) -> None:
+    """Also where nothing of it is needed: it may have been meant to say more."""
+    env()
+    Path(".env").write_bytes("# für uns\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"\.env in this folder is not UTF-8 text"):
+        resolve(None)
+
+
 def test_one_may_come_from_each(env: Any) -> None:
     """The address from the environment, the token from the file."""
     dotenv(f"{TOKEN}=t0ken\n")

@@ -48,6 +48,7 @@ STATUSES: Mapping[int, Verdict] = {
     425: BROKEN,
     429: LIMITED,
     431: TOO_LARGE,
+    499: Verdict(Kind.DISCONNECTED, ambiguous=True),  # somebody on the way hung up, and it was not we
     502: Verdict(Kind.SERVER_ERROR, ambiguous=True),  # the gateway lost the model's answer, not the model the request
     503: BUSY,
     504: TIMED_OUT,
@@ -91,7 +92,8 @@ PHRASES: tuple[tuple[frozenset[int], re.Pattern[str], Verdict], ...] = (
         frozenset({400, 403, 404, 410, 422}),
         _words(
             r"unknown model|missing or invalid model|\bmodel_not_found\b|\binvalid_model\b|\bendpoint_not_found\b"
-            r"|\b(model|endpoint)\b[^;\n]{0,60}\b(not found|does not exist|not available|temporarily disabled)"
+            r"|\b(model|endpoint)\b:?(?! (parameter|field|option|returned|output)\b)(?:[^;:\n]|:(?! )){0,60}"
+            r"\b(not found|does not exist|not available|temporarily disabled)"
             r"|\b(not found|no such)\b.{0,20}\b(model|endpoint)\b|\bmodel: [\w.-]+$"
         ),
         NO_MODEL,
@@ -147,7 +149,7 @@ CAPS: tuple[tuple[re.Pattern[str], int], ...] = (
 
 ENDLESS = _words(
     r"\bdaily\b|\bper[ _-]?day\b|spend limit|credit balance|credits? (are |is )?(depleted|exhausted)"
-    r"|rate limit of 0\b|\binsufficient_quota\b"
+    r"|rate limit of 0(?![.,]?\d)|\binsufficient_quota\b"
 )
 """A 429 that no wait within a run's patience will lift."""
 
