@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.core.errors import UsageError
-from runner.core.evaluating import PAIRWISE, Gates
+from runner.core.evaluating import JUDGE, PAIRWISE, Gates
 from runner.evaluation.comparison import Comparison, Side, compare, kinds
 from runner.evaluation.metrics import ALL_MODELS
 from runner.evaluation.scores import NO_MODEL
 
 EXIT_CODE = 10
 """Of a run whose metrics do not pass."""
+LEAST_GRADED = 0.5
+"""Of a model's answers: a judge that graded fewer says nothing of all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,14 @@ def _least(gates: Gates, evaluation: Mapping[str, Any]) -> Iterator[Check]:
         for name, about in _models(evaluation):
             if metric == PAIRWISE and name != evaluation["pairwise"]["sides"][0]:
                 continue  # what the one side wins the other loses
-            mean = about["metrics"][metric]["mean"]
+            found, answers = about["metrics"][metric], about["n"] + about["unscored"]
+            mean = found["mean"]
             figure = "no figure" if mean is None else f"{100 * mean:.1f} %"
+            few = metric == JUDGE and found["n"] < LEAST_GRADED * answers
+            of = f" of the {found['n']:,} of {answers:,} answers that it graded" if few else ""
             yield Check(
-                mean is not None and mean >= least,
-                f"{metric} of {name} is {figure}, and {100 * least:g} % is the least.",
+                mean is not None and mean >= least and not few,
+                f"{metric} of {name} is {figure}{of}, and {100 * least:g} % is the least.",
             )
 
 
@@ -103,7 +108,9 @@ def _not_worse(run: Side, accepted: Side | str | None) -> Iterator[Check]:
         yield Check(False, str(error))
         return
     yield from _parts(found)
-    if run.repeats:
+    if left := found.only[0]:
+        yield Check(None, f"{left:,} answers of the accepted run have none in this one to be compared with.")
+    if accepted.repeats:
         for name in sorted(set(accepted.evaluation["models"]) - {*run.evaluation["models"], NO_MODEL}):
             yield Check(False, f"{name} was in the accepted run, and is not in this one.")
 
@@ -113,4 +120,4 @@ def _parts(found: Comparison) -> Iterator[Check]:
     for part, kind in zip(found.parts, kinds(found), strict=True):
         said = part.verdict.sentence
         said = said[:1].upper() + said[1:] if part.models[0] != part.models[1] else f"{part.models[1]}: {said}"
-        yield Check(kind != "worse", said)
+        yield Check(kind not in ("worse", "nothing to compare"), said)

@@ -15,6 +15,7 @@ from runner.core.errors import UsageError
 from runner.core.evaluating import Gates
 from runner.core.job import Job
 from runner.evaluation.ending import conclude
+from runner.evaluation.gates import verdict
 from runner.evaluation.history import accept, history_path, read_history
 from runner.report.trend import history_lines, sparkline
 from runner.storage.rundir import RunDirectory
@@ -149,6 +150,37 @@ def test_a_model_that_is_no_longer_asked_does_not_pass(make_run: Make, summary: 
     accept(make_run("a", {"m": answers(30), "n": answers(30), "o": answers(3)}, ["x"] * 40))
     run = make_run("b", {"m": answers(30), "n": answers(30)}, ["x"] * 40, gates=Gates(not_worse=True))
     assert "o was in the accepted run, and is not in this one." in summary(run)["gates"]["verdict"]
+
+
+def test_a_single_model_that_is_left_of_several_does_not_pass_for_all_of_them(make_run: Make, summary: Summary) -> None:
+    accept(make_run("a", {"m": answers(30), "n": answers(30), "o": answers(3)}, ["x"] * 40))
+    said = summary(make_run("b", {"m": answers(30)}, ["x"] * 40, gates=Gates(not_worse=True)))
+    assert said["exit_code"] == 10
+    assert "n was in the accepted run, and is not in this one." in said["gates"]["verdict"]
+
+
+def test_a_comparison_without_a_single_score_does_not_pass(make_run: Make, summary: Summary) -> None:
+    """A gate that cannot look must not wave through."""
+    accept(make_run("a", {"m": answers(30)}, ["x"] * 40))
+    said = summary(make_run("b", {"m": answers(30)}, [None] * 40, gates=Gates(not_worse=True)))
+    assert said["exit_code"] == 10
+    assert "nothing can be compared" in said["gates"]["verdict"]
+
+
+@pytest.mark.parametrize(("graded", "passes"), [(4, False), (5, True)])
+def test_a_judge_that_graded_few_answers_lets_nobody_pass(graded: int, passes: bool) -> None:
+    """Its budget may have ended after the first one."""
+    about = {"n": 10, "unscored": 0, "metrics": {"judge": {"n": graded, "mean": 1.0}}}
+    said = verdict(Gates(least={"judge": 0.5}), {"models": {"m": about}}, 0.0, None, None)
+    assert said["passed"] is passes
+    assert ("judge of m is 100.0 % of the 4 of 10 answers that it graded" in said["verdict"]) is not passes
+
+
+def test_rows_of_the_accepted_run_that_are_not_compared_are_told(make_run: Make, summary: Summary) -> None:
+    accept(make_run("a", {"m": answers(30)}, ["x"] * 40))
+    said = summary(make_run("b", {"m": answers(3, 4)}, ["x"] * 4, gates=Gates(not_worse=True)))
+    assert said["exit_code"] == 0
+    assert "36 answers of the accepted run have none in this one to be compared with." in said["gates"]["verdict"]
 
 
 def test_an_accepted_run_that_is_gone_does_not_pass(make_run: Make, summary: Summary) -> None:
