@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -36,6 +37,9 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "gates": lambda values: Gates(**values),
 }
 """Sections of a job file -> how one is read back from a manifest."""
+
+
+_LABELS = re.compile(r"\blabels\b")
 
 
 def _short(value: Any) -> str:
@@ -162,7 +166,16 @@ class Job:
             else:
                 parts = [(name, mine, theirs)]
             lines += [f"{part}: {_short(old)} -> {_short(new)}" for part, new, old in parts if new != old]
+        if self._offered != other._offered:
+            lines.append(f"labels: {_short(other._offered)} -> {_short(self._offered)}")
         return lines
+
+    @property
+    def _offered(self) -> tuple[str, ...]:
+        """The labels, where a prompt may show them."""
+        texts = (self.prompt, self.system, *self.annotators.prompts.values())
+        shown = any(text is not None and _LABELS.search(text) for text in texts)
+        return self.answer.reader.labels if shown and self.answer is not None else ()
 
     def to_json(self) -> dict[str, Any]:
         """The declaration as JSON values."""

@@ -183,7 +183,7 @@ class Source:
                     yield BadRow(index, where, f"{len(fields)} fields where the header has {len(header)}")
                 else:
                     columns = dict(zip(header, fields, strict=True))
-                    yield Row(index, where, columns, _digest(orjson.dumps(fields)))
+                    yield Row(index, where, columns, _digest(_content(columns)))
                 index += 1
 
     def _csv_next(self, reader: Any) -> list[str] | None:
@@ -264,11 +264,10 @@ def _json_name(value: Any) -> str:
 
 
 def _content(columns: Mapping[str, Any]) -> bytes:
-    values = tuple(columns.values())
     try:
-        return orjson.dumps(values, default=repr)
+        return orjson.dumps(columns, default=repr, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # integers of more than 64 bits
-        return repr(values).encode()
+        return repr(columns).encode()
 
 
 def _digest(content: bytes) -> str:

@@ -77,6 +77,31 @@ class TestFork:
         assert f"{words[0][2:]}: None -> " in done.err
         assert asked(gateway) == 4
 
+    def test_answers_to_a_prompt_that_showed_other_labels_are_not_taken_over(
+        self, command, gateway, source, tmp_path
+    ) -> None:
+        """The template is the same, and what it made is not."""
+        words = ("run", source, "-m", MODEL, "-p", "One of {{ labels }}: {{ prompt }}")
+        command(*words, "--labels", "a,b", "-o", "two", env=gateway.env)
+        gateway.reset()
+        done = command(*words, "--labels", "a,b,c", "-o", "three", "--fork", "two", env=gateway.env)
+        assert "0 answers were taken over from two, because it asked otherwise: labels: ('a', 'b') -> " in done.err
+        assert asked(gateway) >= 4
+
+    def test_answers_about_columns_that_had_other_names_are_not_taken_over(self, command, gateway, tmp_path) -> None:
+        """A header that is mended changes what every row asks; the order of columns does not."""
+        file = tmp_path / "rows.csv"
+        file.write_text("q,context\nwhat,blue\n")
+        words = ("run", file, "-m", MODEL, "-p", "{{ q }}? {{ context }}")
+        command(*words, "-o", "old", env=gateway.env)
+        gateway.reset()
+        file.write_text("context,q\nblue,what\n")
+        command(*words, "-o", "turned", "--fork", "old", env=gateway.env)
+        assert asked(gateway) == 0
+        file.write_text("context,q\nwhat,blue\n")
+        command(*words, "-o", "new", "--fork", "old", env=gateway.env)
+        assert asked(gateway) == 1
+
     def test_answers_of_a_model_that_is_not_asked_are_not_taken_over(self, command, gateway, source) -> None:
         """A pool that still holds the model takes them."""
         command("run", source, "-m", "gpt-5-4-nano", "-o", "other", "--fork", "old", env=gateway.env)
