@@ -81,6 +81,8 @@ def _run_due(turn: Turn, attend: Attend, say: Callable[[str], None]) -> Finish |
     if found.unfinished:
         newest = turn.folder / found.unfinished[-1]
         say(f"Earlier slots not finished: {len(found.unfinished):,}; go on with: runner resume {newest}")
+    if directory.manifest_path.is_file():
+        _mind_whose_it_is(turn, directory)
     if found.act is Act.START:
         return app.start(prepare(turn.job, turn.setup), path, attend)
     wish = marks.read(directory)
@@ -92,6 +94,16 @@ def _run_due(turn: Turn, attend: Attend, say: Callable[[str], None]) -> Finish |
     if found.act is Act.RESUME:
         say(f"Slot {found.name} was begun already; going on with it.")
     return app.resume(path, attend, turn.setup.gateway, memory=turn.setup.memory, share=turn.setup.share)
+
+
+def _mind_whose_it_is(turn: Turn, directory: RunDirectory) -> None:
+    """Raise UsageError if the slot holds a run over another input: that of another job of the same name."""
+    there = directory.read_json(directory.manifest_path)["job"]["input"]
+    if Path(there).absolute() != Path(turn.job.input).absolute():
+        raise UsageError(
+            f"{directory.path} holds a run of another job that is called {turn.job.name!r} too; it reads {there}. "
+            "Give one of them another name (--set name=...), or another folder with --in."
+        )
 
 
 def _left(path: Path) -> Finish | None:

@@ -185,7 +185,7 @@ def _own(path: Path) -> os.stat_result:
 
 def slug(name: str) -> str:
     """A job's name as the name of a folder."""
-    return re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[:40] or "run"
+    return re.sub(r"[\W_]+", "-", name).strip("-")[:40] or "run"
 
 
 def fresh(base: Path, name: str) -> Path:

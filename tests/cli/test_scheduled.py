@@ -19,7 +19,7 @@ import pytest
 from runner.schedules.expressions import parse
 from runner.schedules.slots import latest, name_of, slot_of
 from runner.schedules.zone import now
-from runner.storage.rundir import RunDirectory
+from runner.storage.rundir import RunDirectory, slug
 
 MODEL = "claude-haiku-4-5"
 ROOT = Path(__file__).parents[2]
@@ -67,6 +67,25 @@ def test_a_finished_slot_ends_with_its_code_though_the_input_is_another_by_now(c
     sent = gateway.meter()["statuses"]
     assert command(*words, env=gateway.env).code == 3
     assert gateway.meter()["statuses"] == sent
+
+
+def test_the_slot_of_another_job_of_the_same_name_is_not_taken_for_ones_own(
+    scheduled, command, gateway, tmp_path
+) -> None:
+    """It would never be run, and would end with the other's code."""
+    assert scheduled().code == 0
+    (tmp_path / "b").mkdir()
+    other = tmp_path / "b" / "rows.jsonl"
+    other.write_text('{"prompt": "x"}\n')
+    done = command("run", other, "-m", MODEL, "--slot-of", YEARLY, env=gateway.env)
+    assert done.code == 2
+    assert "holds a run of another job that is called 'rows' too" in done.err
+    assert command("run", other, "-m", MODEL, "--slot-of", YEARLY, "--set", "name=b", env=gateway.env).code == 0
+
+
+def test_names_of_any_script_have_folders_of_their_own() -> None:
+    names = ["日报", "周报", "été 2026", "a_b"]
+    assert [slug(name) for name in names] == ["日报", "周报", "été-2026", "a-b"]
 
 
 def test_a_slot_that_is_gone_on_with_shares_no_more_than_it_did(scheduled, state_folder) -> None:
