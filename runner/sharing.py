@@ -65,7 +65,7 @@ def budget(gateway: environment.Gateway, store: Store) -> dict[str, Any]:
     """Who spends from an account now, and how much, as JSON values. Raises Unusable."""
     pages, spent = store.look()
     now = time.monotonic()
-    runs = [page for page in pages if life(page.member.process) is not Life.GONE]
+    runs = [page for page in pages if life(page.member.process) is not Life.GONE and store.sees(page.member)]
     limits: dict[str, dict[str, Any]] = {}
     for page in runs:
         for key, (amount, window) in page.amounts.items():

@@ -9,9 +9,6 @@ from runner.ledgers.elsewhere import Elsewhere
 from runner.ledgers.pages import Member, Page
 from runner.ledgers.processes import Life, Process
 
-STALE = 2.0, 8.0
-"""Seconds, or periods, whatever is longer, after which a run that has not been seen is taken to be unable to come."""
-
 
 class Company:
     """The others, at one moment."""
@@ -30,7 +27,7 @@ class Company:
         self._pages = pages
         self._elsewhere = elsewhere
         self._now = now
-        fresh = [page for page in pages if now - page.beat < max(STALE[0], STALE[1] * period)]
+        fresh = [page for page in pages if not page.is_stale(now, period)]
         self._fresh = fresh
         self._lost = [p for p in pages if p not in fresh and alive(p.member.process) is not Life.STOPPED]
         """Those that are there and cannot come here: they spend by themselves."""

@@ -76,6 +76,7 @@ class Meeting:
         `drawn` are the limits that were taken of since the last one. Raises Unusable; nothing was told then.
         """
         with self._store.visit() as visit:
+            self._store.show(self._me)
             if self._pieces is None:
                 self._pieces = Pieces(self._span, visit.last_piece(self._me.run) + 1)
             pages = self._others(visit, now)
@@ -94,6 +95,7 @@ class Meeting:
             self._tell_spending(visit, now)
             self._tell_learning(visit, (), now)
             visit.leave(self._me.run)
+        self._store.hide(self._me)
         self._store.close()
 
     def _others(self, visit: Visit, now: float) -> list[Page]:
@@ -103,16 +105,23 @@ class Meeting:
             mine = page.member.run == self._me.run
             if mine and page.member.process == self._me.process:
                 continue
-            if not mine and self._alive(page.member.process) is not Life.GONE:
+            if not mine and not self._is_gone(page, now):
                 others.append(page)
                 continue
             amounts = {key: round(amount) for key, amount in page.last_lease.items()}
             last = visit.last_piece(page.member.run) + 1
             visit.spend([Spent(page.member.run, last, min(now, page.until), amounts)], 2 * self._span)
             visit.leave(page.member.run)
+            self._store.hide(page.member)
             if mine:
                 self.spending.skip(last)
         return others
+
+    def _is_gone(self, page: Page, now: float) -> bool:
+        """Whether a run has ended. Its process may be out of sight, or live on after it: then its sign says so."""
+        if self._alive(page.member.process) is Life.GONE:
+            return True
+        return page.is_stale(now, self._period) and not self._store.sees(page.member)
 
     def _tell_spending(self, visit: Visit, now: float) -> None:
         pieces = self.spending

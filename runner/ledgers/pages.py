@@ -17,6 +17,8 @@ from runner.ledgers.processes import Process
 
 Claimed = tuple[float, float, float]
 """Used in the window, wanted for the next lease, taken by the next request."""
+STALE = 2.0, 8.0
+"""Seconds, or periods, whatever is longer, after which a run that has not been seen is taken to be unable to come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,10 @@ class Page:
             return None
 
     # What the others make of it.
+
+    def is_stale(self, now: float, period: float) -> bool:
+        """Whether it should have been here again by now."""
+        return now - self.beat >= max(STALE[0], STALE[1] * period)
 
     @property
     def last_lease(self) -> Mapping[str, float]:

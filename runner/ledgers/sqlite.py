@@ -21,7 +21,7 @@ from pathlib import Path
 import orjson
 
 from runner.core.knowledge import Facts
-from runner.ledgers.pages import Page, Spent
+from runner.ledgers.pages import Member, Page, Spent
 from runner.ledgers.processes import Process
 
 VERSION = 1
@@ -139,6 +139,7 @@ class Store:
         self.notices: list[str] = []
         self._connection: sqlite3.Connection | None = None
         self._inode = -1
+        self._sign: contextlib.ExitStack | None = None
 
     @contextlib.contextmanager
     def visit(self) -> Iterator[Visit]:
@@ -164,8 +165,40 @@ class Store:
             visit = Visit(connection)
             return visit.runs(), visit.spent(0, without="")
 
+    def show(self, member: Member) -> None:
+        """Hold a run's sign until `close`, or until this process ends, however it ends. Raises OSError."""
+        if self._sign is None:
+            sign = contextlib.ExitStack()
+            sign.enter_context(_locked(self._sign_of(member)))
+            self._sign = sign
+
+    def sees(self, member: Member) -> bool:
+        """Whether anybody holds a run's sign: all containers on a host see a lock, if not each other's processes."""
+        try:
+            with _locked(self._sign_of(member), os.O_RDWR):
+                return False
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+
+    def hide(self, member: Member) -> None:
+        """Take away the sign of a run that has ended."""
+        with contextlib.suppress(OSError):
+            self._sign_of(member).unlink()
+
+    def _sign_of(self, member: Member) -> Path:
+        name = hashlib.sha256(repr((member.run, member.process, member.since)).encode()).hexdigest()[:16]
+        return self.path.with_suffix(f".{name}.share-sign")
+
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and of the sign."""
+        self._disconnect()
+        if self._sign is not None:
+            self._sign.close()
+        self._sign = None
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
@@ -173,7 +206,7 @@ class Store:
 
     def renew(self) -> None:
         """Put a damaged file aside, unless somebody else has done so. Raises Unusable."""
-        self.close()
+        self._disconnect()
         with _explained(self.path), _locked(self.path.with_suffix(".share-lock")):
             if not self._is_damaged():
                 return
@@ -200,7 +233,7 @@ class Store:
             inode = -1
         if self._connection is not None and inode == self._inode != -1:
             return self._connection
-        self.close()
+        self._disconnect()
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Closing a file that SQLite has open drops its locks: only one that is new is touched here.
         with contextlib.suppress(FileExistsError):
@@ -246,8 +279,8 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def _locked(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> Iterator[None]:
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
+
+from runner.ledgers.pages import Member, Page
+from runner.ledgers.processes import this_process
+from runner.ledgers.sqlite import Store
 
 MODEL = "claude-haiku-4-5"
 LIMITS = "window_seconds = 2\n[per_model]\ninput_tokens = 4_000\noutput_tokens = 100_000\n"
@@ -31,6 +37,21 @@ def test_without_runs_nobody_is_shown(command, gateway) -> None:
     """And nothing is made on disk."""
     done = command("budget", env=gateway.env)
     assert (done.code, "No run spends from it now." in done.out) == (0, True)
+
+
+def test_a_run_in_another_container_is_shown_while_it_lives(command, gateway, rows, state_folder: Path) -> None:
+    """Its process cannot be seen, but its sign can."""
+    command("run", rows(2, prompt="Hello."), "-m", MODEL, "--max-tokens", "9", env=gateway.env)
+    [path] = state_folder.rglob("*.share")
+    store = Store(path)
+    member = Member(run="/there", process=replace(this_process(), space="another"), since=0.0)
+    with store.visit() as visit:
+        visit.write(Page(member=member, beat=time.monotonic(), until=time.monotonic()))
+        store.show(member)
+    there = command("budget", "--json", env=gateway.env).json()["runs"]
+    store.close()
+    assert [(run["run"], run["state"]) for run in there] == [("/there", "unknown")]
+    assert command("budget", "--json", env=gateway.env).json()["runs"] == []
 
 
 def test_the_gateway_of_a_run_is_shared_with_nobody(command) -> None:

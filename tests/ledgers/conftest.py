@@ -43,18 +43,18 @@ class Host:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.fates: dict[int, Life] = {}
-        self._stores: list[Store] = []
+        self._stores: dict[int, Store] = {}
 
     def run(self, budgets: Any, guard: Callable[[float], float] = lambda _window: 0.0, **options: Any) -> SharedLedger:
         """The ledger of a new run."""
         number = next(_numbers)
         process = options.pop("process", replace(this_process(), pid=number))
         self.fates.setdefault(process.pid, Life.RUNS)
-        self._stores.append(Store(self.path))
+        self._stores[process.pid] = Store(self.path)
         return SharedLedger(
             budgets,
             guard,
-            store=self._stores[-1],
+            store=self._stores[process.pid],
             me=Member(
                 run=options.pop("run", f"run-{number}"),
                 process=process,
@@ -69,11 +69,16 @@ class Host:
         """End a run's process without a word."""
         self.fates[ledger.me.process.pid] = Life.GONE
 
+    def kill_unseen(self, ledger: SharedLedger) -> None:
+        """The same in another container, whose processes cannot be seen: the kernel lets go of what it had open."""
+        self.fates[ledger.me.process.pid] = Life.UNKNOWN
+        self._stores[ledger.me.process.pid].close()
+
     def _fate(self, process: Process) -> Life:
         return self.fates.get(process.pid, Life.GONE)
 
     def close(self) -> None:
-        for store in self._stores:
+        for store in self._stores.values():
             store.close()
 
 

@@ -96,6 +96,36 @@ def test_a_holder_that_is_killed_costs_a_window(tmp_path: Path, ledger: SharedLe
     assert alone >= 1.65 * LIMIT.amount
 
 
+SHOWN = Member(run="there", process=Process(pid=1, born=0, boot="this", space="another"), since=0.0)
+SHOWS = f"""
+import sys
+from pathlib import Path
+from runner.ledgers.pages import Member
+from runner.ledgers.processes import Process
+from runner.ledgers.sqlite import Store
+
+store = Store(Path(sys.argv[1]))
+store.show({SHOWN!r})
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_sign_of_a_process_goes_with_it(tmp_path: Path) -> None:
+    """Whoever looks, from whatever container: while it is stopped it is there, and after kill -9 it is not."""
+    store = Store(tmp_path / "account.share")
+    words = [sys.executable, "-c", SHOWS, str(store.path)]
+    assert not store.sees(SHOWN)
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        os.kill(process.pid, signal.SIGSTOP)
+        is_seen = store.sees(SHOWN)
+        process.kill()
+    assert is_seen
+    assert not store.sees(SHOWN)
+
+
 def _becomes(process: Process, fate: Life) -> bool:
     ends = time.monotonic() + 10
     while life(process) is not fate and time.monotonic() < ends:

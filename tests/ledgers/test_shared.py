@@ -6,9 +6,11 @@ All runs are in this process, with a clock of numbers; the file is real.
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from runner.core.ports import Lease
 from runner.core.values import Charge, Failure, Kind
 from runner.ledgers.processes import Life, this_process
 from runner.ledgers.shared import SharedLedger
-from runner.ledgers.sqlite import Store
+from runner.ledgers.sqlite import Store, Unusable
 
 WINDOW = 10.0
 INPUT = Limit(scope="a", measure="input", amount=10_000, window=WINDOW)
@@ -258,6 +260,51 @@ def test_the_part_of_a_run_that_cannot_come_is_left_to_it(host: Any) -> None:
     host.fates[lost.ledger.me.process.pid] = Life.STOPPED
     play(works, 2, begin=START + 30.0)
     assert other.between(4, 5) >= 0.95 * INPUT.amount
+
+
+def test_the_part_of_a_run_that_cannot_be_seen_is_left_to_it_while_it_lives(host: Any) -> None:
+    """It was alone, and goes on by itself in a container that cannot write: whoever comes has nothing."""
+    lost, late = Work(host.run(ONE)), Work(host.run(ONE), starts=START + 15.0)
+    play([lost], 1)
+    host.fates[lost.ledger.me.process.pid] = Life.UNKNOWN
+    play([late], 5, begin=START + 15.0)
+    assert late.taken == []
+
+
+def test_a_run_that_is_killed_in_another_container_costs_at_most_a_window(host: Any) -> None:
+    """It was alone, so all was its part; its number means nothing here, but its sign is gone."""
+    killed, late = Work(host.run(ONE)), Work(host.run(ONE), starts=START + 10.0)
+    play([killed], 1)
+    host.kill_unseen(killed.ledger)
+    play([late], 3, begin=START + 10.0)
+    assert most_in_a_window([killed, late]) <= INPUT.amount
+    assert late.between(2, 4) >= 0.95 * 2 * INPUT.amount
+    assert [page.member for page in Store(host.path).look()[0]] == [late.ledger.me]
+    assert len(list(host.path.parent.glob("*.share-sign"))) == 1
+
+
+def busy(times: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else holds the file, whenever it is asked for the next so many times."""
+    visit, tries = Store.visit, count(1)
+
+    def visited(store: Store) -> Any:
+        if next(tries) <= times:
+            raise Unusable("it is held", busy=True)
+        return visit(store)
+
+    monkeypatch.setattr(Store, "visit", visited)
+
+
+def test_a_run_that_could_not_say_that_it_ended_is_not_waited_for(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process lives on, as a notebook does, and its sign is gone."""
+    ended, late = Work(host.run(ONE)), Work(host.run(ONE), starts=START + 10.0)
+    play([ended], 1)
+    with monkeypatch.context() as patched:
+        busy(math.inf, patched)
+        ended.ledger.leave(START + 10.0)
+    play([late], 3, begin=START + 10.0)
+    assert late.between(2, 4) >= 0.95 * 2 * INPUT.amount
+    assert [page.member for page in Store(host.path).look()[0]] == [late.ledger.me]
 
 
 # What one finds out the others know.
