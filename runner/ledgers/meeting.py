@@ -20,6 +20,8 @@ from runner.ledgers.sqlite import Store, Unusable, Visit
 
 SWEEP = 0.5
 """Windows between two sweeps of what is of no use any more."""
+GOODBYES = 20
+"""How often a run tries to say that it ends, while others hold the store: for a second, in all."""
 
 
 class Meeting:
@@ -91,10 +93,16 @@ class Meeting:
 
     def leave(self, now: float) -> None:
         """Tell the others that this run has ended; what it spent stays counted."""
-        with contextlib.suppress(Unusable), self._store.visit() as visit:
-            self._tell_spending(visit, now)
-            self._tell_learning(visit, (), now)
-            visit.leave(self._me.run)
+        for _ in range(GOODBYES):
+            try:
+                with self._store.visit() as visit:
+                    self._tell_spending(visit, now)
+                    self._tell_learning(visit, (), now)
+                    visit.leave(self._me.run)
+            except Unusable as error:
+                if error.busy:
+                    continue
+            break
         self._store.hide(self._me)
         self._store.close()
 

@@ -295,6 +295,19 @@ def busy(times: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "visit", visited)
 
 
+def test_a_run_that_ends_while_the_file_is_busy_tries_again(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others hear what it has spent, and that it is over."""
+    ledger = host.run(ONE)
+    ledger.meet(START)
+    ledger.take("a", REQUEST, START + 0.1)
+    with monkeypatch.context() as patched:
+        busy(3, patched)
+        ledger.leave(START + 0.2)
+    pages, spent = Store(host.path).look()
+    assert pages == []
+    assert [dict(one.amounts) for one in spent] == [{"a/input": 100}]
+
+
 def test_a_run_that_could_not_say_that_it_ended_is_not_waited_for(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its process lives on, as a notebook does, and its sign is gone."""
     ended, late = Work(host.run(ONE)), Work(host.run(ONE), starts=START + 10.0)
