@@ -79,6 +79,8 @@ class Meeting:
         """
         with self._store.visit() as visit:
             self._store.show(self._me)
+            if not self._seen:
+                visit.renew(now)
             if self._pieces is None:
                 self._pieces = Pieces(self._span, visit.last_piece(self._me.run) + 1)
             pages = self._others(visit, now)

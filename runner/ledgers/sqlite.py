@@ -28,6 +28,10 @@ VERSION = 1
 PATIENCE = 0.05
 """Seconds to wait for another run's transaction, which takes a millisecond or two."""
 
+AHEAD = 60.0
+"""Seconds, by far more than lie between a look at the clock and the visit that it is for: what is dated later than that
+is of an earlier boot."""
+
 OVER = 2 * 86_400.0
 """Seconds since anything was written to a file, after which it is of no use: another machine may use it too."""
 
@@ -59,6 +63,17 @@ class Visit:
         self.stamp = (found or 0) + 1
         query = "INSERT INTO transactions VALUES (?)" if found is None else "UPDATE transactions SET count = ?"
         self._connection.execute(query, (self.stamp,))
+
+    def renew(self, now: float) -> None:
+        """Begin anew where anything is dated after now: the clock begins with the boot, which not all systems name."""
+        query = (
+            "SELECT max(at) > ? FROM (SELECT beat AS at FROM runs UNION ALL SELECT at FROM spent"
+            " UNION ALL SELECT at FROM learned)"
+        )
+        if self._connection.execute(query, (now + AHEAD,)).fetchone()[0]:
+            self._connection.execute("DELETE FROM runs")
+            self._connection.execute("DELETE FROM spent")
+            self._connection.execute("DELETE FROM learned")
 
     def runs(self) -> list[Page]:
         """The runs, in the order in which they joined; garbled ones are left out."""

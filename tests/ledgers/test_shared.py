@@ -459,6 +459,31 @@ def test_the_file_is_the_users_own(host: Any) -> None:
     assert stat.S_IMODE(host.path.stat().st_mode) == 0o600
 
 
+def test_what_is_from_before_a_reboot_is_forgotten(host: Any) -> None:
+    """The clock began anew, in the same file where the system names no boots; a number of a process is used again."""
+    before = Work(host.run(ONE), starts=90_000.0)
+    play([before], 0.5, begin=90_000.0)
+    with contextlib.closing(sqlite3.connect(host.path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO learned VALUES ('a/input', 80000.0, 99999.0, 1, '{}')")
+        after = host.run(ONE)
+        assert isinstance(after.take("a", Charge(1, 10_000, 0), 30.0), Lease)
+        after.meet(30.5)
+        assert connection.execute("SELECT * FROM learned").fetchall() == []
+    pages, spent = Store(host.path).look()
+    assert [page.member for page in pages] == [after.me]
+    assert [(one.run, one.at) for one in spent] == [(after.me.run, 30.0)]
+
+
+def test_who_looked_at_the_clock_before_it_waited_forgets_nothing(host: Any) -> None:
+    """Others have come since, and are not from another boot."""
+    first, second = host.run(ONE), host.run(ONE)
+    first.take("a", Charge(1, 9_000, 0), START)
+    first.meet(START + 5.0)
+    second.meet(START - 5.0)
+    assert second.spent(START)[INPUT] == 9_000
+    assert len(Store(host.path).look()[0]) == 2
+
+
 def test_it_is_visited_a_few_times_a_second(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is taken: leases are for many requests."""
     visits = 0
