@@ -34,6 +34,12 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """A row's own names go before those of Python: `order.items` is what the order holds under that name."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Raises OverflowError before the memory is taken."""
         if _size_of(operator, left, right) > LARGEST:
@@ -55,6 +61,7 @@ def _size_of(operator: str, left: Any, right: Any) -> float:
 _WIDTHS = re.compile(r"[0-9]{1,18}")
 _ENVIRONMENT = _Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)
 _ENVIRONMENT.filters["tojson"] = _json
+del _ENVIRONMENT.globals["lipsum"]  # a prompt is the same whenever it is made
 
 TEXTUAL = {
     "capitalize", "center", "e", "escape", "format", "indent", "lower", "replace", "string", "striptags", "title",
@@ -64,10 +71,13 @@ TEXTUAL = {
 
 
 class _Null(Exception):
-    """A null was to be shown."""
+    """What is no value was to be shown: a null, as a rule."""
 
 
 def _not_null(value: Any, expression: str | None) -> Any:
+    if callable(value) and not isinstance(value, jinja2.Undefined):
+        shown = "something that the prompt shows" if expression is None else f"`{expression}`, which the prompt shows,"
+        raise _Null(f"{shown} is no value of this row, but a function of the template language")
     if value is not None:
         return value
     if expression is None:
@@ -124,7 +134,7 @@ def _spelt(node: nodes.Node) -> str | None:
 
 
 class Template:
-    """A compiled template, to be called with a row's columns. The whole row is there as `row`, too."""
+    """A compiled template, to be called with a row's columns. Unless one is called so, the whole row is there as `row`."""
 
     def __init__(self, text: str, origin: str, given: Mapping[str, str] | None = None) -> None:
         """Raises UsageError, naming `origin` and the line, if the text is not a template.
@@ -147,7 +157,7 @@ class Template:
     def __call__(self, columns: Mapping[str, Any]) -> str:
         """The text for a row; raises RowError for a column that is missing or null, or an expression that fails."""
         try:
-            return self._template.render({**self._given, **columns, "row": columns})
+            return self._template.render({"row": columns, **self._given, **columns})
         except jinja2.UndefinedError as error:
             missing = sorted(self.columns - columns.keys())
             if missing:
