@@ -18,7 +18,7 @@ from runner.preparing import Prepared, Setup, prepare
 from runner.report.progress import attendant
 from runner.scoring import SCORERS, Scorer
 from runner.scoring.table import Own, own_scorer
-from runner.storage.jobs import caps_from, declare, read_words, replaced
+from runner.storage.jobs import absolute, caps_from, declare, read_words, replaced, ways
 
 T = TypeVar("T")
 
@@ -167,19 +167,12 @@ def _prepare(
 ) -> Prepared:
     said = {**read_words(Path(source)), **words}
     said = replaced(said, (), said.pop("labels", None))
-    setup = Setup(
-        gateway=said.pop("gateway", None) if gateway is None else gateway,
-        limits=_path(said.pop("limits", None) if limits is None else limits),
-        no_limits=no_limits,
-        catalogs=tuple(Path(name) for name in catalogs),
-        memory=memory,
-        share=share,
-        scorers=_own(scorers or {}),
-    )
+    given = {"gateway": gateway, "limits": limits, "no_limits": no_limits, "catalogs": catalogs}
+    said |= {name: value for name, value in given.items() if value}
+    setup = Setup.by(ways(said, str(source)), memory=memory, share=share, scorers=_own(scorers or {}))
     if scorers:
         said["evaluate"] = _with_scorers(said.get("evaluate"), scorers)
-    said["input"] = str(Path(said["input"]).absolute())
-    return prepare(declare(said, str(source)), setup, whole=whole)
+    return prepare(declare(absolute(said), str(source)), setup, whole=whole)
 
 
 def _own(scorers: Mapping[str, Own]) -> dict[str, Scorer]:
@@ -196,10 +189,6 @@ def _with_scorers(evaluate: Mapping[str, Any] | None, scorers: Mapping[str, Own]
     named = list(evaluate.get("scorers", []))
     known = {one["name"] if isinstance(one, Mapping) else one for one in named}
     return {**evaluate, "scorers": [*named, *(name for name in scorers if name not in known)]}
-
-
-def _path(value: str | Path | None) -> Path | None:
-    return None if value is None else Path(value)
 
 
 def _outside_loops(call: Callable[[], T]) -> T:

@@ -25,6 +25,7 @@ from runner.evaluation.checking import check
 from runner.examples import shots_of
 from runner.gateway.dialects import by_url, choose
 from runner.gateway.images import pixels
+from runner.storage.jobs import Ways
 from runner.storage.results import COLUMN_TYPES
 from runner.storage.rows import Record, Row, Source
 from runner.storage.small import placed
@@ -58,6 +59,12 @@ class Setup:
     """Scorers of the caller's own: name -> `runner.scoring.Scorer`."""
     spooled: bool = False
     """Whether the input is a copy of standard input, to be moved into the run directory."""
+
+    @classmethod
+    def by(cls, ways: Ways, **more: Any) -> Setup:
+        """What a job's words say of how to run it, and what is no word of a job."""
+        catalogs = tuple(ways.catalogs)
+        return cls(gateway=ways.gateway, limits=ways.limits, no_limits=ways.no_limits, catalogs=catalogs, **more)
 
 
 @dataclass(slots=True)

@@ -55,6 +55,24 @@ def test_plan_sends_nothing_and_needs_no_gateway(rows: Path, monkeypatch: pytest
     assert made.output_tokens.total() == 96
 
 
+def test_a_job_file_says_how_it_is_run_unless_the_caller_does(rows: Path, tmp_path: Path) -> None:
+    """Gateway, limits, catalogues and no limits at all, as on the command line."""
+    (tmp_path / "own.toml").write_text('[models.mine]\nprovider = "Me"\n')
+    (tmp_path / "job.toml").write_text(
+        'input = "rows.jsonl"\nmodels = "mine"\nmax_tokens = 9\ngateway = "local"\nno_limits = true\n'
+        'catalogs = "own.toml"\n'
+    )
+    assert runner.plan(tmp_path).bound.limit is None
+    finish = runner.run(tmp_path, gateway=LOCAL, models="gpt-5-4", out=tmp_path / "run")
+    assert finish.ending.exit_code == 0
+
+
+def test_a_job_without_an_input_says_so(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text('models = "gpt-5-4"\n')
+    with pytest.raises(runner.RunnerError, match="input is missing"):
+        runner.plan(tmp_path)
+
+
 def test_a_word_that_does_not_exist_is_refused(rows: Path) -> None:
     """A misspelt word is named, with the nearest one."""
     with pytest.raises(runner.RunnerError, match="Did you mean 'max_tokens'"):

@@ -189,7 +189,7 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     import tempfile
 
     from runner.preparing import Setup
-    from runner.storage.jobs import declare, read_words, replaced
+    from runner.storage.jobs import absolute, declare, read_words, replaced, ways
     from runner.storage.rows import STDIN, named_by_content, spool
 
     memory, share = (words.pop(name, None) is not False for name in ("memory", "share"))
@@ -197,21 +197,13 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     given = {name: value for name, value in words.items() if value not in (None, (), [])}
     said = {**({"input": STDIN, "name": "stdin"} if source == STDIN else read_words(Path(source))), **given}
     said = replaced(said, settings, labels)
-    setup = Setup(
-        gateway=said.pop("gateway", None),
-        limits=Path(said.pop("limits")) if "limits" in said else None,
-        no_limits=said.pop("no_limits", False),
-        catalogs=tuple(Path(name) for name in said.pop("catalogs", ())),
-        memory=memory,
-        share=share,
-        spooled=said.get("input") == STDIN,
-    )
+    origin = job_file(source)
+    spooled = said.get("input") == STDIN
+    setup = Setup.by(ways(said, origin), memory=memory, share=share, spooled=spooled)
     if setup.spooled:
         folder = click.get_current_context().with_resource(tempfile.TemporaryDirectory(prefix="runner-"))
         said["input"] = str(named_by_content(spool(sys.stdin.buffer, Path(folder) / "stdin.jsonl")))
-    if "input" in said:
-        said["input"] = str(Path(said["input"]).absolute())
-    return declare(said, job_file(source)), setup
+    return declare(absolute(said), origin), setup
 
 
 def job_file(source: str) -> str:

@@ -235,7 +235,7 @@ class EscalateSection(Section):
 
 
 PATHS: Mapping[str, tuple[str, ...]] = {
-    "": ("input", "schema", "limits"),
+    "": ("input", "schema", "limits", "catalogs"),
     "answer": ("schema",),
     "examples": ("file",),
     "gold": ("file",),

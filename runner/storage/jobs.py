@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -131,17 +132,27 @@ WITHOUT_OPTION = (*SECTIONS, "gates", "top_p", "tools", "tool_choice")
 """Those that have no option of their name."""
 
 
-class File(Words):
-    """A job file: the words of a job, and how to run it."""
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value
+
+
+class Ways(BaseModel):
+    """How to run a job."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     gateway: str | None = None
     """A URL, or "local" for one on this machine."""
-    limits: str | None = None
+    limits: Path | None = None
     """A TOML file with the account's limits."""
     no_limits: bool = False
     """Keep no budgets at all."""
-    catalogs: list[str] = []
+    catalogs: Annotated[list[Path], BeforeValidator(_one_or_more, json_schema_input_type=Path | list[Path])] = []
     """TOML files with models of your own."""
+
+
+class File(Words, Ways):
+    """A job file: the words of a job, and how to run it."""
 
 
 def job_schema() -> dict[str, Any]:
@@ -185,6 +196,8 @@ def _text_from(base: Path, value: Any) -> Any:
 
 
 def _path_from(base: Path, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_path_from(base, path) for path in value]
     is_path = isinstance(value, str) and value != "-" and not value.lstrip().startswith("{")
     return str(base / value.removeprefix("@")) if is_path else value
 
@@ -197,8 +210,8 @@ def replaced(
     `labels` is short for an answer that is one of these labels. Raises UsageError for what is no setting.
     """
     said = dict(words)
-    if labels is not None:
-        said["answer"] = {"kind": "label", **said.get("answer", {}), "labels": labels}
+    if labels is not None and isinstance(answer := said.get("answer", {}), Mapping):
+        said["answer"] = {"kind": "label", **answer, "labels": labels}
     for setting in settings:
         key, equals, value = setting.partition("=")
         *tables, last = [name.strip() for name in key.split(".")]
@@ -222,9 +235,16 @@ def _value(text: str) -> Any:
         return text.strip()
 
 
+def absolute(words: Mapping[str, Any]) -> dict[str, Any]:
+    """The words with the input's path made to lead from anywhere."""
+    path = words.get("input")
+    return {**words, "input": str(Path(path).absolute())} if isinstance(path, str) else dict(words)
+
+
 def declare(words: Mapping[str, Any], origin: str) -> Job:
     """A job from words; raises UsageError with every error in them, each with its place."""
-    said = _validated(words, origin)
+    with _explained(origin):
+        said = Words.model_validate(dict(words))
     _refuse_together(said, origin)
     made = {name: section.made() for name in SECTIONS if (section := getattr(said, name)) is not None}
     return Job(
@@ -242,9 +262,16 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
     )
 
 
-def _validated(words: Mapping[str, Any], origin: str) -> Words:
+def ways(words: dict[str, Any], origin: str) -> Ways:
+    """How to run a job, taken out of its words; raises UsageError with every error in that."""
+    with _explained(origin):
+        return Ways.model_validate({name: words.pop(name) for name in Ways.model_fields if name in words})
+
+
+@contextlib.contextmanager
+def _explained(origin: str) -> Iterator[None]:
     try:
-        return Words.model_validate(dict(words))
+        yield
     except ValidationError as error:
         raise UsageError("\n".join(_explain(error, origin))) from None
 
@@ -290,7 +317,8 @@ def _gates(section: GatesSection | None, evaluate: Evaluation | None, origin: st
 def caps_from(given: Mapping[str, Any]) -> dict[str, Any]:
     """Caps that were given anew, checked; raises UsageError."""
     said = {name: value for name, value in given.items() if value is not None}
-    words = _validated({"input": "", **said}, "")
+    with _explained(""):
+        words = Words.model_validate({"input": "", **said})
     return {name: getattr(words, name) for name in said}
 
 

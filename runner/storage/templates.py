@@ -134,7 +134,10 @@ def _spelt(node: nodes.Node) -> str | None:
 
 
 class Template:
-    """A compiled template, to be called with a row's columns. Unless one is called so, the whole row is there as `row`."""
+    """A compiled template, to be called with a row's columns.
+
+    The whole row is there as `row`, too, unless a column is called so.
+    """
 
     def __init__(self, text: str, origin: str, given: Mapping[str, str] | None = None) -> None:
         """Raises UsageError, naming `origin` and the line, if the text is not a template.

@@ -98,6 +98,36 @@ def test_a_check_says_all_errors_of_a_job_file_with_their_paths(command: Any, tm
     assert "job.toml: there is no word 'ask' in [answer]. Did you mean 'asks'?" in done.err
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('input = ["a.jsonl", "b.jsonl"]', "job.toml: input: input should be a valid string"),
+        ("input = 5", "job.toml: input: "),
+        ('input = "a"\nlimits = 5', "job.toml: limits: "),
+        ('input = "a"\ngateway = 5', "job.toml: gateway: "),
+        ('input = "a"\nno_limits = "perhaps"', "job.toml: no_limits: "),
+        ('input = "a"\nanswer = 5', "job.toml: answer: "),
+    ],
+)
+def test_every_word_of_a_job_file_is_checked(command: Any, tmp_path: Path, text: str, said: str) -> None:
+    """Also those that say how it is run."""
+    (tmp_path / "job.toml").write_text(text)
+    done = command("check", tmp_path, "--labels", "a,b")
+    assert (done.code, said in done.err) == (2, True), done.err
+
+
+def test_catalogues_lead_from_the_job_file(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "job"
+    folder.mkdir()
+    (folder / "own.toml").write_text('[models.mine]\nprovider = "Me"\n')
+    (folder / "rows.jsonl").write_text('{"prompt": "x"}\n')
+    (folder / "job.toml").write_text('input = "rows.jsonl"\nmodels = "mine"\ncatalogs = ["own.toml"]\nno_limits = "no"')
+    monkeypatch.chdir(tmp_path)
+    done = command("check", folder)
+    assert (done.code, "models:     mine" in done.out) == (0, True), done.err
+    assert "no limit" not in done.err
+
+
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: f"{path.parent.parent.name}/{path.parent.name}")
 def test_the_schema_takes_the_job_files_that_there_are(path: Path, command: Any) -> None:
     """An editor does not complain about what runs."""
