@@ -463,6 +463,13 @@ def test_the_longer_label_is_meant_where_one_is_part_of_another() -> None:
     assert reader.read("The answer is very positive.") == Answer("very positive", ("statement",))
 
 
+def test_the_first_word_in_a_fence_of_one_line_belongs_to_what_is_in_it() -> None:
+    """A fence's language has a line to itself."""
+    reader = Reader(kind="label", labels=("positive", "very positive"))
+    assert reader.read("```very positive```") == Answer("very positive", ("fence",))
+    assert isinstance(reader.read("```not positive```"), Invalid)
+
+
 def test_labels_that_differ_only_in_case_are_told_apart_only_as_they_are_written() -> None:
     """Folding would make one of them the other."""
     reader = Reader(kind="label", labels=("US", "us"))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 _THINKING = re.compile(r"^\s*<(think|thinking|thought|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
 _THINKING_ENDS = re.compile(r"^.*</(?:think|thinking|thought|reasoning)>", re.DOTALL | re.IGNORECASE)
 _THINKING_OPENS = re.compile(r"^\s*<(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
-_FENCE = re.compile(r"^(?P<before>[^`]*)```[\w+-]*[ \t]*\n?(?P<inner>[^`]*)(?:```)?\s*$")
+_FENCE = re.compile(r"^(?P<before>[^`]*)```(?:[\w+-]*[ \t]*\n)?(?P<inner>[^`]*)(?:```)?\s*$")
 _BOXED = re.compile(r"^\W*\\boxed\s*\{(?:\\text(?:bf|rm)?\s*\{)?(?P<inner>[^{}]*)\}{1,2}[\s.$)\\\]]*$")
 _TAGS = re.compile(r"^<(?P<tag>[A-Za-z][\w-]*)>(?P<inner>[^<>]*)</(?P=tag)>$")
 _BULLET = re.compile(r"^(?:[-*•]\s+|>\s*|#{1,6}\s+|\(?\d{1,2}[.)]\s+)")
