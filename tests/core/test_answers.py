@@ -84,7 +84,10 @@ LABELS = [
     ('Sure:\n```json\n{"label": "negative"}\n```\nThis is because of the tone.', "negative", "prose"),
     ('{"label": "negative"}\n{"label": "negative"}', "negative", "prose repeated"),
     ("<think>positive? negative?</think>\nneutral", "neutral", "thinking"),
+    ("<think>\n<think>\npositive?</think>\nneutral", "neutral", "thinking"),
     ("It may be positive.</think>neutral", "neutral", "thinking"),
+    ("Let me see.\n<think>It is positive.</think>\nThe label is neutral.", "neutral", "thinking statement"),
+    ("<label>positive</label>\n<reasoning>It is not negative.</reasoning>", "positive", "thinking tags"),
     ("<label>positive</label>", "positive", "tags"),
     (r"\boxed{positive}", "positive", "boxed"),
     (r"$\boxed{\text{positive}}$", "positive", "boxed"),
@@ -147,6 +150,8 @@ NO_LABELS = [
     ('{"label": "posi', "none of the labels"),
     ("<think>it is positive, so", "thinking"),
     ("<think>positive</think>", "empty"),
+    ("Let me see.\n<think>It is positive.</think>\nI cannot decide.", "none of the labels"),
+    ("positive\n<reasoning>It is negative", "names 2 labels"),
 ]
 
 
@@ -293,6 +298,7 @@ ANN = {"name": "Ann"}
         ('{"name": "Ann", "role": "writer"}', {"name": "Ann", "role": "author"}, "synonym"),
         ('{"name": "Ann"} {"name": "Ann"}', ANN, "prose repeated"),
         ('<think>{"name": "Bob"}</think>{"name": "Ann"}', ANN, "thinking"),
+        ('{"name": "<think>Ann</think>"}', {"name": "<think>Ann</think>"}, ""),
     ],
 )
 def test_fields_are_read_and_mended_only_where_the_schema_leaves_no_choice(
@@ -543,6 +549,7 @@ def test_a_declaration_that_contradicts_itself_is_refused(declared: dict[str, Js
 LONG = [
     "[1," * 10_000, '{"a":"' * 10_000, " " * 200_000, ": " * 50_000, "<a>" + " " * 100_000, "positive is " * 10_000,
     "{" * 30_000, "`" * 100_000, "1 " * 50_000, "positive, " * 10_000, "\\boxed{" * 10_000, "<think>" * 20_000,
+    "\n<think>" * 20_000, "</think><think>" * 10_000,
 ]  # fmt: skip
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-_THINKING = re.compile(r"^\s*<(think|thinking|thought|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
-_THINKING_ENDS = re.compile(r"^.*</(?:think|thinking|thought|reasoning)>", re.DOTALL | re.IGNORECASE)
-_THINKING_OPENS = re.compile(r"^\s*<(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+_NAMES = "think|thinking|thought|reasoning"
+_THINKING = re.compile(rf"^\s*<({_NAMES})>.*?</\1>", re.DOTALL | re.IGNORECASE)
+_THINKING_LATER = re.compile(rf"\n[ \t]*<({_NAMES})>(?:(?!\n[ \t]*<\1>).)*?</\1>", re.DOTALL | re.IGNORECASE)
+_THINKING_ENDS = re.compile(rf"^(?:(?:[^<]++|<(?!/?(?:{_NAMES})>))*+</(?:{_NAMES})>)+", re.IGNORECASE)
+_THINKING_OPENS = re.compile(rf"^\s*<(?:{_NAMES})>", re.IGNORECASE)
 _FENCE = re.compile(r"^(?P<before>[^`]*)```(?:[\w+-]*[ \t]*\n)?(?P<inner>[^`]*)(?:```)?\s*$")
 _BOXED = re.compile(r"^\W*\\boxed\s*\{(?:\\text(?:bf|rm)?\s*\{)?(?P<inner>[^{}]*)\}{1,2}[\s.$)\\\]]*$")
 _TAGS = re.compile(r"^<(?P<tag>[A-Za-z][\w-]*)>(?P<inner>[^<>]*)</(?P=tag)>$")
@@ -37,8 +39,12 @@ DOUBT = re.compile(
 
 
 def thinking(text: str) -> str | None:
-    """The text without the thinking before it; None if it ends inside it. Some servers send only the end's tag."""
+    """The text without blocks of thinking, each of which begins a line; None if it ends inside the first.
+
+    Some servers send only the end's tag: what goes before it is thinking, unless a start's tag does.
+    """
     text = _THINKING.sub("", text, count=1)
+    text = _THINKING_LATER.sub("\n", text)
     text = _THINKING_ENDS.sub("", text, count=1)
     return None if _THINKING_OPENS.match(text) else text
 
