@@ -12,23 +12,19 @@ import re
 from collections.abc import Iterable, Sequence
 
 from runner.core.answers import unwrapping
+from runner.core.answers.doubt import DOUBT, LONGEST_LEAD, LONGEST_REMARK, denied, in_doubt, taken_back
 from runner.core.answers.json_text import Found
 from runner.core.answers.structured import field_of
-from runner.core.answers.unwrapping import DOUBT, LONGEST_LEAD, QUOTES, unwrapped
+from runner.core.answers.unwrapping import QUOTES, unwrapped
 from runner.core.answers.values import Answer, Invalid
 from runner.core.answers.vocabulary import Mention, Vocabulary, fold
 from runner.core.values import Json
 
 _CLOSING = f"[{re.escape(QUOTES)}\\s]*"
 _REMARK = re.compile(
-    rf"[{re.escape(QUOTES)}]*(?:[^\S\n]*\n|[^\S\n]*(?:[(–—]|:(?!\s*\d))|[^\S\n]+-[^\S\n]|[.!](?:\s|$)"
+    rf"[{re.escape(QUOTES)}]*(?:[^\S\n]*\n|[^\S\n]*(?:[(–—]|:(?!{_CLOSING}\d))|[^\S\n]+-[^\S\n]|[.!](?:\s|$)"
     r"|,\s+(?:because|since|as|due)\b|(?P<clause>,\s))"
 )
-_HEDGE = re.compile(
-    r"\b(?:not sure|unsure|uncertain|maybe|perhaps|possibly|might|guess\w*|or|wrong)\b|\?", re.IGNORECASE
-)
-_HEDGED_WITHIN = 80
-"""Characters of a remark in which a hedge leaves the label in doubt."""
 _STATES = re.compile(
     rf"(?:\b(?:is|as|be|choose|select|pick|assign|under)|[:=→]|->)\s*(?:(?:an?|the|clearly|definitely)\s+)?{_CLOSING}$"
 )
@@ -103,12 +99,12 @@ def folded_lines(text: str) -> str:
 def _heads(text: str, vocabulary: Vocabulary) -> bool:
     """Whether a label stands first, and a remark that does not take it back follows."""
     folded = folded_lines(text.lstrip(QUOTES))
-    first = next(iter(vocabulary.mentions(folded)), None)
-    remark = _REMARK.match(folded, first.end) if first is not None and first.start == 0 else None
-    if remark is None:
+    mentions = vocabulary.mentions(folded)
+    remark = _REMARK.match(folded, mentions[0].end) if mentions and mentions[0].start == 0 else None
+    if remark is None or any(denied(folded, mention.start) for mention in mentions):
         return False
-    doubt = DOUBT if remark["clause"] else _HEDGE
-    return not doubt.search(folded[remark.start() : remark.start() + _HEDGED_WITHIN])
+    at = remark.start()
+    return not (DOUBT.search(folded, at, at + LONGEST_REMARK) if remark["clause"] else in_doubt(folded, at))
 
 
 def _ends(text: str, vocabulary: Vocabulary) -> bool:
@@ -127,7 +123,7 @@ def stated(folded: str, mentions: Iterable[Mention]) -> bool:
         nearest = max(0, mention.start - LONGEST_LEAD)
         starts = [match.end() for match in _SENTENCE.finditer(folded, nearest, mention.start)]
         before = folded[starts[-1] if starts else nearest : mention.start]
-        if DOUBT.search(before):
+        if DOUBT.search(before) or taken_back(folded, mention.end):
             return False
         found |= bool(_STATES.search(before) and _STATED.match(folded, mention.end))
     return found

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from runner.core.answers.doubt import DOUBT, LONGEST_LEAD, in_doubt, taken_back
 from runner.core.answers.labels import open_reply
 from runner.core.answers.structured import field_of
-from runner.core.answers.unwrapping import DOUBT, LONGEST_LEAD, unwrapped
+from runner.core.answers.unwrapping import unwrapped
 from runner.core.answers.values import Answer, Invalid
 from runner.core.answers.vocabulary import Vocabulary
 from runner.core.values import Json
@@ -108,11 +109,12 @@ def _in_prose(text: str, scale: Scale, done: tuple[str, ...]) -> Answer | Invali
         return Invalid(f"{number.group()} is no number")
     for inner, taken in unwrapped(plain):
         first = _ALONE.match(inner)
-        if first and first.group() == number.group() and _REMARK.match(inner, first.end()):
+        remark = first and first.group() == number.group() and _REMARK.match(inner, first.end())
+        if remark and not in_doubt(inner, remark.start()):
             return scale.place(_number(number.group()), (*done, *taken, *shortened, "remark"))
     for match in numbers:
         before = re.split(r"[.!?](?=\s)|\n", plain[max(0, match.start() - LONGEST_LEAD) : match.start()])[-1]
-        if DOUBT.search(before):
+        if DOUBT.search(before) or taken_back(plain, match.end()):
             break
         if _STATES.search(before) and _STATED.match(plain, match.end()):
             return scale.place(_number(match.group()), (*done, *shortened, "statement"))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 from runner.core.answers import unwrapping
+from runner.core.answers.doubt import DOUBT
 from runner.core.answers.json_text import Found, objects, parse
 from runner.core.answers.values import Invalid
 from runner.core.values import Json
 
 DEEPEST = 3
 """Objects around the value that are looked into."""
+_WORDS = re.compile(r"[_-]+|(?<=[a-z])(?=[A-Z])")
+"""Where the words of a field's name part."""
 
 
 def field_of(text: str, key: str, *, lists: bool = False) -> Found | Invalid | None:
     """The value of the field `key`, Invalid if the JSON leaves it open, or None if the reply is no JSON.
 
-    An object with one field only gives that field's value, whatever its name. With `lists` a list is a value; without,
-    a list of one is its item.
+    An object with one field only gives that field's value, whatever its name, if that does not deny it. With `lists` a
+    list is a value; without, a list of one is its item.
     """
     found = _only(text)
     if not isinstance(found, Found):
@@ -24,7 +29,7 @@ def field_of(text: str, key: str, *, lists: bool = False) -> Found | Invalid | N
     for _ in range(DEEPEST):
         if isinstance(value, dict):
             names = [name for name in value if name.casefold() == key] or list(value)
-            if len(names) != 1:
+            if len(names) != 1 or DOUBT.search(_WORDS.sub(" ", names[0])):
                 return Invalid(f'its JSON has no field "{key}"')
             if names[0] != key:
                 repairs.append("key")

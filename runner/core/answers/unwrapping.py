@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from runner.core.answers.doubt import DOUBT
+
 _NAMES = "think|thinking|thought|reasoning"
 _THINKING = re.compile(rf"^\s*<({_NAMES})>.*?</\1>", re.DOTALL | re.IGNORECASE)
 _THINKING_LATER = re.compile(rf"\n[ \t]*<({_NAMES})>(?:(?!\n[ \t]*<\1>).)*?</\1>", re.DOTALL | re.IGNORECASE)
@@ -23,19 +25,8 @@ _PREFIX = re.compile(
 _MOST_WORDS = 6
 """Words that may stand before a colon."""
 
-LONGEST_LEAD = 200
-"""Characters before an answer that are looked at for words that state it or leave it in doubt."""
-
 QUOTES = "\"'`*_“”‘’«»„‚()[]"
 """Characters that are taken off both ends of an answer."""
-
-DOUBT = re.compile(
-    r"\b(?:not|no|never|neither|nor|none|non|without|except|exclud\w*|reject\w*|false|unlike|cannot|rather|instead|if|whether|unless|either|"
-    r"between|could|might|may|can|perhaps|maybe|possibly|unsure|uncertain|almost|nearly|hardly|barely|opposite|far|"
-    r"anything|but|wrong|incorrect|nicht|kein\w*|pas|ni)\b|n['’]t\b|\?",
-    re.IGNORECASE,
-)
-"""Words that turn a statement round or leave it open: what follows them is no answer."""
 
 
 def thinking(text: str) -> str | None:
