@@ -407,6 +407,8 @@ def person(text: str, **more: Json) -> Json:
         (spans(person("Ann")), [(0, 3, 1)], ""),
         (spans(person("Ann"), person("Ann")), [(0, 3, 1), (27, 30, 2)], ""),
         (spans(person("Ann", occurrence=2)), [(27, 30, 2)], ""),
+        (spans(person("Ann", occurrence=2), person("Ann")), [(27, 30, 2), (0, 3, 1)], ""),
+        (spans(person("Ann"), person("Ann"), person("Ann")), [(0, 3, 1), (27, 30, 2)], "repeated"),
         (spans(person("Ann", occurrence=1), person("Ann", occurrence=1)), [(0, 3, 1)], "repeated"),
         (spans(person("bob")), [(8, 11, 1)], "source"),
         (spans({"label": "Place", "text": "Saint Petersburg"}), [(47, 63, 1)], "case source"),

@@ -31,7 +31,7 @@ def read_spans(text: str, source: str, vocabulary: Vocabulary | None) -> Answer 
     if not isinstance(found.value, list):
         return Invalid("its spans are no list")
     repairs = [*opened.repairs, *found.repairs]
-    taken: dict[tuple[str, str | None], int] = {}
+    taken: dict[tuple[str, str | None], set[int]] = {}
     spans: list[Span] = []
     for item in found.value:
         span = _span(item, source, vocabulary, taken, repairs)
@@ -48,7 +48,7 @@ def _span(
     item: Json,
     source: str,
     vocabulary: Vocabulary | None,
-    taken: dict[tuple[str, str | None], int],
+    taken: dict[tuple[str, str | None], set[int]],
     repairs: list[str],
 ) -> Span | Invalid:
     entry: Mapping[str, Json] = item if isinstance(item, dict) else {"text": item}
@@ -69,13 +69,13 @@ def _span(
     shown = words if len(words) <= 60 else f"{words[:57]}..."
     if not places:
         return Invalid(f"{shown!r} does not occur in the text")
+    known = taken.setdefault((words, label), set())
     number = entry.get("occurrence")
     if number is None:
-        number = taken.get((words, label), 0) + 1
-        number = min(number, len(places))
+        number = next((free for free in range(1, len(places)) if free not in known), len(places))
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(places):
         return Invalid(f"{shown!r} occurs {len(places)} times in the text, and occurrence {number!r} is asked for")
-    taken[words, label] = number
+    known.add(number)
     start, end = places[number - 1]
     return Span(text=source[start:end], label=label, start=start, end=end, occurrence=number)
 
