@@ -66,5 +66,12 @@ def as_text(answer: Answer) -> str:
 
 
 def from_text(cell: str, kind: str) -> Any:
-    """The value in a cell that `as_text` has written, for an answer of this kind."""
-    return cell if kind in ("label", "text") else json.loads(cell)
+    """The value in a cell that `as_text` has written, for an answer of this kind; spans in their order in the text."""
+    if kind in ("label", "text"):
+        return cell
+    value = json.loads(cell)
+    return sorted(value, key=_place) if kind == "spans" else value
+
+
+def _place(span: Mapping[str, Any]) -> tuple[int, int, str]:
+    return span["start"], span["end"], span["label"] or ""

@@ -56,8 +56,12 @@ def majority(
     valid, missing, invalid = _sorted_out(votes)
     if not valid:
         return Poll(value=None, reason="there is no valid vote", missing=missing, invalid=invalid)
-    values = {_key(value): value for value in valid.values()}
-    behind = {key: [_weight(name, weights) for name, value in valid.items() if _key(value) == key] for key in values}
+    values: dict[Hashable, Json] = {}
+    behind: dict[Hashable, list[float]] = {}
+    for name, value in valid.items():
+        key = contents(value)
+        values.setdefault(key, value)
+        behind.setdefault(key, []).append(_weight(name, weights))
     total = math.fsum(weight for found in behind.values() for weight in found)
     shares = {key: math.fsum(found) / total for key, found in behind.items()}
     support = dict(sorted(shares.items(), key=lambda item: -item[1]))
@@ -128,9 +132,20 @@ def _sorted_out(votes: Mapping[str, Json]) -> tuple[dict[str, Json], tuple[str, 
     return {name: value for name, value in votes.items() if name not in (*missing, *invalid)}, missing, invalid
 
 
-def _key(value: Json) -> Hashable:
-    """What makes two votes the same: JSON values by their contents, whatever the order of their keys."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+def contents(value: Json) -> Hashable:
+    """What makes two votes the same: JSON values by what they hold, whatever the order of keys; 1.0 is 1."""
+    return (
+        json.dumps(_by_value(value), sort_keys=True, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+    )
+
+
+def _by_value(value: Json) -> Json:
+    """The same with whole numbers written as such."""
+    if isinstance(value, dict):
+        return {name: _by_value(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_by_value(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _weight(annotator: str, weights: Mapping[str, float] | None) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -10,8 +10,7 @@ from typing import Any
 from runner.core.confidence import Basis, by_samples, by_statement
 from runner.core.labelling import Voting
 from runner.labelling.figures import right
-from runner.labelling.votes import Cell, Votes, verdicts
-from runner.reading import from_text
+from runner.labelling.votes import Cell, Votes, value_of, verdicts
 
 EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Between two of them lies a bucket; its lower end is in it, and so is 1 in the last."""
@@ -23,13 +22,7 @@ def confidence(
     """How sure the annotators of one row are, 0 to 1."""
     if basis == "stated":
         return by_statement(stated)
-    return by_samples({name: _comparable(cell, kind) for name, cell in cells.items()})
-
-
-def _comparable(cell: Cell, kind: str) -> Hashable | None:
-    if not isinstance(cell, str):
-        return None
-    return frozenset(from_text(cell, kind)) if kind == "labels" else cell
+    return by_samples({name: value_of(cell, kind) for name, cell in cells.items()})
 
 
 def confidences(votes: Votes, basis: Basis) -> list[float]:

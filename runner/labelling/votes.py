@@ -12,7 +12,7 @@ import polars as pl
 
 from runner.core.answers import Answer, Invalid
 from runner.core.labelling import Voting
-from runner.core.votes import Poll, majority, majority_of_each, middle
+from runner.core.votes import Poll, contents, majority, majority_of_each, middle
 from runner.reading import as_text, from_text
 
 Cell = str | Invalid | None
@@ -66,15 +66,16 @@ class Votes:
         return tuple(name for name in self.cells if name not in self.stronger)
 
     def values(self, annotator: str) -> list[Any]:
-        """An annotator's answers to count with: numbers of a rating, else text; None where there is none."""
+        """An annotator's answers to count with; None where there is none."""
         return [value_of(cell, self.kind) for cell in self.cells[annotator]]
 
 
 def value_of(cell: Cell, kind: str) -> Any:
-    """A cell as something to count with."""
-    if cell is None or isinstance(cell, Invalid):
+    """A cell as something to count with: equal where two answers say the same; None where there is none."""
+    if not isinstance(cell, str):
         return None
-    return from_text(cell, kind) if kind == "rating" else cell
+    value = from_text(cell, kind)
+    return contents(sorted(value) if kind == "labels" else value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +161,8 @@ def _escalated(cells: Mapping[str, Cell], votes: Votes, voting: Voting) -> Verdi
     if chosen is None:
         return None
     text = as_text(Answer(chosen))
-    given = [cell for cell in cells.values() if isinstance(cell, str)]
-    return Verdict(text, "escalated", given.count(text) / len(given))
+    given = [value_of(cell, votes.kind) for cell in cells.values() if isinstance(cell, str)]
+    return Verdict(text, "escalated", given.count(value_of(text, votes.kind)) / len(given))
 
 
 def _verdict(cells: Mapping[str, Cell], kind: str, voting: Voting) -> Verdict:
@@ -172,7 +173,7 @@ def _verdict(cells: Mapping[str, Cell], kind: str, voting: Voting) -> Verdict:
         return Verdict(None, "tie", found.share, found.reason)
     if found.share < voting.least:
         return Verdict(None, "weak", found.share, f"a support of {found.share:.2f} is below {voting.least:.2f}")
-    alike = len({cell for cell in cells.values() if isinstance(cell, str)}) == 1
+    alike = len({value_of(cell, kind) for cell in cells.values() if isinstance(cell, str)}) == 1
     single = found.votes == 1 and len(cells) > 1
     status = "single" if single else "agreed" if alike else "median" if kind == "rating" else "majority"
     return Verdict(as_text(Answer(found.value)), status, found.share)

@@ -67,6 +67,12 @@ def test_json_values_are_the_same_whatever_the_order_of_their_keys() -> None:
     assert poll.value == {"x": 1, "y": [2]}
 
 
+def test_json_values_are_the_same_however_their_numbers_are_written() -> None:
+    """1970.0 is 1970, at any depth; true is no 1."""
+    assert majority({"a": {"born": [1970]}, "b": {"born": [1970.0]}}).share == 1.0
+    assert majority({"a": {"x": True}, "b": {"x": 1}}).tied == ({"x": True}, {"x": 1})
+
+
 @given(st.dictionaries(st.text(max_size=3), st.sampled_from("xyz"), min_size=1, max_size=9))
 def test_the_winner_has_more_votes_than_any_other(votes: dict[str, str]) -> None:
     """And whoever ties has as many as the best; shares add up to 1."""

@@ -16,8 +16,10 @@ from runner.core.evaluating import Evaluation
 from runner.core.job import Job
 from runner.core.labelling import Voting
 from runner.labelling import label
+from runner.labelling.confidence import confidences
 from runner.labelling.decisions import keep, kept, read_decisions
-from runner.labelling.votes import STATUSES, read_votes
+from runner.labelling.figures import figures, right
+from runner.labelling.votes import STATUSES, read_votes, verdicts
 from runner.reading import Replies
 from runner.storage.rundir import RunDirectory
 
@@ -94,6 +96,36 @@ def test_other_kinds_of_answers_are_voted_on_in_their_own_way(
     assert table(directory).select("label", "label_status").row(0) == (found, status)
     assert said is not None
     assert said["agreement"]["krippendorff_alpha"]["reason"]
+
+
+ANN, BOB = (
+    f'{{"text": "{name}", "label": "a", "start": {start}, "end": {start + 3}, "occurrence": 1}}'
+    for name, start in (("Ann", 0), ("Bob", 10))
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other", "different"),
+    [
+        ("fields", '{"name": "Ann", "born": 1970}', '{"born": 1970.0, "name": "Ann"}', '{"name": "Ann", "born": true}'),
+        ("fields", "1970", "1970.0", "1971"),
+        ("spans", f"[{ANN}, {BOB}]", f"[{BOB}, {ANN}]", f"[{ANN}]"),
+        ("labels", '["a", "b"]', '["b", "a"]', '["a"]'),
+    ],
+)
+def test_answers_that_say_the_same_agree_whatever_order_they_say_it_in(
+    results: Write, kind: str, one: str, other: str, different: str
+) -> None:
+    """The vote, the agreement, the known labels and the confidence of samples see the same."""
+    directory = results({"x#1": [one, one], "x#2": [other, different], "strong": [None, one]})
+    votes = read_votes(directory.results_path, kind, ["x#1", "x#2"], ["strong"])
+    first, second = verdicts(votes, Voting())
+    assert (first.label, first.status, first.support) == (one, "agreed", 1.0)
+    assert (second.status, second.support) == ("escalated", pytest.approx(2 / 3))
+    assert figures(votes, [first, second], [])["agreement"]["percent"]["value"] == 0.5
+    assert right(kind, [other, other], votes.cells["x#1"])["right"] == 2
+    assert right(kind, [other, other], votes.cells["x#2"])["right"] == 1
+    assert confidences(votes, "samples") == [1.0, 0.5]
 
 
 def test_the_table_is_the_input_with_labels_in_its_order(job: Make, results: Write) -> None:
