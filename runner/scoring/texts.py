@@ -13,7 +13,8 @@ from rapidfuzz.distance import LCSseq, Levenshtein
 
 from runner.core.errors import UsageError
 from runner.core.values import Json
-from runner.scoring.scores import RIGHT, WRONG, Judge, Score, any_of, as_text, graded
+from runner.scoring.scores import RIGHT, WRONG, Judge, Score, any_of, as_json, as_text, graded
+from runner.scoring.structures import same_json
 
 LONGEST_PATTERN = 2_000
 """Characters of a regular expression."""
@@ -35,11 +36,11 @@ def normalised(text: str, punctuation: bool = True, articles: bool = True) -> st
 
 
 def exact(_options: Mapping[str, Json]) -> Judge:
-    """Equal to the character; numbers are equal by value."""
+    """Equal to the character; numbers are equal by value, also where one of the two is written as text."""
 
     def judge(answer: Json, expected: Json) -> Score:
-        if isinstance(answer, (int, float)) and isinstance(expected, (int, float)):
-            same = answer == expected and isinstance(answer, bool) == isinstance(expected, bool)
+        if isinstance(answer, (int, float)) or isinstance(expected, (int, float)):
+            same = same_json(as_json(answer), as_json(expected))
         else:
             same = as_text(answer) == as_text(expected)
         return RIGHT if same else WRONG
