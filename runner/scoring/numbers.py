@@ -12,17 +12,23 @@ from runner.scoring.scores import RIGHT, Judge, Score, any_of, as_text
 
 SIGNS = str.maketrans("−", "-")
 _BOXED = re.compile(r"\\boxed\s*\{([^{}]*)\}")
+_CURRENCY = "$€£¥"
+_SIGNED_CURRENCY = re.compile(rf"(?<=[-+])[{_CURRENCY}]")
+_OPENED = re.compile(rf"(?:^|[:=])[\s{_CURRENCY}]*\([\s{_CURRENCY}]*$")
+_CLOSED = re.compile(r"\s*\)\s*(?:[.,;]|$)")
+_THOUSANDS = "'’\u00a0\u2009\u202f"
+"""What separates thousands whatever the decimal mark is; a plain space may as well part two numbers."""
 _FOUND = {
     mark: re.compile(
-        rf"(?<![\w.,])(?P<number>[-+]?(?:\d[\d.,'’\u00a0\u202f]*\d|\d|[{mark}]\d+)(?:[eE][-+]?\d+)?)"
-        r"\s?(?P<percent>%|percent\b)?"
+        rf"(?<![\w.,])(?P<number>[-+]?(?:\d(?:[\d.,{_THOUSANDS}]|(?<!\d{{4}}) (?=\d{{3}}(?!\d)))*\d|\d|[{mark}]\d+)"
+        r"(?:[eE][-+]?\d+)?)\s?(?P<percent>%|percent\b)?"
     )
     for mark in ".,"
 }
 """Decimal mark -> where a number may stand in a text: never within a word."""
 _SHAPE = {
-    ".": re.compile(r"[-+]?(?:\d{1,3}(?:[,'’\u00a0\u202f]\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?"),
-    ",": re.compile(r"[-+]?(?:\d{1,3}(?:[.'’\u00a0\u202f]\d{3})+|\d+)?(?:,\d+)?(?:[eE][-+]?\d+)?"),
+    mark: re.compile(rf"[-+]?(?:\d{{1,3}}(?:[{other}{_THOUSANDS}]\d{{3}})+|\d+)?(?:[{mark}]\d+)?(?:[eE][-+]?\d+)?")
+    for mark, other in (".,", ",.")
 }
 """Decimal mark -> how a number is written with it; the other marks separate thousands, in threes."""
 
@@ -31,26 +37,32 @@ def number_in(value: Json, *, take: str = "last", decimal: str = ".", percent: s
     """The number that a value is or holds, or the reason why there is none.
 
     In text it is the last (or first) number, or the one in a box. A number whose marks fit no way of writing it, as
-    3,14 with a decimal point, is not taken apart: there is no number then.
+    3,14 with a decimal point or 5 000, is not taken apart: there is no number then. Neither is there one in brackets by
+    itself: accounts write losses so.
     """
     if isinstance(value, bool):
         return "it is no number"
     if isinstance(value, (int, float)):
         return float(value) if abs(value) < 1e300 else "its number is too large"
-    text = as_text(value).translate(SIGNS)
-    boxed = _BOXED.findall(text)
-    found = list(_FOUND[decimal].finditer(boxed[-1] if boxed else text))
+    text = _SIGNED_CURRENCY.sub("", as_text(value).translate(SIGNS))
+    text = (_BOXED.findall(text) or [text])[-1]
+    found = list(_FOUND[decimal].finditer(text))
     if not found:
         return "it holds no number"
     match = found[0 if take == "first" else -1]
     written = match["number"]
-    if not _SHAPE[decimal].fullmatch(written):
+    if not _SHAPE[decimal].fullmatch(written) or _in_brackets(text, match):
         return f"{written} can be read in more than one way"
-    digits = re.sub("[.'’\u00a0\u202f]" if decimal == "," else "[,'’\u00a0\u202f]", "", written).replace(",", ".")
+    digits = re.sub(rf"[{'.' if decimal == ',' else ','}{_THOUSANDS}]", "", written).replace(",", ".")
     number = float(digits)
     if not math.isfinite(number):
         return "its number is too large"
     return number / 100 if match["percent"] and percent == "hundredths" else number
+
+
+def _in_brackets(text: str, number: re.Match[str]) -> bool:
+    """Whether a number stands in brackets by itself, at the beginning or behind a colon or an equals sign."""
+    return bool(_OPENED.search(text[: number.start()]) and _CLOSED.match(text, number.end()))
 
 
 CHOICES = {"take": ("last", "first"), "decimal": (".", ","), "percent": ("hundredths", "plain")}
