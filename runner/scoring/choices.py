@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from runner.core.answers.doubt import DOUBT
 from runner.core.answers.unwrapping import thinking, unwrapped
 from runner.core.errors import UsageError
 from runner.core.values import Json
@@ -35,17 +36,25 @@ def letter_in(text: str, letters: str, choices: Mapping[str, str]) -> str | None
     return next(iter(stated)) if len(stated) == 1 else None
 
 
+_IS = r"\s*(?:is|was|:|would be|=)"
+_SAYS = (
+    rf"(?i:\b(?:answer|choice|option|choose|pick|select|correct|one)\b(?:{_IS})*"
+    rf"(?P<aside>[\s:]+I(?:\s+[a-z'’]+){{1,5}}?{_IS})?)"
+)
+"""What states a choice: "the answer is", with an aside as in "the answer I got was"."""
+_NO_WORD = r"(?!\.?[\w'’]|-[a-z])(?:(?<![AIai])|(?![^\S\n]+(?!(?:because|since|as|due|which|but|or|and)\b)[a-z]))"
+"""What follows a letter that is no word: "A" and "I" would have others behind them."""
+
+
 def _stated(text: str, letters: str) -> set[str]:
     """The letters that sentences, boxes and a last line by itself give."""
-    letter = rf"[\s\"'`*_(\[]*(?P<letter>[{letters}])(?![\w'’])"
-    words = r"(?i:\b(?:answer|choice|option|choose|pick|select|correct|one)\b)"
-    found = {
-        match["letter"] for match in re.finditer(rf"{words}(?i:\s*(?:is|was|:|would be|=))*[*_:\s]*{letter}", text)
-    }
-    found |= {match["letter"] for match in re.finditer(rf"\\boxed\s*\{{(?:\\text\{{)?{letter}", text)}
+    letter = rf"[\s\"'`*_(\[:]*(?P<letter>[{letters}{letters.lower()}]){_NO_WORD}"
+    said = [match for match in re.finditer(_SAYS + letter, text) if not DOUBT.search(match["aside"] or "")]
+    said += re.finditer(rf"\\boxed\s*\{{(?:\\text\{{)?{letter}", text)
+    found = {match["letter"].upper() for match in said}
     lines = [line.strip(" *_`().:") for line in text.splitlines() if line.strip()]
-    if lines and len(lines) > 1 and len(lines[-1]) == 1 and lines[-1] in letters:
-        found.add(lines[-1])
+    if lines and len(lines) > 1 and len(lines[-1]) == 1 and lines[-1].upper() in letters:
+        found.add(lines[-1].upper())
     if not found:
         brackets = {match[1] for match in re.finditer(rf"\(([{letters}])\)", text)}
         found = brackets if len(brackets) == 1 else set()

@@ -124,6 +124,26 @@ CASES: list[tuple[str, Any, Any, Mapping[str, Any], float | None]] = [
     ("choice", "A) Paris\nB) Rome\nC) Oslo", "A", {}, 0.0),
     ("choice", "A city in Italy is meant.", "A", {}, 0.0),
     ("choice", "I do not know.", "I", {}, 0.0),
+    ("choice", "Answer: I think it is B", "B", {}, 1.0),
+    ("choice", "The answer I got was B", "B", {}, 1.0),
+    ("choice", "Answer: I believe the correct option is B.", "B", {}, 1.0),
+    ("choice", "The answer I would pick is C.", "C", {}, 1.0),
+    ("choice", "Answer: I do not think it is B", "B", {}, 0.0),
+    ("choice", "Answer: I do not know", "I", {}, 0.0),
+    ("choice", "Answer: I", "I", {}, 1.0),
+    ("choice", "The answer is I, as it rhymes.", "I", {}, 1.0),
+    ("choice", "The answer is A because it rhymes.", "A", {}, 1.0),
+    ("choice", "Answer: A\n\nIt rhymes.", "A", {}, 1.0),
+    ("choice", "Answer: A Paris", "A", {}, 1.0),
+    ("choice", "The answer is A city.", "A", {}, 0.0),
+    ("choice", "The answer is (A) Paris.", "A", {}, 1.0),
+    ("choice", "The answer is (b).", "B", {}, 1.0),
+    ("choice", "the answer is b", "B", {}, 1.0),
+    ("choice", "The answer is a", "A", {}, 1.0),
+    ("choice", "The answer is a city in Italy.", "A", {}, 0.0),
+    ("choice", "The answer is e.g. Rome.", "E", {}, 0.0),
+    ("choice", "I have read one e-mail.", "E", {}, 0.0),
+    ("choice", "So I pick\nb", "B", {}, 1.0),
     ("choice", "B", "Z", {}, None),
     ("f1", "the cat sat", "a cat sat down", {}, 2 * 2 / 5),
     ("f1", "cat cat", "cat", {}, 2 / 3),
@@ -175,6 +195,13 @@ def test_an_answer_scores(
     score = SCORERS[name](answer, expected, options)
     assert score.value == (None if value is None else pytest.approx(value, abs=1e-12))
     assert bool(score.reason) == (score.value != 1.0)
+
+
+@pytest.mark.parametrize("text", ["answer" + " " * 100_000, "answer I" + " a" * 50_000, "answer: " * 20_000])
+@pytest.mark.timeout(20)
+def test_a_long_answer_without_a_choice_does_not_hold_up_the_scoring(text: str) -> None:
+    """Looking for a letter takes about as long as the text is, not its square."""
+    assert SCORERS["choice"](text, "B").value == 0.0
 
 
 OPTIONS: dict[str, Mapping[str, Any]] = {"schema": {"schema": SCHEMA}}
