@@ -69,7 +69,10 @@ def from_text(cell: str, kind: str) -> Any:
     """The value in a cell that `as_text` has written, for an answer of this kind; spans in their order in the text."""
     if kind in ("label", "text"):
         return cell
-    value = json.loads(cell)
+    try:
+        value = json.loads(cell)
+    except json.JSONDecodeError:
+        return cell  # a text, which is what its schema asks for
     return sorted(value, key=_place) if kind == "spans" else value
 
 

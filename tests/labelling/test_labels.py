@@ -109,6 +109,7 @@ ANN, BOB = (
     [
         ("fields", '{"name": "Ann", "born": 1970}', '{"born": 1970.0, "name": "Ann"}', '{"name": "Ann", "born": true}'),
         ("fields", "1970", "1970.0", "1971"),
+        ("fields", "Vienna", "Vienna", "Graz"),
         ("spans", f"[{ANN}, {BOB}]", f"[{BOB}, {ANN}]", f"[{ANN}]"),
         ("labels", '["a", "b"]', '["b", "a"]', '["a"]'),
     ],
