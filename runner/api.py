@@ -18,6 +18,7 @@ from runner.preparing import Prepared, Setup, prepare
 from runner.report.progress import attendant
 from runner.scoring import SCORERS, Scorer
 from runner.scoring.table import Own, own_scorer
+from runner.storage import marks
 from runner.storage.jobs import absolute, caps_from, declare, read_words, replaced, ways
 
 T = TypeVar("T")
@@ -130,6 +131,7 @@ def resume(
     attend = attendant(quiet=not progress, stream=sys.stderr)
     changes = {"bad_rows": bad_rows, "keep_going": keep_going, "priority": priority}
     given, made = (Path(directory), attend, gateway, caps_from(caps), changes), _own(scorers or {})
+    marks.mind(Path(directory), lifts=True)
     return _outside_loops(lambda: app.resume(*given, memory=memory, share=share, scorers=made))
 
 

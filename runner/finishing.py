@@ -73,10 +73,15 @@ def finish(session: Session, ending: Ending) -> Finish:
         gateway=session.gateway,
         local=session.local,
     )
-    if (labels := label(prepared.job, prepared.maker.annotators, prepared.maker.stronger, directory)) is not None:
-        summary["labels"] = labels
+    _label(prepared, directory, summary)
     keep(summary, directory)
     return Finish(directory.path, ending, summary)
+
+
+def _label(prepared: Prepared, directory: RunDirectory, summary: dict[str, Any]) -> None:
+    """Write the labels of a labelling run, and what its summary says of them."""
+    if (labels := label(prepared.job, prepared.maker.annotators, prepared.maker.stronger, directory)) is not None:
+        summary["labels"] = labels
 
 
 def fold(path: Path) -> None:
@@ -105,7 +110,7 @@ def _fold(directory: RunDirectory) -> None:
     gateway, job = manifest["gateway"], prepared.job
     summary = summarise(
         tally=history.tally,
-        tasks=prepared.survey.total,
+        tasks=prepared.survey.total + history.tally.escalated,
         limits=[limit for budget in prepared.budgets.values() for limit in budget],
         ratios={},
         caps={},
@@ -116,6 +121,7 @@ def _fold(directory: RunDirectory) -> None:
         gateway=gateway.get("origin") or "local",
         local=gateway["local"],
     )
+    _label(prepared, directory, summary)
     keep(summary, directory)
 
 

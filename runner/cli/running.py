@@ -195,6 +195,7 @@ def redrive(
     from runner.core.values import Kind
     from runner.report.printing import print_finish
     from runner.report.progress import attendant
+    from runner.storage import marks
     from runner.storage.jobs import caps_from
 
     names = [name.strip() for name in (only or "").split(",") if name.strip()]
@@ -203,6 +204,7 @@ def redrive(
             f"no failure is called {unknown[0]!r}; there are {', '.join(Kind)}.", param_hint="--only"
         )
     attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
+    marks.mind(directory, lifts=True)
     finish = app.resume(
         directory,
         attend,

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from openai.types.batch import Batch
 from openai.types.chat import ChatCompletion
 
+from runner.storage.marks import read
 from runner.storage.rundir import RunDirectory
 
 MODEL = "claude-haiku-4-5"
@@ -191,6 +193,29 @@ def test_a_run_that_was_killed_and_then_cancelled_delivers_what_is_finished(comm
     assert len(frames(killed, "sent")) == sent
     assert status(command, killed)["status"] == "cancelled"
     assert command("wait", killed.name).code == 143
+
+
+def test_a_killed_labelling_run_that_is_cancelled_has_the_labels_there_are(
+    command, gateways, submit, rows, limits, wait_for, frames
+) -> None:
+    """As any labelling run that has stopped."""
+    words = ("--labels", "a,b", "-p", "{{ labels }}: {{ prompt }}", "--limits", limits)
+    run = submit(rows(40), *words, env=gateways(*SLOW).env)
+    wait_for(lambda: frames(run, "landed"))
+    kill(run)
+    assert command("cancel", run.name).code == 0
+    assert len(pl.read_parquet(run / "labels.parquet")) == 40
+    assert json.loads((run / "summary.json").read_text())["labels"]["open"] > 0
+
+
+def test_a_cancelled_run_whose_errors_are_asked_again_is_cancelled_no_more(command, gateway, rows, tmp_path) -> None:
+    """It could not be stopped in order any more."""
+    run = tmp_path / "run"
+    command("run", rows(20), "-m", MODEL, "-o", run, "--max-total-tokens", "600", env=gateway.env)
+    assert command("cancel", run).code == 0
+    assert read(RunDirectory(run)) is not None
+    done = command("redrive", run, "--max-total-tokens", "1000000", env=gateway.env)
+    assert (done.code, read(RunDirectory(run))) == (0, None), done.err
 
 
 def test_a_killed_run_whose_input_is_gone_is_cancelled_all_the_same(command, killed, rows) -> None:
