@@ -34,6 +34,7 @@ from runner.storage.declarations import (
     schema_of,
 )
 from runner.storage.evaluations import EvaluateSection, GatesSection
+from runner.storage.names import complaint_about_name
 from runner.storage.sources import files_in
 from runner.storage.specs import read_toml
 from runner.storage.templates import text_or_file
@@ -163,6 +164,8 @@ def job_schema() -> dict[str, Any]:
 
 def read_words(path: Path) -> dict[str, Any]:
     """The words of a job folder or job file, its paths made to lead from here; of other files, just their path."""
+    if complaint := complaint_about_name(path):
+        raise UsageError(complaint)
     if path.is_dir() and ((path / "job.toml").is_file() or not files_in(path)):
         path = path / "job.toml"
         if not path.is_file():

@@ -81,6 +81,8 @@ class RunDirectory:
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
         """A run directory that exists; raises UsageError if there is no run in it, or others may write to it."""
+        if complaint := complaint_about_name(path):
+            raise UsageError(complaint)
         run = cls(path)
         if not run.manifest_path.is_file():
             raise UsageError(f"There is no run in {path}: it has no manifest.json.")

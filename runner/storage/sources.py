@@ -28,14 +28,22 @@ def open_source(path: Path) -> Source | Files:
 def files_in(path: Path) -> list[Path]:
     """The files with rows that a glob names, or that lie in a folder at any depth, in the order of their names.
 
-    Hidden ones, and those whose name begins with `_`, hold no rows.
+    Hidden ones, and those whose name begins with `_`, hold no rows, unless a glob begins so; of a folder's, only those
+    whose name says their format do. Raises InputRejected for what is no glob.
     """
     base = _base(path)
-    found = path.rglob("*") if path.is_dir() else base.glob(str(path.relative_to(base)))
-    return sorted(
-        file for file in found
-        if _is_data(file) and not any(part.startswith((".", "_")) for part in file.relative_to(base).parts)
-    )  # fmt: skip
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if _is_data(file) and not _is_hidden(file.relative_to(base)))
+    pattern = path.relative_to(base)
+    try:
+        found = [file for file in base.glob(str(pattern)) if file.is_file()]
+    except ValueError as error:
+        raise InputRejected(f"{path} names no files: {str(error)[:1].lower()}{str(error)[1:]}.") from None
+    return sorted(file for file in found if _is_hidden(pattern) or not _is_hidden(file.relative_to(base)))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.parts)
 
 
 def _base(path: Path) -> Path:

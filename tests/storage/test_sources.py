@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from runner.core.errors import InputRejected
+from runner.core.errors import InputRejected, UsageError
 from runner.storage.jobs import read_words
 from runner.storage.rows import BadRow, Row, Source
+from runner.storage.rundir import RunDirectory
 from runner.storage.sources import Files, open_source
 
 
@@ -48,6 +51,30 @@ def test_a_glob_takes_what_it_names(folder: Path) -> None:
     assert isinstance(files, Files)
     assert [record.columns for record in files if isinstance(record, Row)] == [{"n": 2}]
     assert len(list(open_source(folder / "**" / "*.jsonl"))) == 4
+
+
+def test_a_glob_takes_files_whose_name_says_no_format_as_a_single_one_is_taken(tmp_path: Path) -> None:
+    """As JSONL; hidden ones only if it begins so itself."""
+    for name in ("a.jsonl", "b.json", "part-0", "_c.jsonl", ".d.jsonl"):
+        (tmp_path / name).write_text(f'{{"n": "{name}"}}\n')
+    for pattern, names in (
+        ("*", ["a.jsonl", "b.json", "part-0"]), ("*.json", ["b.json"]), ("_*.jsonl", ["_c.jsonl"]), ("p*", ["part-0"]),
+    ):  # fmt: skip
+        found = [row.columns["n"] for row in open_source(tmp_path / pattern) if isinstance(row, Row)]
+        assert found == names
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="it is one there")
+def test_what_is_no_glob_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputRejected, match="names no files"):
+        open_source(tmp_path / "**.jsonl")
+
+
+@pytest.mark.parametrize("read", [read_words, RunDirectory.open])
+def test_what_is_too_long_for_a_name_is_said(read: Callable[[Path], object], tmp_path: Path) -> None:
+    """A question, perhaps, where a file was to be named."""
+    with pytest.raises(UsageError, match="is no name of a file: it has more than 255 bytes"):
+        read(tmp_path / ("é" * 150))
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_a_file(tmp_path: Path) -> None:
