@@ -100,7 +100,7 @@ def resume(
     directory = RunDirectory.open(path)
     with _held(directory):
         journals.read_anew(directory.journal_path)
-        said = directory.read_json(directory.manifest_path)
+        said = manifest.read(directory)
         earlier.mind_the_input(directory, said)
         chosen = environment.resolve_again(said["gateway"], gateway)
         notices = [] if redrive is None else earlier.reopened(directory, said, redrive)

@@ -13,7 +13,7 @@ from runner.core.values import Status
 from runner.earlier import mind_the_input
 from runner.execution import Ending
 from runner.labelling import label
-from runner.manifest import reopen
+from runner.manifest import read, reopen
 from runner.preparing import Prepared
 from runner.reading import Replies
 from runner.report.summary import summarise
@@ -98,7 +98,7 @@ def fold(path: Path) -> None:
 
 def _fold(directory: RunDirectory) -> None:
     journal.read_anew(directory.journal_path)
-    manifest = directory.read_json(directory.manifest_path)
+    manifest = read(directory)
     mind_the_input(directory, manifest)
     prepared = reopen(directory, manifest, {}, {})
     history = read_history(directory.journal_path, prepared.maker.slots)

@@ -20,7 +20,7 @@ from runner.core.survey import Survey
 from runner.gateway.environment import Gateway
 from runner.preparing import Prepared, Setup, prepare_with
 from runner.storage.rows import Source
-from runner.storage.rundir import RunDirectory
+from runner.storage.rundir import COPIES, RunDirectory
 from runner.storage.specs import load_catalogue
 
 
@@ -31,6 +31,15 @@ def found(prepared: Prepared, directory: RunDirectory, gateway: Gateway) -> Prep
     prepared.take_digest()
     directory.write_json(directory.manifest_path, _manifest(prepared, directory, gateway))
     return prepared
+
+
+def read(directory: RunDirectory) -> dict[str, Any]:
+    """What a run is. A copy of standard input that it holds is where the run is now, wherever that was begun."""
+    said = directory.read_json(directory.manifest_path)
+    copy = directory.path / Path(said["job"]["input"]).name
+    if copy.name in COPIES and copy.is_file():
+        said["job"]["input"] = str(copy.absolute())
+    return said
 
 
 def complete(prepared: Prepared, directory: RunDirectory) -> None:

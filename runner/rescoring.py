@@ -15,7 +15,7 @@ from runner.evaluation.ending import conclude
 from runner.execution import Ending
 from runner.finishing import Finish, keep, write_tables
 from runner.labelling import label
-from runner.manifest import reopen
+from runner.manifest import read, reopen
 from runner.preparing import mind_the_evaluation
 from runner.storage.history import read_history
 from runner.storage.rundir import RunDirectory
@@ -33,7 +33,7 @@ def rescore(path: Path, job: Job | None) -> Finish:
     """
     directory = RunDirectory.open(path)
     with directory.held():
-        manifest = directory.read_json(directory.manifest_path)
+        manifest = read(directory)
         mind_the_input(directory, manifest)
         before = finished(directory)
         if before is None:

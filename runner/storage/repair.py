@@ -9,9 +9,9 @@ from pathlib import Path
 from runner.core.errors import UsageError
 from runner.storage import journal
 from runner.storage.journal import Damage
-from runner.storage.rundir import RunDirectory
+from runner.storage.rundir import COPIES, RunDirectory
 
-PARTS = ("manifest.json", "input.jsonl", "input.csv", "input.tsv")
+PARTS = ("manifest.json", *COPIES, "decisions.jsonl")
 """What a copy needs of a run directory beside its journal; tables are made again."""
 
 

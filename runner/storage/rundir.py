@@ -23,6 +23,8 @@ LOOSE = stat.S_IWGRP | stat.S_IWOTH
 """What lets others write."""
 RUNS = Path("runs")
 """Where runs stand, unless somebody says otherwise."""
+COPIES = ("input.jsonl", "input.csv", "input.tsv")
+"""What a copy of standard input is called in a run directory."""
 LEFTOVERS = {"lock", "log", ".manifest.json.new"}
 """What a process leaves that is killed before it has written what its run is, and so before anything was sent."""
 LOCK_TRIES, LOCK_SECONDS = 10, 0.01

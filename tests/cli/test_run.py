@@ -11,6 +11,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -212,6 +213,21 @@ def test_a_run_of_standard_input_can_be_resumed(command, gateways, tmp_path) -> 
     done = command("resume", "run", env={**strict.env, "NEON_AI_GATEWAY_TOKEN": "the-right-one"})
     assert done.code == 0
     assert table(tmp_path / "run")["status"].to_list() == ["succeeded"] * 4
+
+
+@pytest.mark.parametrize("how", ["moved", "repaired"])
+def test_a_run_of_standard_input_goes_on_wherever_its_directory_is(command, gateways, tmp_path, how) -> None:
+    """Its rows are in it, and go with it."""
+    strict = gateways("--no-limits", "--token", "the-right-one")
+    command("run", "-", "-m", MODEL, "--out", "run", env=strict.env, stdin=_jsonl())
+    if how == "moved":
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+    else:
+        assert command("repair", "run", "--out", "elsewhere").code == 0
+        shutil.rmtree(tmp_path / "run")
+    done = command("resume", "elsewhere", env={**strict.env, "NEON_AI_GATEWAY_TOKEN": "the-right-one"})
+    assert done.code == 0, done.err
+    assert table(tmp_path / "elsewhere")["status"].to_list() == ["succeeded"] * 4
 
 
 def test_standard_input_leaves_nothing_elsewhere(command, gateway, tmp_path, monkeypatch) -> None:
