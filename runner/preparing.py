@@ -23,7 +23,7 @@ from runner.core.survey import Survey
 from runner.core.tasks import TaskMaker, selected
 from runner.evaluation.checking import check
 from runner.examples import shots_of
-from runner.gateway.dialects import by_url, choose
+from runner.gateway.dialects import by_url, choose, say
 from runner.gateway.images import pixels
 from runner.storage.jobs import Ways
 from runner.storage.results import COLUMN_TYPES
@@ -238,7 +238,7 @@ def prepare_with(
             budgets.update(limits.budgets([model]))
         return budgets[model.short]
 
-    maker = TaskMaker(job, catalogue, prompt, budget, choose, pixels, variants)
+    maker = TaskMaker(job, catalogue, prompt, budget, choose, pixels, variants, say)
     _mind_the_annotators(job, maker)
     source = open_source(Path(job.input))
     prepared = Prepared(job, setup, catalogue, limits, source, maker, known or Survey(), _draw(job, source))

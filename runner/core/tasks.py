@@ -27,6 +27,8 @@ class NeverFits(RowError):
 
 Choose = Callable[[Request, Model, str | None], str]
 """Picks the dialect for a request to a model; raises UsageError for an impossible pair."""
+Say = Callable[[Request, Model, str], object]
+"""Writes a request to a model in a dialect; raises UsageError for what cannot be said in it."""
 
 
 class TaskMaker:
@@ -41,8 +43,10 @@ class TaskMaker:
         choose: Choose,
         pixels: Callable[[str], tuple[int, int]],
         variants: Mapping[str, Prompt] | None = None,
+        say: Say = lambda _request, _model, _dialect: None,
     ) -> None:
         """`variants` are the prompts that each model is asked with, by name, instead of the one `prompt`."""
+        self._say = say
         self.job = job
         self._catalogue = catalogue
         self._prompt = prompt
@@ -176,6 +180,8 @@ class TaskMaker:
         route = self._route(request, models, images)
         if size.text >= route.room or size.images:
             route = self._route(request, self._fitting(request, route, size), images)
+        if request.body is None and _is_composed(request):
+            route = self._route(request, self._able_to_say(request, route), images)
         return Task(
             row=row,
             slot=slot,
@@ -238,6 +244,20 @@ class TaskMaker:
             raise NeverFits("; ".join(problem for problem in problems.values() if problem is not None))
         return fitting
 
+    def _able_to_say(self, request: Request, route: _Route) -> tuple[Model, ...]:
+        """The models whose dialect has words for all of a request; raises RowError if there are none."""
+        able, problem = [], None
+        for model in route.models:
+            try:
+                self._say(request, model, route.dialects[model.short])
+            except UsageError as error:
+                problem = RowError(str(error))
+            else:
+                able.append(model)
+        if problem is not None and not able:
+            raise problem
+        return tuple(able)
+
     def _misfit(self, model: Model, size: Size, cap: int) -> str | None:
         tokens = Estimator([model]).guess(size, model.short)
         needs = f"it can never fit: about {tokens:,} tokens in and at most {cap:,} out, and"
@@ -274,6 +294,11 @@ class _Route:
     dialects: Mapping[str, str]
     room: float
     """Tokens of text that surely fit everywhere."""
+
+
+def _is_composed(request: Request) -> bool:
+    """Whether it holds more than texts, which every dialect can say."""
+    return any(not isinstance(message.content, str) or message.tool_calls for message in request.messages)
 
 
 def _has_image(request: Request) -> bool:

@@ -190,6 +190,24 @@ def test_the_same_rows_in_another_format_give_the_same_answers(answers, name, da
     assert answers(name, data) == answers("rows.jsonl", _jsonl())
 
 
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_row_that_a_dialect_cannot_say_is_named_before_anything_is_sent(command, gateway, tmp_path, place) -> None:
+    """Wherever it stands; or it is recorded, like any other that cannot be asked."""
+    file = tmp_path / "rows.jsonl"
+    with file.open("w") as lines:
+        for row in range(3):
+            url = f"data:image/png;base64,{'@@@' if row == place else 'AAAA'}"
+            content = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": url}}]
+            lines.write(json.dumps({"messages": [{"role": "user", "content": content}]}) + "\n")
+    words = ("run", file, "-m", MODEL, "--endpoint", "messages", "--max-tokens", "9", "--out", "run")
+    done = command(*words, env=gateway.env)
+    assert done.code == 7
+    assert f"line {place + 1}: An image's data: URL does not hold base64" in done.err
+    assert gateway.meter()["statuses"] == {}
+    assert command(*words, "--bad-rows", "record", env=gateway.env).code == 3
+    assert sorted(table(tmp_path / "run")["status"].to_list()) == ["errored", "succeeded", "succeeded"]
+
+
 def test_standard_input_is_an_input(command, gateway, answers, tmp_path) -> None:
     """`-` reads rows from standard input, and gives the same answers."""
     done = command("run", "-", "-m", MODEL, "--out", "run", env=gateway.env, stdin=_jsonl())

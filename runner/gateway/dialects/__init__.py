@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from runner.core.catalog import Model
 from runner.core.errors import UsageError
 from runner.core.ports import Dialect
-from runner.core.values import Request
+from runner.core.values import Request, Wire
 from runner.gateway.dialects import chat, gemini, messages, responses
 
 DIALECTS: Mapping[str, Dialect] = {
@@ -61,6 +61,11 @@ def choose(request: Request, model: Model, endpoint: str | None = None) -> str:
     if name not in model.endpoints:
         raise UsageError(f"{model.short} does not answer on {name}; it answers on {', '.join(model.endpoints)}.")
     return name
+
+
+def say(request: Request, model: Model, dialect: str) -> Wire:
+    """The request as it is sent; raises UsageError for what the dialect cannot say."""
+    return DIALECTS[dialect].encode(request, model)
 
 
 def _path(url: str) -> str:
