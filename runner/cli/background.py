@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from runner.cli.options import cap_options, declared, job_options, memory_option, run_options, share_options
+from runner.cli.options import cap_options, declared, job_options, memory_option, place_of, run_options, share_options
 from runner.cli.unattended import RUN, base_option, env_file_option, note, notify_options, seconds_of
 
 
@@ -40,7 +40,7 @@ def submit(source: str, out: Path | None, base: Path | None, env_file: Path | No
     prepared = prepare(job, setup)
     for notice in prepared.notices:
         note(notice)
-    path = app.found(prepared, out or fresh(base or RUNS, job.name))
+    path = app.found(prepared, place_of(out, base, job.name) or fresh(RUNS, job.name))
     click.echo(id_of(path))
     gateway = None if is_local(setup.gateway) else setup.gateway
     return _begun(path, background.spawn(path, _words(gateway, setup.memory, setup.share, **told)))

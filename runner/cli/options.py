@@ -196,6 +196,10 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     settings, labels = words.pop("settings", ()), words.pop("labels", None)
     given = {name: value for name, value in words.items() if value not in (None, (), [])}
     said = {**({"input": STDIN, "name": "stdin"} if source == STDIN else read_words(Path(source))), **given}
+    if given.get("limits") is not None:
+        if given.get("no_limits"):
+            raise click.UsageError("--limits and --no-limits say the opposite of each other: give one of them.")
+        said.pop("no_limits", None)
     said = replaced(said, settings, labels)
     origin = job_file(source)
     spooled = said.get("input") == STDIN
@@ -204,6 +208,15 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
         folder = click.get_current_context().with_resource(tempfile.TemporaryDirectory(prefix="runner-"))
         said["input"] = str(named_by_content(spool(sys.stdin.buffer, Path(folder) / "stdin.jsonl")))
     return declare(absolute(said), origin), setup
+
+
+def place_of(out: Path | None, base: Path | None, name: str) -> Path | None:
+    """Where a new run is to be: at `out`, or under the folder `base`; None where nobody says."""
+    from runner.storage.rundir import fresh
+
+    if out is not None and base is not None:
+        raise click.UsageError("--out is the run's own directory, and --in a folder for it: give one of them.")
+    return out if base is None else fresh(base, name)
 
 
 def job_file(source: str) -> str:

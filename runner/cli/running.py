@@ -14,6 +14,7 @@ from runner.cli.options import (
     job_options,
     keep_going_option,
     memory_option,
+    place_of,
     run_options,
     share_options,
     show_options,
@@ -73,7 +74,7 @@ def run(
     from runner.preparing import prepare
     from runner.report.printing import print_finish
     from runner.report.progress import attendant
-    from runner.storage.rundir import RUNS, fresh
+    from runner.storage.rundir import RUNS
 
     given = manner(words, slots=slot_of is not None)
     with given.in_force():
@@ -85,7 +86,7 @@ def run(
             turn = _turn(job, setup, slot_of, out or fork, base or RUNS, given)
             finish = given.told(job.name, turn.slot, lambda: run_slot(turn, attend, note))
         else:
-            place = out or (None if base is None else fresh(base, job.name))
+            place = place_of(out, base, job.name)
             finish = given.told(job.name, None, lambda: app.start(prepare(job, setup), place, attend, fork))
         if finish is None:
             return 0

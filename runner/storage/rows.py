@@ -168,11 +168,11 @@ class Source:
             csv.field_size_limit(LONGEST_LINE)
             text = Text(raw, LONGEST_LINE)
             reader = csv.reader(text, delimiter=delimiter, strict=True)
-            header = self._csv_next(reader)
-            if header is None:
-                return
+            while not (header := self._csv_next(reader)):
+                if header is None:
+                    return
             if len(set(header)) != len(header):
-                raise InputRejected(f"{self.path}: line 1: two columns have the same name.")
+                raise InputRejected(f"{self.path}: line {reader.line_num}: two columns have the same name.")
             index = 0
             while (fields := self._csv_next(reader)) is not None:
                 text.taken = 0

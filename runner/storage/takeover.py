@@ -80,6 +80,8 @@ def reopen_errored(path: Path, slots: int, kinds: frozenset[Kind] | None) -> tup
 
     Gives how many were reopened, and by kind how many stay errored.
     """
+    if not path.exists():  # nothing was ever sent
+        return 0, Counter()
     history = read_history(path, slots)
     journal.cut_torn_tail(path, history.end)
     reopened: list[dict[str, Any]] = []

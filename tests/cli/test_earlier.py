@@ -159,6 +159,11 @@ class TestRedrive:
         assert 0 < count < 20
         return count
 
+    def test_a_run_in_which_nothing_was_sent_yet_is_begun(self, command, gateway, rows, tmp_path) -> None:
+        command("run", rows(2), "-m", MODEL, "-o", "run", env=gateway.env)
+        (tmp_path / "run" / "journal.jsonl").unlink()
+        assert command("redrive", "run", env=gateway.env).code == 0
+
     def test_a_redrive_goes_on_with_the_run(self, command, bad, errored, tmp_path) -> None:
         """As often as it takes."""
         before = {line["row"]: line["text"] for line in table(tmp_path / "run") if line["status"] == "succeeded"}

@@ -116,6 +116,32 @@ def test_every_word_of_a_job_file_is_checked(command: Any, tmp_path: Path, text:
     assert (done.code, said in done.err) == (2, True), done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--limits", "job.toml", "--no-limits"), "--limits and --no-limits say the opposite of each other"),
+        (("--out", "a", "--in", "b"), "--out is the run's own directory, and --in a folder for it"),
+    ],
+)
+def test_words_that_exclude_each_other_are_refused(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    """None of them is passed over in silence."""
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "x"}\n')
+    (tmp_path / "job.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    done = command("run", "rows.jsonl", "-m", "gpt-5-4", "--gateway", "local", *words)
+    assert (done.code, said in done.err) == (2, True), done.err
+
+
+def test_limits_that_are_named_go_before_a_job_file_that_keeps_none(command: Any, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "x"}\n')
+    (tmp_path / "own.toml").write_text("[per_model]\noutput_tokens = 777\n")
+    (tmp_path / "job.toml").write_text('input = "rows.jsonl"\nmodels = "gpt-5-4"\nno_limits = true\n')
+    bound = command("plan", tmp_path, "--limits", tmp_path / "own.toml", "--json").json()["binding_limit"]
+    assert bound.startswith("777 output tokens")
+
+
 def test_catalogues_lead_from_the_job_file(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "job"
     folder.mkdir()

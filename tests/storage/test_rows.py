@@ -387,6 +387,11 @@ def test_two_columns_of_one_name_are_rejected(write: Any) -> None:
         list(write("a,b,a\n1,2,3\n", "input.csv"))
 
 
+def test_blank_lines_before_a_header_are_no_header(write: Any) -> None:
+    [row] = write(b"\n\na,b\n1,2\n", "rows.csv")
+    assert (row.columns, row.where) == ({"a": "1", "b": "2"}, "line 4")
+
+
 @pytest.mark.parametrize("content", ["", "a,b\n"], ids=["empty", "header only"])
 @pytest.mark.fault("I12")
 def test_csv_without_data_has_no_rows(write: Any, content: str) -> None:
