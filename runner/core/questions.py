@@ -31,6 +31,7 @@ class Question:
         self.probe = take.probe
         self.expected_at = math.inf
         """When there would be room by what is believed."""
+        self._asked: list[Take] = []
         self._begin(take, now)
 
     def _begin(self, take: Take, now: float) -> None:
@@ -42,8 +43,6 @@ class Question:
     def _count_anew(self, refused: Take) -> None:
         self.refused_at = refused.sent
         """When the last was sent that was refused."""
-        self.under_way = 0
-        """What was sent since then and is not answered."""
         self.most = refused.held / 2
         """What is sent is no larger, where there is something else: it fits sooner."""
         self._sent = self._let_in = self._given_back = 0
@@ -52,7 +51,13 @@ class Question:
         """That is sent."""
         self.asked_at = now
         self._sent += take.held
-        self.under_way += take.held
+        self._asked.append(take)
+
+    @property
+    def under_way(self) -> int:
+        """What was sent to ask and is not answered."""
+        self._asked = [take for take in self._asked if not take.settled]
+        return sum(take.amount for take in self._asked)
 
     def refuse(self, take: Take, now: float) -> None:
         """That was refused, too; if anything had been let in before, it all begins again."""
@@ -74,7 +79,6 @@ class Question:
 
     def let_in(self, take: Take) -> bool:
         """One that asked was let in: whether it is known now when more room had come back."""
-        self.under_way -= take.held
         self._let_in += take.held
         return self._let_in >= self.amount + self._given_back
 

@@ -83,6 +83,19 @@ def test_what_was_refused_before_the_refusal_was_there_is_part_of_it() -> None:
     assert (question.sent, question.amount, question.refused_at) == (10.0, 300, 10.05)
 
 
+def test_what_is_under_way_is_what_has_no_answer_whatever_was_refused_meanwhile() -> None:
+    """A run waited for ever for what it took to be under way."""
+    question = refused()
+    first, second = asked(question, 11.0), asked(question, 11.2, 90)
+    assert question.under_way == 590
+    question.refuse(first, 11.3)
+    first.settled = True
+    assert question.under_way == 90
+    question.let_in(second)
+    second.settled = True
+    assert question.under_way == 0
+
+
 def test_something_is_sent_when_there_should_be_room() -> None:
     question = refused()
     for now in (20.0, 30.0, 45.0):
