@@ -150,7 +150,7 @@ class Oracles:
             self.lost.add(ask.model)
         elif landing.action is Action.PEND:
             self.pending.add(ask.model)
-        self._mind_patience(result, ask, now)
+        self._mind_patience(result, ask, landing.action, now)
         said = result.text if isinstance(result, Reply) else result.kind
         self.trace.append((round(now, 6), "landed", ask.task.row, ask.task.slot, ask.model, said))
 
@@ -189,7 +189,7 @@ class Oracles:
             if ask.at > scope.closed_at:
                 scope.narrow = False
 
-    def _mind_patience(self, result: Reply | Failure | None, ask: Ask, now: float) -> None:
+    def _mind_patience(self, result: Reply | Failure | None, ask: Ask, action: Action | None, now: float) -> None:
         """I4: a gateway that does not answer is given up in time."""
         self.reached = self.reached or not isinstance(result, Failure) or result.status is not None
         if isinstance(result, Failure) and result.kind in OUTAGES:
@@ -197,7 +197,7 @@ class Oracles:
             self.failing_since = since if self.failing_since is None else self.failing_since
         else:
             self.failing_since, self.last_answer = None, now  # a 429 is a sign of life too
-        if self.failing_since is not None:
+        if self.failing_since is not None and action is Action.REQUEUE:  # else the row's attempts are bounded
             patience = self.scenario.job.patience if self.reached else min(30.0, self.scenario.job.patience)
             late = now - self.failing_since - patience
             longest = max(1.5 * self.scenario.window, self.scenario.slow, LONGEST_DELAY, self.scenario.window / 2)
@@ -234,7 +234,8 @@ class Oracles:
             gone = self.lost >= set(task.models)
             check(counted >= least or gone, "I4", f"{task} ends after {counted} failures, with {least} allowed")
             check(task.attempts <= allowed, "I4", f"{task} has {task.attempts} attempts")
-            down = kind in OUTAGES and self.scopes[model].outages > OUTAGE_AFTER
+            # A row that failed while others were answered is to blame itself, when others fail later, too.
+            down = kind in OUTAGES and self.scopes[model].outages > OUTAGE_AFTER and not task.suspect
             check(not down, "I4", f"{task} ends for {kind} while {model} is down")
         else:
             expected = self.scenario.poison.get(task.row)
