@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from runner.core.caps import Caps
-from runner.core.errors import UsageError
+from runner.core.errors import InputRejected, UsageError
 from runner.core.evaluating import Evaluation, Gates
 from runner.core.job import Job
 from runner.core.sharing import Priority
@@ -165,7 +165,7 @@ def job_schema() -> dict[str, Any]:
 def read_words(path: Path) -> dict[str, Any]:
     """The words of a job folder or job file, its paths made to lead from here; of other files, just their path."""
     if complaint := complaint_about_name(path):
-        raise UsageError(complaint)
+        raise InputRejected(complaint)
     if path.is_dir() and ((path / "job.toml").is_file() or not files_in(path)):
         path = path / "job.toml"
         if not path.is_file():

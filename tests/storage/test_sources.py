@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from runner.core.errors import InputRejected, UsageError
+from runner.core.errors import InputRejected, RunnerError
 from runner.storage.jobs import read_words
 from runner.storage.rows import BadRow, Row, Source
 from runner.storage.rundir import RunDirectory
@@ -73,7 +73,7 @@ def test_what_is_no_glob_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("read", [read_words, RunDirectory.open])
 def test_what_is_too_long_for_a_name_is_said(read: Callable[[Path], object], tmp_path: Path) -> None:
     """A question, perhaps, where a file was to be named."""
-    with pytest.raises(UsageError, match="is no name of a file: it has more than 255 bytes"):
+    with pytest.raises(RunnerError, match="is no name of a file: it has more than 255 bytes"):
         read(tmp_path / ("é" * 150))
 
 
