@@ -797,6 +797,25 @@ def test_the_time_of_failing_counts_from_the_first_failure_and_ends_with_an_answ
     assert (bench.scheduler.failing_since, bench.scheduler.last_answer) == (None, 4.0)
 
 
+def test_the_time_of_failing_begins_with_the_last_answer_where_that_is_younger_than_what_failed() -> None:
+    """What hung for long says nothing of the time in which others were answered."""
+    bench = Bench({"a": ()})
+    bench.offer(task(0, "a"), task(1, "a"))
+    first, second = bench.asks()
+    bench.at(100.0).land(second)
+    bench.at(700.0).land(first, failure(Kind.TIMEOUT))
+    assert bench.scheduler.failing_since == 100.0
+
+
+def test_a_row_that_is_alone_loses_nothing_while_nobody_can_be_reached() -> None:
+    """Patience ends such a run, not its row's attempts."""
+    bench = Bench({"a": ()}, attempts=3)
+    bench.offer(task(0, "a"))
+    for round_ in range(20):
+        landing = bench.at(100.0 * round_).land(bench.ask(), failure(Kind.UNREACHABLE, scope="all"))
+        assert (landing.action, landing.finished) == (Action.REQUEUE, ())
+
+
 def test_a_refusal_is_a_sign_of_life() -> None:
     """A gateway that says 429 to the only request under way is not down, however long nothing else was sent."""
     bench = Bench({"a": ()})
