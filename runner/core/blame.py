@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 
 from runner.core.gates import OUTAGE_AFTER
+from runner.core.values import Kind
 from runner.core.work import Ask, Task
 
 
@@ -33,13 +34,15 @@ class Blame:
                 task.suspect = task.suspect or len(before) < OUTAGE_AFTER
                 del failing[task]
 
-    def failed(self, ask: Ask) -> bool:
+    def failed(self, ask: Ask, kind: Kind) -> bool:
         """Whether an outage failure counts: its row's first, or others were answered since, or none else fails that is
         no suspect."""
         task, model = ask.task, ask.model
-        others = any(not (task is other or other.suspect) for name in task.models for other in self._failing[name])
+        beside = [other for name in task.models for other in self._failing[name] if other is not task]
+        others = not all(other.suspect for other in beside)
         self._failing[model][task] = ask.at
-        task.suspect = task.suspect or (self._answered[model] >= ask.at and len(self._failing[model]) < OUTAGE_AFTER)
+        hung = kind is Kind.TIMEOUT and self._answered[model] >= ask.at  # meanwhile others were answered
+        task.suspect = task.suspect or hung or (bool(beside) and not others)
         if others and self._answered[model] < task.failed_at:
             return False
         task.failed_at = ask.at

@@ -120,7 +120,7 @@ class Landings:
         if failure.kind in retry.OUTAGES:
             if self.failing_since is None:
                 self.failing_since = ask.at if self.last_answer is None else max(ask.at, self.last_answer)
-            counts = self._blame.failed(ask)
+            counts = self._blame.failed(ask, failure.kind)
             if self._gates.is_narrow(ask.model) and not (counts and task.suspect):
                 if was_probe:
                     self._backlog.number(task)  # another one asks the next time whether it is over

@@ -14,9 +14,9 @@ from runner.core.errors import GatewayUnavailable
 from runner.core.events import Event, What
 from runner.core.retry import Action
 from runner.core.schedule import Scheduler
-from runner.core.values import Failure, Reply
+from runner.core.values import Failure, Kind, Reply
 from runner.core.waiting import Waiting
-from runner.core.work import Ask, Done, Finished, Task, Wait
+from runner.core.work import Ask, Done, Finished, Landing, Task, Wait
 
 AHEAD = 4096
 """Tasks that the scheduler has to choose from, as long as the input has more."""
@@ -185,9 +185,14 @@ class Engine:
         self._watch(Event(now, What.LANDED, ask=ask, result=result, landing=landing))
         for finished in landing.finished:
             self._watch(Event(now, What.FINISHED, ask=ask, finished=finished))
-        if isinstance(result, Failure) and landing.action is Action.REQUEUE:  # else its row's attempts are bounded
+        if isinstance(result, Failure) and not self._hung_alone(ask, result, landing):
             self._mind_patience(result, now)
         self._pump_soon()
+
+    def _hung_alone(self, ask: Ask, failure: Failure, landing: Landing) -> bool:
+        """Whether it says nothing of the gateway: a row that hangs ends by its attempts."""
+        counts = failure.kind is Kind.TIMEOUT and landing.action is not Action.REQUEUE
+        return counts and not self.scheduler.gates.is_narrow(ask.model)
 
     def _mind_patience(self, failure: Failure, now: float) -> None:
         since = self.scheduler.failing_since

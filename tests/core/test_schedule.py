@@ -807,13 +807,12 @@ def test_the_time_of_failing_begins_with_the_last_answer_where_that_is_younger_t
     assert bench.scheduler.failing_since == 100.0
 
 
-def test_a_row_that_is_alone_loses_nothing_while_nobody_can_be_reached() -> None:
+def test_a_row_that_is_alone_loses_no_more_attempts_once_its_model_is_known_to_be_down() -> None:
     """Patience ends such a run, not its row's attempts."""
-    bench = Bench({"a": ()}, attempts=3)
+    bench = Bench({"a": ()}, attempts=10)
     bench.offer(task(0, "a"))
-    for round_ in range(20):
-        landing = bench.at(100.0 * round_).land(bench.ask(), failure(Kind.UNREACHABLE, scope="all"))
-        assert (landing.action, landing.finished) == (Action.REQUEUE, ())
+    actions = [bench.at(100.0 * round_).land(bench.ask(), failure(Kind.SERVER_ERROR)).action for round_ in range(20)]
+    assert actions[6:] == [Action.RETRY, *[Action.REQUEUE] * 13]
 
 
 def test_a_refusal_is_a_sign_of_life() -> None:

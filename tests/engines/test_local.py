@@ -468,6 +468,19 @@ def test_two_rows_that_always_fail_end_though_nobody_else_is_left_to_be_answered
     assert sum(sent.row in (3, 11) for sent in rig.gateway.sent) <= 12
 
 
+@pytest.mark.parametrize("slow", [2, 3, 5, 7])
+def test_the_last_rows_of_a_run_survive_an_outage_that_they_are_under_way_in(slow: int) -> None:
+    """That others were answered before says nothing against them."""
+
+    def outage(ask: Ask, _number: int) -> Any:
+        fails = ask.task.row < slow if ask.number == 1 else ask.at < 65.0
+        return failure(Kind.SERVER_ERROR, status=502, ambiguous=True) if fails else reply()
+
+    gateway = ScriptedGateway(outage, latency=lambda ask: 5.0 if ask.task.row < slow and ask.number == 1 else 0.5)
+    rig = Rig(rows(50), gateway, patience=600.0).run()
+    assert rig.ends == dict.fromkeys(range(50), Status.SUCCEEDED)
+
+
 # No polling.
 
 

@@ -197,7 +197,8 @@ class Oracles:
             self.failing_since = since if self.failing_since is None else self.failing_since
         else:
             self.failing_since, self.last_answer = None, now  # a 429 is a sign of life too
-        if self.failing_since is not None and action is Action.REQUEUE:  # else the row's attempts are bounded
+        hung_alone = isinstance(result, Failure) and result.kind is Kind.TIMEOUT and action is not Action.REQUEUE
+        if self.failing_since is not None and not hung_alone:  # such a row ends by its attempts
             patience = self.scenario.job.patience if self.reached else min(30.0, self.scenario.job.patience)
             late = now - self.failing_since - patience
             longest = max(1.5 * self.scenario.window, self.scenario.slow, LONGEST_DELAY, self.scenario.window / 2)
