@@ -20,6 +20,8 @@ class Backlog:
 
     def __init__(self, models: Iterable[str], arrived: Callable[[tuple[str, ...]], None]) -> None:
         """`arrived` is told the models that have got a task to choose from."""
+        self.asked: set[str] = set()
+        """Models that some task was for."""
         self.lost: dict[str, Failure] = {}
         self.pending: dict[str, Failure] = {}
         self._arrived = arrived
@@ -49,6 +51,7 @@ class Backlog:
         queue = self._queues.get(models)
         if queue is None:
             queue = self._queues[models] = Queue(models)
+            self.asked.update(models)
             for model in models:
                 self._of_model[model].append(queue)
                 self._of_model[model].sort(key=lambda q: len(q.models))

@@ -164,8 +164,8 @@ class Scheduler:
 
     @property
     def models_left(self) -> bool:
-        """Whether there are models that the gateway has not said to be gone."""
-        return not self._backlog.lost.keys() >= self.flights.of_model.keys()
+        """Whether some of the models that tasks are for are not gone."""
+        return not self._backlog.lost.keys() >= self._backlog.asked
 
     @property
     def pending_models(self) -> Mapping[str, Failure]:

@@ -35,8 +35,9 @@ class Outcome:
         self.ending = in_virtual_time(self._run(count, models, **options))
 
     async def _run(self, count: int, models: tuple[str, ...], **options: bool) -> Ending:
-        budgets = {model: (Limit(scope=model, measure="input", amount=10**6, window=60.0),) for model in models}
-        known = [Model(id=model, provider="Somebody") for model in models]
+        nameable = (*models, "another")  # which no row names, and some row might have named
+        budgets = {model: (Limit(scope=model, measure="input", amount=10**6, window=60.0),) for model in nameable}
+        known = [Model(id=model, provider="Somebody") for model in nameable]
         scheduler = Scheduler(
             budgets=budgets,
             ledger=MemoryLedger(budgets),
