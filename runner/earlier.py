@@ -25,6 +25,7 @@ def forked(prepared: Prepared, directory: RunDirectory, earlier: Path) -> Histor
     other = RunDirectory.open(earlier)
     old = _job(other)
     changed = prepared.job.differences(old, but=("models", "each"))  # an answer says itself which model gave it
+    changed += _other_columns(prepared, other)
     if changed:
         count, why = 0, f", because it asked otherwise: {'; '.join(changed)}"
     else:
@@ -32,6 +33,15 @@ def forked(prepared: Prepared, directory: RunDirectory, earlier: Path) -> Histor
         count, why = take_over(directory.journal_path, directory.path.name, answers, _tasks(prepared), earlier.name), ""
     prepared.notices.append(f"{count:,} answers were taken over from {earlier}{why}.")
     return read_history(directory.journal_path, prepared.maker.slots)
+
+
+def _other_columns(prepared: Prepared, other: RunDirectory) -> list[str]:
+    """That columns have other names than in an earlier run, where rows are known by their values alone."""
+    before = other.read_json(other.manifest_path)["input"].get("columns")  # an early run says nothing
+    names = list(prepared.columns)
+    if prepared.source.format == "jsonl" or before in (None, names):
+        return []
+    return [f"columns: {', '.join(before)} -> {', '.join(names)}"]
 
 
 def _tasks(prepared: Prepared) -> Iterator[Task]:

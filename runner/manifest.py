@@ -113,6 +113,7 @@ def _input(prepared: Prepared) -> dict[str, Any]:
     return {
         "path": str(source.path),
         "format": source.format,
+        "columns": list(prepared.columns),
         **source.stamp,
         "digest": prepared.digest,
         "rows": survey.selected if whole else None,

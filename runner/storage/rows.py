@@ -183,7 +183,7 @@ class Source:
                     yield BadRow(index, where, f"{len(fields)} fields where the header has {len(header)}")
                 else:
                     columns = dict(zip(header, fields, strict=True))
-                    yield Row(index, where, columns, _digest(_content(columns)))
+                    yield Row(index, where, columns, _digest(orjson.dumps(fields)))
                 index += 1
 
     def _csv_next(self, reader: Any) -> list[str] | None:
@@ -264,10 +264,11 @@ def _json_name(value: Any) -> str:
 
 
 def _content(columns: Mapping[str, Any]) -> bytes:
+    values = tuple(columns.values())
     try:
-        return orjson.dumps(columns, default=repr, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(values, default=repr)
     except TypeError:  # integers of more than 64 bits
-        return repr(columns).encode()
+        return repr(values).encode()
 
 
 def _digest(content: bytes) -> str:

@@ -89,18 +89,19 @@ class TestFork:
         assert asked(gateway) >= 4
 
     def test_answers_about_columns_that_had_other_names_are_not_taken_over(self, command, gateway, tmp_path) -> None:
-        """A header that is mended changes what every row asks; the order of columns does not."""
+        """A header that is mended changes what every row asks."""
         file = tmp_path / "rows.csv"
         file.write_text("q,context\nwhat,blue\n")
         words = ("run", file, "-m", MODEL, "-p", "{{ q }}? {{ context }}")
         command(*words, "-o", "old", env=gateway.env)
         gateway.reset()
-        file.write_text("context,q\nblue,what\n")
-        command(*words, "-o", "turned", "--fork", "old", env=gateway.env)
-        assert asked(gateway) == 0
-        file.write_text("context,q\nwhat,blue\n")
-        command(*words, "-o", "new", "--fork", "old", env=gateway.env)
+        file.write_text("q,context\nwhat,blue\nwho,\n")
+        command(*words, "-o", "longer", "--fork", "old", env=gateway.env)
         assert asked(gateway) == 1
+        file.write_text("context,q\nwhat,blue\n")
+        done = command(*words, "-o", "new", "--fork", "old", env=gateway.env)
+        assert "because it asked otherwise: columns: q, context -> context, q" in done.err
+        assert asked(gateway) == 2
 
     def test_answers_of_a_model_that_is_not_asked_are_not_taken_over(self, command, gateway, source) -> None:
         """A pool that still holds the model takes them."""
