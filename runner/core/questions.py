@@ -69,6 +69,11 @@ class Question:
             self.amount = min(self.amount, take.held)
             self._count_anew(take)
 
+    def fail(self, take: Take) -> None:
+        """One that asked came to nothing, for another reason: it told nothing."""
+        if take in self._asked and self.was_asked_by(take):
+            self._sent -= take.held
+
     def give_back(self, amount: int) -> None:
         """An answer has not used so much of what was counted for it."""
         self._given_back += amount
@@ -97,7 +102,8 @@ class Question:
         turns = [question for question in beside if question.opened_at < self.opened_at]
         last = max((question.asked_at for question in turns), default=self.asked_at)
         last = max(last, self.asked_at)
-        due = last + max(SOONEST * window, PART * (last - self._since)) + len(turns) * SOONEST / 2 * window
+        gone = min(last - self._since, window)
+        due = last + max(SOONEST * window, PART * gone) + len(turns) * SOONEST / 2 * window
         return min(due, self.expected_at) if self.expected_at > self.asked_at else due
 
     def is_hopeless(self, window: float) -> bool:

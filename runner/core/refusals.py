@@ -89,11 +89,11 @@ class Refusals:
         """Something was let in while it is asked when there is room again: whether that told something."""
         if not question.was_asked_by(take):
             return False
-        if not question.let_in(take):
-            return True
-        seconds = take.sent - question.sent
+        is_known, seconds = question.let_in(take), take.sent - question.sent
         if seconds > LONGEST * self._window:
             self._give_up(question, now)
+            return True
+        if not is_known:
             return True
         self._probing.close()
         refused = Take(question.sent, question.amount, question.before)

@@ -158,8 +158,11 @@ class Window:
         take.at, take.back = max(take.at, counted_at), now
         self._counting.mirror.settle(take, amount, now)
         self._recent.land(take)
-        if 0 < amount < take.amount and (question := self._probing.question) is not None:
-            question.give_back(take.amount - amount)
+        if (question := self._probing.question) is not None:
+            if not amount:
+                question.fail(take)
+            elif amount < take.amount:
+                question.give_back(take.amount - amount)
         if amount != take.amount:
             self._pacing.settle(amount - take.amount)
         take.amount = amount

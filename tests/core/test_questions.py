@@ -96,6 +96,23 @@ def test_what_is_under_way_is_what_has_no_answer_whatever_was_refused_meanwhile(
     assert question.under_way == 0
 
 
+def test_what_failed_for_another_reason_told_nothing_and_more_is_sent_for_it() -> None:
+    question = refused()
+    assert not question.let_in(asked(question, 11.0, 300))
+    lost = asked(question, 12.0, 400)
+    assert due(question) > 12.5
+    question.fail(lost)
+    assert due(question) == 12.0
+    assert question.let_in(asked(question, 12.1, 200))
+
+
+def test_it_is_asked_at_least_every_quarter_of_a_window() -> None:
+    """However long nobody could be asked."""
+    question = refused()
+    question.asked_at = 100_000.0
+    assert due(question) == 100_000.0 + WINDOW / 4
+
+
 def test_something_is_sent_when_there_should_be_room() -> None:
     question = refused()
     for now in (20.0, 30.0, 45.0):
