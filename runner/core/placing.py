@@ -133,13 +133,15 @@ class Placing:
         self._blocked[model] = block
         return True
 
-    def _block(self, model: str, newest: float, now: float) -> Placed | None:
+    def _block(self, model: str, newest: float, now: float) -> Placed | str | None:
         """Nothing fits: note until when, by what will fit first; unless the ledger wants it to find out more."""
         block = Block()
         for queue, key, task in self._smallest(model, newest):
             charge = self._charge(task, model)
             refusal = self._blocked.refusal(model, charge, now)
             if refusal is None:
+                if (reason := self._spending.refuses(model, charge)) is not None:
+                    return reason
                 lease = self._ledger.take(model, charge, now)
                 if isinstance(lease, Lease):
                     return self._placed(queue, key, model, lease)

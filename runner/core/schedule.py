@@ -112,6 +112,8 @@ class Scheduler:
         if self.stopped is None and self.flights.full_until(now) <= now:
             placed = self._placing.next(now, last=not self._more)
             if isinstance(placed, str):
+                if self.flights:  # what is held for them is more than they will cost
+                    return Wait(math.inf if ends is None else ends)
                 self.stop(placed)
             elif placed is not None:
                 task, model, lease = placed

@@ -843,11 +843,28 @@ def test_a_refusal_that_was_to_be_expected_makes_way_for_another_request() -> No
 
 
 def test_no_more_tokens_are_spent_than_allowed() -> None:
-    """What is in flight counts as spent; the first task beyond stops the run."""
+    """What is in flight counts as spent; the first task beyond stops the run, once nothing is."""
     bench = Bench({"a": ()}, caps=Caps(max_total_tokens=40))
     bench.offer(*(task(row, "a", input=10, cap=5) for row in range(5)))
-    assert bench.rows() == [0, 1]
+    asks = bench.asks()
+    assert len(asks) == 2
+    assert bench.scheduler.stopped is None
+    for ask in asks:
+        bench.land(ask, reply(input=10, output=5))
+    assert bench.next() == Done()
     assert "--max-total-tokens 40" in str(bench.scheduler.stopped)
+
+
+def test_what_is_only_held_for_requests_under_way_stops_no_run() -> None:
+    """Answers cost a part of what they may."""
+    bench = Bench({"a": ()}, caps=Caps(max_total_tokens=130))
+    bench.offer(*(task(row, "a", input=10, cap=80) for row in range(4)))
+    for row in range(4):
+        (ask,) = bench.asks()
+        assert ask.task.row == row
+        bench.land(ask, reply(input=10, output=1))
+    bench.scheduler.close()
+    assert (bench.next(), bench.scheduler.stopped) == (Done(), None)
 
 
 def test_tokens_that_were_not_used_can_be_spent_again() -> None:
@@ -864,7 +881,10 @@ def test_no_more_dollars_are_spent_than_allowed() -> None:
     one = (100 * 1.0 + 10 * 10.0) / 1e6
     bench = Bench({"a": ()}, caps=Caps(max_cost=2.5 * one))
     bench.offer(*(task(row, "a", input=100, cap=10) for row in range(5)))
-    assert bench.rows() == [0, 1]
+    for ask in bench.asks():
+        bench.land(ask, reply(input=100, output=10))
+    assert bench.next() == Done()
+    assert bench.scheduler._spending.cost == pytest.approx(2 * one)
     assert "--max-cost" in str(bench.scheduler.stopped)
 
 
