@@ -71,12 +71,21 @@ def _recalled(
         made = counting.calendar if kind is Kind.CALENDAR else counting.counter
         return made(border, min(window, max(0.0, float(facts["early"]))))
     if kind is Kind.BUCKET:
-        burst = max(LEAST * counting.limit.amount, float(facts["burst"]))
+        scale = _scale(counting, float(facts["configured"]))
+        burst = max(LEAST * counting.limit.amount, scale * float(facts["burst"]))
         bucket = counting.bucket(max(1.0, float(facts["amount"])), burst)
-        level = max(-burst, float(facts["level"])) + since * bucket.rate
-        bucket.correct(min(0.0, level - burst), now)
+        if since < math.inf:
+            level = max(-burst, scale * float(facts["level"])) + since * bucket.rate
+            bucket.correct(min(0.0, level - burst), now)
+        else:  # what was taken in the last window is told next; how much there was before it, nobody knows
+            bucket.correct(-burst, now - window)
         return bucket
     return counting.log()
+
+
+def _scale(counting: Counting, configured: float) -> float:
+    """What a bucket holds of what one held when so much was configured: a limit that was lowered since is kept."""
+    return min(1.0, counting.limit.amount / configured) if configured > 0 else 1.0
 
 
 def tell(counting: Counting, now: float) -> dict[str, float | str] | None:
@@ -85,7 +94,7 @@ def tell(counting: Counting, now: float) -> dict[str, float | str] | None:
         return None
     mirror = counting.mirror
     told: dict[str, float | str] = {"at": max(0.0, counting.changed_at), "now": now, "kind": counting.kind.value}
-    told |= {"sure": float(counting.sure), **counting.belief.tell()}
+    told |= {"sure": float(counting.sure), "configured": counting.limit.amount, **counting.belief.tell()}
     if isinstance(mirror, SlidingLog):
         told["span"] = mirror.span
     if isinstance(mirror, Calendar):
@@ -114,9 +123,10 @@ def _heard(counting: Counting, kind: Kind, told: Mapping[str, float | str], now:
         early = min(counting.limit.window, max(0.0, float(told["early"])))
         return made(float(told["border"]), early, counting.recent)
     if kind is Kind.BUCKET:
-        burst = max(LEAST * counting.limit.amount, float(told["burst"]))
+        scale = _scale(counting, float(told.get("configured", 0.0)))
+        burst = max(LEAST * counting.limit.amount, scale * float(told["burst"]))
         bucket = counting.bucket(max(1.0, counting.belief.amount(now)), burst)
-        bucket.correct(min(0.0, float(told["level"]) - burst), float(told["now"]))
+        bucket.correct(min(0.0, scale * float(told["level"]) - burst), float(told["now"]))
         for take in counting.recent:
             if take.sent > float(told["now"]):
                 bucket.take(take, take.sent)

@@ -80,12 +80,21 @@ class Landings:
         self._gates.answered(ask.model, ask)
         self.failing_since, self.last_answer, self.reached = None, now, True
         if self._was_cut_short(ask, reply):
-            return self._put_back(Action.REASK, ask.task, None)
+            return self._ask_anew(ask, reply)
         if self._again is not None and (instead := self._again(ask, reply)) is not None:
             ask.task.request, ask.task.size = instead
             ask.task.asked_again += 1
-            return self._put_back(Action.REASK, ask.task, None)
+            return self._ask_anew(ask, reply)
         return Landing(None, (Finished(ask.task, ask.model, Status.SUCCEEDED, reply),))
+
+    def _ask_anew(self, ask: Ask, reply: Reply) -> Landing:
+        """Ask for a better answer; where no model is left for that, the reply is all there is."""
+        landing = self._put_back(Action.REASK, ask.task, None)
+        return (
+            landing
+            if not landing.finished
+            else Landing(None, (Finished(ask.task, ask.model, Status.SUCCEEDED, reply),))
+        )
 
     def _was_cut_short(self, ask: Ask, reply: Reply) -> bool:
         """Whether an answer had less room than it may have; then the task is to have more."""
@@ -111,8 +120,9 @@ class Landings:
                 self._gates.returned(ask.model, ask)
                 return self._put_back(Action.REQUEUE, ask.task, None)
         self._settle(ask, spent, usage, now)
+        paced = known is Refused.SURPRISING or failure.measure == "requests"
         was_probe = self._gates.is_probe(ask.model, ask)
-        closed = self._gates.failed(ask.model, ask, failure, ask.at, now, paced=known is Refused.SURPRISING)
+        closed = self._gates.failed(ask.model, ask, failure, ask.at, now, paced=paced)
         task = ask.task
         if failure.kind is Kind.RATE_LIMITED and self._flights.of_model[ask.model] == 0:
             return self._refused_alone(ask, failure, closed, now)

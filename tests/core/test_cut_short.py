@@ -95,6 +95,16 @@ def test_an_answer_that_our_cap_cut_short_is_asked_again_with_more_room() -> Non
     assert outcome(landings[-1]) is Outcome.OK
 
 
+def test_an_answer_that_was_cut_short_is_kept_where_its_model_has_gone_meanwhile() -> None:
+    """It is all there is."""
+    bench = Bench()
+    bench.offer()
+    bench.scheduler.offer(Task(row=1, models=("m",), size=Size(100), caps={"m": CEILING}, free=True, request=Request()))
+    first, second = bench.ask(), bench.ask()
+    bench.scheduler.landed(second, failure(Kind.MODEL_UNAVAILABLE, status=404, scope="model"), bench.now)
+    assert outcome(bench.land(first, 3_000)) is Outcome.TRUNCATED
+
+
 def test_an_answer_that_is_longer_than_the_ceiling_ends_truncated() -> None:
     """After the ceiling there is no more room to give."""
     bench = Bench()

@@ -617,6 +617,34 @@ def test_a_limit_that_is_now_configured_higher_is_believed() -> None:
     assert window.belief.amount(0.0) == 2000
 
 
+@pytest.mark.parametrize("handed_on", ["remembered", "told"])
+def test_a_bucket_that_was_learned_keeps_a_limit_that_was_lowered_since(handed_on: str) -> None:
+    """What it held was a part of another limit."""
+    before, after = (
+        Window(Limit(scope="m", measure="input", amount=amount, window=WINDOW), 0.0) for amount in (LIMIT, LIMIT // 5)
+    )
+    before._counting.become_empty_bucket(0.0, LIMIT, 0.0)
+    if handed_on == "told":
+        told = before.tell(2 * WINDOW)
+        assert told is not None
+        after.hear(told, 2 * WINDOW)
+    else:
+        facts = before.remember(wall=1e9, now=2 * WINDOW)
+        after.recall(facts, wall=1e9, now=2 * WINDOW, spending=True)
+    assert after.kind is Kind.BUCKET
+    assert after.free(2 * WINDOW) <= LIMIT // 5
+
+
+def test_a_bucket_of_a_run_that_goes_on_fills_between_what_was_taken_of_it() -> None:
+    facts = Window(Limit(scope="m", measure="input", amount=LIMIT, window=WINDOW), 0.0)
+    facts._counting.become_empty_bucket(0.0, LIMIT / 4, 0.0)
+    window = learning()
+    window.recall(facts.remember(wall=1e9, now=500.0), wall=1e9, now=500.0, spending=False)
+    for second in range(45):
+        window.restore(LIMIT // 60, 440.0 + second)
+    assert window.free(500.0) == pytest.approx(LIMIT / 4, rel=0.05)
+
+
 def test_windows_of_another_length_are_not_recalled() -> None:
     """Borders and amounts are of no use then."""
     window = Window(Limit(scope="m", measure="input", amount=1000, window=WINDOW / 6), 0.0)
