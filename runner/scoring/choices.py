@@ -30,25 +30,36 @@ def letter_in(text: str, letters: str, choices: Mapping[str, str]) -> str | None
     leading = re.match(rf"[(*\s]*([{letters}])\s?[).:]", answer)
     if leading and not (stated - {leading[1]}):
         # A list of all choices begins in the same way.
-        listed = set(re.findall(rf"(?m)^[(*\s]*([{letters}])\s?[).:]", answer))
+        listed = set(re.findall(rf"(?m)^[(* \t]*([{letters}])\s?[).:]", answer))
         if len(listed) == 1 or stated:
             return leading[1]
     return next(iter(stated)) if len(stated) == 1 else None
 
 
-_IS = r"\s*(?:is|was|:|would be|=)"
+_IS = r"\s*+(?:is|was|:|would be|=)"
 _SAYS = (
-    rf"(?i:\b(?:answer|choice|option|choose|pick|select|correct|one)\b(?:{_IS})*"
-    rf"(?P<aside>[\s:]+I(?:\s+[a-z'’]+){{1,5}}?{_IS})?)"
+    rf"(?i:\b(?:answer|choice|option|choose|pick|select|correct|one)\b(?:{_IS})*+"
+    rf"(?P<aside>[\s:]++I(?:\s++[a-z'’]++){{1,5}}?{_IS})?)"
 )
 """What states a choice: "the answer is", with an aside as in "the answer I got was"."""
-_NO_WORD = r"(?!\.?[\w'’]|-[a-z])(?:(?<![AIai])|(?![^\S\n]+(?!(?:because|since|as|due|which|but|or|and)\b)[a-z]))"
-"""What follows a letter that is no word: "A" and "I" would have others behind them."""
+_BEHIND_I = (
+    "because|since|as|due|which|but|or|and|is|seems|appears|with|from|though|although|in|by|for|on|of|to|given|if|when|"
+    "while|not"
+)
+"""Words that follow no pronoun and no article: a letter before them is a choice."""
+_BEHIND_A = f"{_BEHIND_I}|was|would|based"
+_LARGE = (
+    r"(?!\.?[\w'’]|-[a-z]|\s+(?:is|was)\s+(?:not|wrong|incorrect|false)\b)"
+    rf"(?:(?<![AI])|(?<=A)(?![^\S\n]+(?!(?:{_BEHIND_A})\b(?!-))[a-z])|(?<=I)(?![^\S\n]+(?!(?:{_BEHIND_I})\b(?!-))[a-z]))"
+)
+"""What follows a capital that is no word and is not denied: "A" and "I" would have other words behind them."""
+_SMALL = r"(?=[\"'`*_)\]}$]*+(?:[.!?;](?!\w)|\s*+$|[^\S\n]*+\n|,?\s+(?:because|since|as|due)\b))"
+"""What follows a small letter: the end of its clause, as it may be a word, a variable or the first of a list."""
 
 
 def _stated(text: str, letters: str) -> set[str]:
     """The letters that sentences, boxes and a last line by itself give."""
-    letter = rf"[\s\"'`*_(\[:]*(?P<letter>[{letters}{letters.lower()}]){_NO_WORD}"
+    letter = rf"[\s\"'`*_(\[:]*+(?P<letter>[{letters}]{_LARGE}|[{letters.lower()}]{_SMALL})"
     said = [match for match in re.finditer(_SAYS + letter, text) if not DOUBT.search(match["aside"] or "")]
     said += re.finditer(rf"\\boxed\s*\{{(?:\\text\{{)?{letter}", text)
     found = {match["letter"].upper() for match in said}

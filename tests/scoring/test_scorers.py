@@ -144,6 +144,22 @@ CASES: list[tuple[str, Any, Any, Mapping[str, Any], float | None]] = [
     ("choice", "The answer is e.g. Rome.", "E", {}, 0.0),
     ("choice", "I have read one e-mail.", "E", {}, 0.0),
     ("choice", "So I pick\nb", "B", {}, 1.0),
+    ("choice", "Answer: A is correct", "A", {}, 1.0),
+    ("choice", "Answer: A is the capital.", "A", {}, 1.0),
+    ("choice", "The answer is A with 90% confidence", "A", {}, 1.0),
+    ("choice", "The answer is I with 90% confidence", "I", {}, 1.0),
+    ("choice", "So the answer is A from the list", "A", {}, 1.0),
+    ("choice", "Correct answer: A though C is close", "A", {}, 1.0),
+    ("choice", "Answer: A based on the text", "A", {}, 1.0),
+    ("choice", "Answer: I based it on the text, so it is B", "I", {}, 0.0),
+    ("choice", "Option A is wrong. Answer: B", "B", {}, 1.0),
+    ("choice", "Option C is wrong. Answer: B", "B", {}, 1.0),
+    ("choice", "Pick one: a, b or c", "A", {}, 0.0),
+    ("choice", r"It is \boxed{e^{2}}", "E", {}, 0.0),
+    ("choice", r"It is \boxed{b}.", "B", {}, 1.0),
+    ("choice", "correct: e^2", "E", {}, 0.0),
+    ("choice", "select b where x. Answer: C", "C", {}, 1.0),
+    ("choice", "The answer is **b**, because it rhymes.", "B", {}, 1.0),
     ("choice", "B", "Z", {}, None),
     ("f1", "the cat sat", "a cat sat down", {}, 2 * 2 / 5),
     ("f1", "cat cat", "cat", {}, 2 / 3),
@@ -197,7 +213,13 @@ def test_an_answer_scores(
     assert bool(score.reason) == (score.value != 1.0)
 
 
-@pytest.mark.parametrize("text", ["answer" + " " * 100_000, "answer I" + " a" * 50_000, "answer: " * 20_000])
+SLOW = [
+    "answer" + " " * 100_000, "answer I" + " a" * 50_000, "answer: " * 20_000, "answer" + ": " * 50_000,
+    "The answer is" + ": " * 50_000, "answer I " + "a" * 100_000, "A) x\nB) y" + "\n" * 50_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SLOW, ids=lambda text: text[:13])
 @pytest.mark.timeout(20)
 def test_a_long_answer_without_a_choice_does_not_hold_up_the_scoring(text: str) -> None:
     """Looking for a letter takes about as long as the text is, not its square."""
