@@ -121,6 +121,11 @@ LABELS = [
     ("The answer is positive. No complaint is made.", "positive", "statement"),
     ("There is one joke at least, so the answer is positive.", "positive", "statement"),
     ("Most likely: positive", "positive", "prefix"),
+    ("Positive. They can't wait!", "positive", "remark"),
+    ("Positive. Sarcasm absent.", "positive", "remark"),
+    ("Positive. Actually, it is enthusiastic.", "positive", "remark"),
+    ('{"positive_or_not": "positive"}', "positive", "key"),
+    ('{"sentiment?": "positive"}', "positive", "key"),
 ]
 NO_LABELS = [
     ("", "empty"),
@@ -157,6 +162,10 @@ NO_LABELS = [
     ("Positive\nNo", "does not state"),
     ("Positive. No, wait: they complain.", "does not state"),
     ("Positive. Wait, they complain.", "does not state"),
+    ("Positive. Sorry, they complain.", "does not state"),
+    ("Positive. That is wrong.", "does not state"),
+    ("Positive. It is not.", "does not state"),
+    ("Positive. Well, it isn't.", "does not state"),
     ("Positive. It isn't a positive text.", "does not state"),
     ("Positive\n\nActually, no: they complain.", "does not state"),
     ("The answer is positive. No, wait: they complain.", "does not state"),
@@ -217,6 +226,69 @@ def _named(repairs: str) -> list[str]:
     for name in REPAIRS:
         repairs = repairs.replace(name, name.replace(" ", "_")) if " " in name else repairs
     return [name.replace("_", " ") for name in repairs.split()]
+
+
+YES_NO = Reader(kind="label", labels=("yes", "no"))
+SPAM = Reader(kind="label", labels=("spam", "not spam"))
+
+
+@pytest.mark.parametrize(
+    ("reader", "reply", "label"),
+    [
+        (YES_NO, "No. It does not.", "no"),
+        (YES_NO, "No, it does not.", "no"),
+        (YES_NO, "No. Not at all.", "no"),
+        (YES_NO, "No. It isn't.", "no"),
+        (YES_NO, "No (never).", "no"),
+        (YES_NO, "No. That is wrong.", "no"),
+        (YES_NO, "No: it does not.", "no"),
+        (YES_NO, "No\n\nThe text doesn't.", "no"),
+        (YES_NO, "No\n\nNo source is named.", "no"),
+        (YES_NO, "The answer is no. It does not.", "no"),
+        (SPAM, "Not spam. No.", "not spam"),
+        (YES_NO, "No. Wait, it does.", None),
+        (YES_NO, "No, but it might.", None),
+        (YES_NO, "No (not sure)", None),
+        (YES_NO, "Yes. It does not.", None),
+        (SPAM, "Not spam: no", None),
+        (SPAM, "**Not spam:** no", None),
+        (SPAM, "Spam: no", None),
+    ],
+)
+def test_a_denial_agrees_with_a_label_that_is_one(reader: Reader, reply: str, label: str | None) -> None:
+    """Only what takes back or leaves open speaks against a negative label."""
+    answer = reader.read(reply)
+    assert (answer.value if isinstance(answer, Answer) else None) == label
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ("5. Perfect; no errors or omissions.", 5),
+        ("4. Good answer, minor errors or omissions.", 4),
+        ("2. Several facts are wrong.", 2),
+        ("1. It is wrong.", 1),
+        ("1. Wrong.", 1),
+        ("2. It does not answer.", 2),
+        ("2. Unclear.", 2),
+        ("3 - The text might be improved by examples.", 3),
+        ("3. Perhaps examples would help.", 3),
+        ("4. What more could one want?", 4),
+        ("The rating is 1. It is wrong.", 1),
+        ("4 - a guess", None),
+        ("4 (I'm guessing)", None),
+        ("4 (maybe)", None),
+        ("4. No, wait", None),
+        ("4. Sorry, it is worse.", None),
+        ("4 (?)", None),
+        ("4. I am not entirely sure.", None),
+        ("Rating: 4. Not sure.", None),
+    ],
+)
+def test_only_a_remark_about_the_number_itself_speaks_against_a_rating(reply: str, value: float | None) -> None:
+    """What it finds wrong with the text is the reason for the rating."""
+    answer = STARS.read(reply)
+    assert (answer.value if isinstance(answer, Answer) else None) == value
 
 
 @pytest.mark.parametrize(
@@ -613,7 +685,7 @@ def test_a_declaration_that_contradicts_itself_is_refused(declared: dict[str, Js
 LONG = [
     "[1," * 10_000, '{"a":"' * 10_000, " " * 200_000, ": " * 50_000, "<a>" + " " * 100_000, "positive is " * 10_000,
     "{" * 30_000, "`" * 100_000, "1 " * 50_000, "positive, " * 10_000, "\\boxed{" * 10_000, "<think>" * 20_000,
-    "\n<think>" * 20_000, "</think><think>" * 10_000,
+    "\n<think>" * 20_000, "</think><think>" * 10_000, "positive " * 50_000,
 ]  # fmt: skip
 
 

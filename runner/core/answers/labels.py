@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 from runner.core.answers import unwrapping
-from runner.core.answers.doubt import DOUBT, LONGEST_LEAD, LONGEST_REMARK, denied, in_doubt, taken_back
+from runner.core.answers.doubt import DOUBT, LONGEST_LEAD, LONGEST_REMARK, denied, in_doubt, negative, taken_back
 from runner.core.answers.json_text import Found
 from runner.core.answers.structured import field_of
 from runner.core.answers.unwrapping import QUOTES, unwrapped
@@ -99,12 +100,15 @@ def folded_lines(text: str) -> str:
 def _heads(text: str, vocabulary: Vocabulary) -> bool:
     """Whether a label stands first, and a remark that does not take it back follows."""
     folded = folded_lines(text.lstrip(QUOTES))
-    mentions = vocabulary.mentions(folded)
-    remark = _REMARK.match(folded, mentions[0].end) if mentions and mentions[0].start == 0 else None
-    if remark is None or any(denied(folded, mention.start) for mention in mentions):
+    first, *others = vocabulary.mentions(folded) or (None,)
+    remark = _REMARK.match(folded, first.end) if first is not None and first.start == 0 else None
+    if first is None or remark is None:
         return False
-    at = remark.start()
-    return not (DOUBT.search(folded, at, at + LONGEST_REMARK) if remark["clause"] else in_doubt(folded, at))
+    agrees = negative(folded[: first.end])
+    near = takewhile(lambda mention: mention.start <= first.end + LONGEST_REMARK, others)
+    if not agrees and any(denied(folded, mention.start) for mention in near):
+        return False
+    return not in_doubt(folded, remark.start(), agrees=agrees, clause=bool(remark["clause"]))
 
 
 def _ends(text: str, vocabulary: Vocabulary) -> bool:
@@ -123,7 +127,8 @@ def stated(folded: str, mentions: Iterable[Mention]) -> bool:
         nearest = max(0, mention.start - LONGEST_LEAD)
         starts = [match.end() for match in _SENTENCE.finditer(folded, nearest, mention.start)]
         before = folded[starts[-1] if starts else nearest : mention.start]
-        if DOUBT.search(before) or taken_back(folded, mention.end):
+        agrees = negative(folded[mention.start : mention.end])
+        if DOUBT.search(before) or taken_back(folded, mention.end, agrees=agrees):
             return False
         found |= bool(_STATES.search(before) and _STATED.match(folded, mention.end))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from runner.core.answers.doubt import DOUBT, LONGEST_LEAD, in_doubt, taken_back
+from runner.core.answers.doubt import DOUBT, LONGEST_LEAD, number_in_doubt
 from runner.core.answers.labels import open_reply
 from runner.core.answers.structured import field_of
 from runner.core.answers.unwrapping import unwrapped
@@ -110,11 +110,11 @@ def _in_prose(text: str, scale: Scale, done: tuple[str, ...]) -> Answer | Invali
     for inner, taken in unwrapped(plain):
         first = _ALONE.match(inner)
         remark = first and first.group() == number.group() and _REMARK.match(inner, first.end())
-        if remark and not in_doubt(inner, remark.start()):
+        if remark and not number_in_doubt(inner, remark.start()):
             return scale.place(_number(number.group()), (*done, *taken, *shortened, "remark"))
     for match in numbers:
         before = re.split(r"[.!?](?=\s)|\n", plain[max(0, match.start() - LONGEST_LEAD) : match.start()])[-1]
-        if DOUBT.search(before) or taken_back(plain, match.end()):
+        if DOUBT.search(before) or number_in_doubt(plain, match.end()):
             break
         if _STATES.search(before) and _STATED.match(plain, match.end()):
             return scale.place(_number(match.group()), (*done, *shortened, "statement"))

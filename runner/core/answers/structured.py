@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from runner.core.answers import unwrapping
-from runner.core.answers.doubt import DOUBT
+from runner.core.answers.doubt import denying_name
 from runner.core.answers.json_text import Found, objects, parse
 from runner.core.answers.values import Invalid
 from runner.core.values import Json
@@ -29,7 +29,7 @@ def field_of(text: str, key: str, *, lists: bool = False) -> Found | Invalid | N
     for _ in range(DEEPEST):
         if isinstance(value, dict):
             names = [name for name in value if name.casefold() == key] or list(value)
-            if len(names) != 1 or DOUBT.search(_WORDS.sub(" ", names[0])):
+            if len(names) != 1 or denying_name(_WORDS.sub(" ", names[0])):
                 return Invalid(f'its JSON has no field "{key}"')
             if names[0] != key:
                 repairs.append("key")
