@@ -88,6 +88,10 @@ LABELS = [
     ("It may be positive.</think>neutral", "neutral", "thinking"),
     ("Let me see.\n<think>It is positive.</think>\nThe label is neutral.", "neutral", "thinking statement"),
     ("<label>positive</label>\n<reasoning>It is not negative.</reasoning>", "positive", "thinking tags"),
+    ("<label>positive</label> <reasoning>It is not negative.</reasoning>", "positive", "thinking tags"),
+    ('Positive. <reasoning>It is "good".</reasoning>', "positive", "thinking punctuation case"),
+    ("Okay <think>It is good.</think>positive", "positive", "thinking"),
+    ("Okay, let me think. <think>It is negative?</think> positive", "positive", "thinking last line"),
     ("<label>positive</label>", "positive", "tags"),
     (r"\boxed{positive}", "positive", "boxed"),
     (r"$\boxed{\text{positive}}$", "positive", "boxed"),
@@ -204,6 +208,8 @@ NO_LABELS = [
     ("<think>positive</think>", "empty"),
     ("Let me see.\n<think>It is positive.</think>\nI cannot decide.", "none of the labels"),
     ("positive\n<reasoning>It is negative", "names 2 labels"),
+    ("positive <think>Or?</think> negative", "names 2 labels"),
+    ("It is not <think>Hm.</think>positive", "does not state"),
 ]
 
 
@@ -354,6 +360,7 @@ def test_the_number_of_labels_is_held_to() -> None:
         (STARS, '{"rating": "3"}', 3, "number"),
         (STARS, '{"score": 2.5}', 2.5, "key"),
         (STARS, "Rating: 4", 4, "prefix"),
+        (STARS, "Okay, <think>3 or 4?</think>4", 4, "thinking"),
         (STARS, "**4**", 4, "quotes"),
         (STARS, "4/5", 4, "out of"),
         (STARS, "4 out of 5 stars", 4, "out of"),
@@ -433,6 +440,12 @@ ANN = {"name": "Ann"}
         ('{"name": "Ann"} {"name": "Ann"}', ANN, "prose repeated"),
         ('<think>{"name": "Bob"}</think>{"name": "Ann"}', ANN, "thinking"),
         ('{"name": "<think>Ann</think>"}', {"name": "<think>Ann</think>"}, ""),
+        ('Here: {"name": "An <think>n</think>"}', {"name": "An <think>n</think>"}, "prose"),
+        (
+            'Okay <think>{"name": "Bob"}</think>{"name": "An <think>n</think>"}',
+            {"name": "An <think>n</think>"},
+            "thinking",
+        ),
     ],
 )
 def test_fields_are_read_and_mended_only_where_the_schema_leaves_no_choice(
@@ -685,7 +698,8 @@ def test_a_declaration_that_contradicts_itself_is_refused(declared: dict[str, Js
 LONG = [
     "[1," * 10_000, '{"a":"' * 10_000, " " * 200_000, ": " * 50_000, "<a>" + " " * 100_000, "positive is " * 10_000,
     "{" * 30_000, "`" * 100_000, "1 " * 50_000, "positive, " * 10_000, "\\boxed{" * 10_000, "<think>" * 20_000,
-    "\n<think>" * 20_000, "</think><think>" * 10_000, "positive " * 50_000,
+    "\n<think>" * 20_000, "</think><think>" * 10_000, "a <think>" * 20_000, "a <think></think>" * 10_000,
+    "positive " * 50_000,
 ]  # fmt: skip
 
 

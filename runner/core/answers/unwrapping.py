@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterator
 from runner.core.answers.doubt import DOUBT
 
 _NAMES = "think|thinking|thought|reasoning"
-_THINKING = re.compile(rf"^\s*<({_NAMES})>.*?</\1>", re.DOTALL | re.IGNORECASE)
+_THINKING = re.compile(
+    rf"^\s*(?:(?:ok(?:ay)?|sure|alright|well|right|hmm+|so)\b[\s,.!:…]*)?<({_NAMES})>.*?</\1>",
+    re.DOTALL | re.IGNORECASE,
+)
 _THINKING_LATER = re.compile(rf"\n[ \t]*<({_NAMES})>(?:(?!\n[ \t]*<\1>).)*?</\1>", re.DOTALL | re.IGNORECASE)
+_THINKING_WITHIN = re.compile(rf"<({_NAMES})>(?:(?!<(?:{_NAMES})>).)*?</\1>", re.DOTALL | re.IGNORECASE)
 _THINKING_ENDS = re.compile(rf"^(?:(?:[^<]++|<(?!/?(?:{_NAMES})>))*+</(?:{_NAMES})>)+", re.IGNORECASE)
 _THINKING_OPENS = re.compile(rf"^\s*<(?:{_NAMES})>", re.IGNORECASE)
 _FENCE = re.compile(r"^(?P<before>[^`]*)```(?:[\w+-]*[ \t]*\n)?(?P<inner>[^`]*)(?:```)?\s*$")
@@ -30,14 +34,26 @@ QUOTES = "\"'`*_“”‘’«»„‚()[]"
 
 
 def thinking(text: str) -> str | None:
-    """The text without blocks of thinking, each of which begins a line; None if it ends inside the first.
+    """The text without blocks of thinking, and without a word like "Okay" before one; None if it ends inside the first.
 
     Some servers send only the end's tag: what goes before it is thinking, unless a start's tag does.
     """
     text = _THINKING.sub("", text, count=1)
-    text = _THINKING_LATER.sub("\n", text)
+    text = _without_blocks(_THINKING_LATER.sub("\n", text))
     text = _THINKING_ENDS.sub("", text, count=1)
     return None if _THINKING_OPENS.match(text) else text
+
+
+def _without_blocks(text: str) -> str:
+    """The text without the blocks within its lines; from JSON or code on it stays whole, as they may hold tags."""
+    pieces, at = [], 0
+    for block in _THINKING_WITHIN.finditer(text):
+        before = text[at : block.start()]
+        if any(opening in before for opening in '{["`'):
+            break
+        pieces.append(before)
+        at = block.end()
+    return "\n".join([*pieces, text[at:]])
 
 
 def opens_thinking(text: str) -> bool:
