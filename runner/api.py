@@ -171,6 +171,8 @@ def _prepare(
     said = replaced(said, (), said.pop("labels", None))
     given = {"gateway": gateway, "limits": limits, "no_limits": no_limits, "catalogs": catalogs}
     said |= {name: value for name, value in given.items() if value}
+    if limits is not None and not no_limits:  # they go before a job file that keeps none
+        said.pop("no_limits", None)
     setup = Setup.by(ways(said, str(source)), memory=memory, share=share, scorers=_own(scorers or {}))
     if scorers:
         said["evaluate"] = _with_scorers(said.get("evaluate"), scorers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,7 +100,7 @@ def _run_due(turn: Turn, attend: Attend, say: Callable[[str], None]) -> Finish |
 def _mind_whose_it_is(turn: Turn, directory: RunDirectory) -> None:
     """Raise UsageError if the slot holds a run over another input: that of another job of the same name."""
     there = directory.read_json(directory.manifest_path)["job"]["input"]
-    if Path(there).absolute() != Path(turn.job.input).absolute():
+    if os.path.realpath(there) != os.path.realpath(turn.job.input):
         raise UsageError(
             f"{directory.path} holds a run of another job that is called {turn.job.name!r} too; it reads {there}. "
             "Give one of them another name (--set name=...), or another folder with --in."

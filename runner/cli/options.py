@@ -196,10 +196,10 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     settings, labels = words.pop("settings", ()), words.pop("labels", None)
     given = {name: value for name, value in words.items() if value not in (None, (), [])}
     said = {**({"input": STDIN, "name": "stdin"} if source == STDIN else read_words(Path(source))), **given}
-    if given.get("limits") is not None:
-        if given.get("no_limits"):
-            raise click.UsageError("--limits and --no-limits say the opposite of each other: give one of them.")
-        said.pop("no_limits", None)
+    if given.get("limits") is not None and given.get("no_limits"):
+        raise click.UsageError("--limits and --no-limits say the opposite of each other: give one of them.")
+    if given.get("limits") is not None or any(setting.partition("=")[0].strip() == "limits" for setting in settings):
+        said.pop("no_limits", None)  # a job file's, which keeps none
     said = replaced(said, settings, labels)
     origin = job_file(source)
     spooled = said.get("input") == STDIN

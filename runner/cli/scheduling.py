@@ -55,7 +55,6 @@ def cron(
     """
     from runner.core.errors import UsageError
     from runner.schedules import crontab, installed, timers
-    from runner.storage.rundir import slug
 
     if act == "list":
         for line in crontab.ours(installed.read()):
@@ -82,7 +81,7 @@ def cron(
     }
     entry = _entry(job, at, base, log, options, words)
     if act == "systemd":
-        click.echo(timers.units(f"runner-{slug(_name(job))}", entry), nl=False)
+        click.echo(timers.units(timers.unit_name(_name(job)), entry), nl=False)
     elif act == "install":
         installed.write(crontab.with_entry(installed.read(), entry))
         click.echo(entry.line())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable
 
 from runner.core.errors import UsageError
@@ -34,6 +36,13 @@ Persistent=true
 [Install]
 WantedBy=timers.target
 """
+
+
+def unit_name(job: str) -> str:
+    """What the units of a job are called: systemd takes only some of ASCII."""
+    plain = re.sub(r"[^a-zA-Z0-9]+", "-", job).strip("-")[:40]
+    own = "" if job.isascii() else f"-{hashlib.sha256(job.encode()).hexdigest()[:8]}"
+    return f"runner-{plain or 'job'}{own}"
 
 
 def units(name: str, entry: Entry) -> str:

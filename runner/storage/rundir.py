@@ -6,10 +6,10 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import socket
 import stat
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -189,7 +189,8 @@ def _own(path: Path) -> os.stat_result:
 
 def slug(name: str) -> str:
     """A job's name as the name of a folder."""
-    return re.sub(r"[\W_]+", "-", name).strip("-")[:40] or "run"
+    kept = (c if unicodedata.category(c)[0] in "LNM" else " " for c in unicodedata.normalize("NFC", name))
+    return "-".join("".join(kept).split())[:40].strip("-") or "run"
 
 
 def fresh(base: Path, name: str) -> Path:

@@ -29,6 +29,10 @@ LARGEST = 16 * 1024 * 1024
 """Characters, or bits of a number, that one operation of a template may make: a row may say how many there shall be."""
 
 
+class _Row(dict[str, Any]):
+    """The whole row, whose columns have their own names beside it: `row.items()` goes over them."""
+
+
 class _Environment(ImmutableSandboxedEnvironment):
     """The sandbox, which also bounds what multiplication and powers make of a row's values."""
 
@@ -36,7 +40,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """A row's own names go before those of Python: `order.items` is what the order holds under that name."""
-        if isinstance(obj, Mapping) and attribute in obj:
+        if isinstance(obj, Mapping) and not isinstance(obj, _Row) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
@@ -78,6 +82,10 @@ def _not_null(value: Any, expression: str | None) -> Any:
     if callable(value) and not isinstance(value, jinja2.Undefined):
         shown = "something that the prompt shows" if expression is None else f"`{expression}`, which the prompt shows,"
         raise _Null(f"{shown} is no value of this row, but a function of the template language")
+    if isinstance(value, _Row):
+        raise _Null(
+            '`row` is the whole row: write `row | tojson` to show all of it, or row["row"] for a column of that name'
+        )
     if value is not None:
         return value
     if expression is None:
@@ -86,14 +94,12 @@ def _not_null(value: Any, expression: str | None) -> Any:
 
 
 @jinja2.pass_eval_context
-def _join(
-    context: nodes.EvalContext, value: Iterable[Any], between: str = "", attribute: str | int | None = None
-) -> str:
+def _join(context: nodes.EvalContext, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
     """Jinja's own, but for nulls."""
     parts = list(value if attribute is None else map(make_attrgetter(_ENVIRONMENT, attribute), value))
     if any(part is None for part in parts):
         raise _Null('a list that the prompt joins holds a null: write `| reject("none") | join` to leave it out')
-    joined: str = do_join(context, parts, between)
+    joined: str = do_join(context, parts, d)
     return joined
 
 
@@ -136,7 +142,7 @@ def _spelt(node: nodes.Node) -> str | None:
 class Template:
     """A compiled template, to be called with a row's columns.
 
-    The whole row is there as `row`, too, unless a column is called so.
+    The whole row is there as `row`, too; a column of that name is `row["row"]`.
     """
 
     def __init__(self, text: str, origin: str, given: Mapping[str, str] | None = None) -> None:
@@ -160,7 +166,7 @@ class Template:
     def __call__(self, columns: Mapping[str, Any]) -> str:
         """The text for a row; raises RowError for a column that is missing or null, or an expression that fails."""
         try:
-            return self._template.render({"row": columns, **self._given, **columns})
+            return self._template.render({**self._given, **columns, "row": _Row(columns)})
         except jinja2.UndefinedError as error:
             missing = sorted(self.columns - columns.keys())
             if missing:

@@ -18,6 +18,7 @@ import pytest
 
 from runner.schedules.expressions import parse
 from runner.schedules.slots import latest, name_of, slot_of
+from runner.schedules.timers import unit_name
 from runner.schedules.zone import now
 from runner.storage.rundir import RunDirectory, slug
 
@@ -84,8 +85,17 @@ def test_the_slot_of_another_job_of_the_same_name_is_not_taken_for_ones_own(
 
 
 def test_names_of_any_script_have_folders_of_their_own() -> None:
-    names = ["日报", "周报", "été 2026", "a_b"]
-    assert [slug(name) for name in names] == ["日报", "周报", "été-2026", "a-b"]
+    names = ["日报", "周报", "été 2026", "a_b", "किताब", "कुताब", "..", "🎉"]
+    assert [slug(name) for name in names] == ["日报", "周报", "été-2026", "a-b", "किताब", "कुताब", "run", "run"]
+
+
+def test_systemd_has_names_that_it_takes() -> None:
+    """Of ASCII alone, and yet different ones."""
+    names = [unit_name(name) for name in ("nightly labels", "müller", "möller", "日报")]
+    assert names[0] == "runner-nightly-labels"
+    assert names[1].startswith("runner-m-ller-")
+    assert len(set(names)) == 4
+    assert all(name.isascii() for name in names)
 
 
 def test_a_slot_that_is_gone_on_with_shares_no_more_than_it_did(scheduled, state_folder) -> None:

@@ -137,7 +137,7 @@ def test_a_function_is_not_shown(text: str) -> None:
     [
         ("{{ order.items }} {{ order.values }}", "[1, 2] 3"),
         ("{% for name, value in order.items() %}{{ name }}{% endfor %}", None),
-        ("{{ row }}", "7"),
+        ('{{ row["row"] }}{{ row.name }}', "7x"),
         ("{{ name.title() }}{% for n in range(2) %}{{ n }}{% endfor %}", "X01"),
     ],
 )
