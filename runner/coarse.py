@@ -28,6 +28,8 @@ from runner.planning import GOLDEN, Simulation
 
 FINE, FINE_REQUESTS = 40, 4
 """How many tasks of the coarse copy a limit of tokens, and one of requests, holds at least."""
+LEFT_OVER = 0.02
+"""Of a limit of requests: what tasks that are taken together may not fit into."""
 MOST = 2000
 """Tasks of it that are simulated, if nobody says how many."""
 STEADY = 0.1, 0.9
@@ -223,17 +225,26 @@ def _taken_together(lefts: Sequence[Left], budgets: Mapping[str, Budget], fine: 
     mean = tasks / max(1e-9, sum(left.tasks / fit for left, fit in zip(lefts, held, strict=True)))
     usual = min(mean, tasks / fine, most)
     # Their lengths differ as those of single tasks do, so that what one model has no room for another may have.
-    return [times if times >= 2 else 1.0 for times in (usual if 2 * fit >= usual else fit for fit in held)]
+    together = (usual if 2 * fit >= usual else fit for fit in held)
+    return [float(max(1, math.floor(times))) for times in together]  # of requests there are only whole ones
 
 
 def _held(left: Left, budgets: Mapping[str, Budget], fine: int) -> float:
     """How many of such tasks may be taken together."""
     held = [
-        limit.amount / (FINE_REQUESTS if limit.measure == "requests" else fine) / max(1, limit.of(like.reserves))
+        _requests(limit.amount)
+        if limit.measure == "requests"
+        else limit.amount / fine / max(1, limit.of(like.reserves))
         for model, like in left.of_model.items()
         for limit in budgets[model]
     ]
     return min(held, default=math.inf)
+
+
+def _requests(amount: int) -> float:
+    """How many requests may be taken together of so many: such that hardly any of them is left over."""
+    most = max(1, amount // FINE_REQUESTS)
+    return next(times for times in range(most, 0, -1) if amount % times <= LEFT_OVER * amount)
 
 
 def _evenly(parts: Sequence[float], most: int) -> list[int]:

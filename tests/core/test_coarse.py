@@ -50,9 +50,10 @@ def test_the_last_of_several_groups_decides() -> None:
     assert both == pytest.approx(601.0, rel=0.01)
 
 
-def test_a_limit_of_requests_counts_single_tasks() -> None:
-    """Those that are taken together are as many requests, also when they have landed."""
-    assert finish(left(6_000, "a"), requests_per_second=100) == pytest.approx(60.0, rel=0.05)
+@pytest.mark.parametrize("rate", [4, 10, 11, 14, 18, 100])
+def test_a_limit_of_requests_counts_single_tasks(rate: int) -> None:
+    """Those that are taken together are as many requests, also when they have landed; there are no parts of them."""
+    assert finish(left(60 * rate, "a"), requests_per_second=rate) == pytest.approx(60.0, rel=0.05)
 
 
 def test_nothing_is_left() -> None:
