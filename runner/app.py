@@ -178,7 +178,8 @@ def _evaluated(
 ) -> Finish:
     """Score what a run has answered, if its job wants that and it has come to its end."""
     job, columns = prepared.job, prepared.columns
-    if (job.evaluate is None and job.gates is None) or finish.ending.exit_code not in ENDED:
+    nothing = finish.ending.exit_code not in ENDED or not finish.summary["tasks"]["total"]
+    if (job.evaluate is None and job.gates is None) or nothing:
         return finish
     # numpy and the statistics take a tenth of a second to load, and few jobs need them.
     from runner.evaluation.ending import conclude, judge

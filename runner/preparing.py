@@ -130,7 +130,7 @@ class Prepared:
         """
         survey = self.survey
         gold = self.job.gold
-        if gold is not None and survey.complete and gold.column not in self.columns:
+        if gold is not None and survey.complete and survey.selected and gold.column not in self.columns:
             names = ", ".join(list(self.columns)[:8]) or "none"
             raise UsageError(f"[gold] names the column {gold.column!r}, and the columns are {names}.")
         if survey.bad and (self.job.bad_rows == "stop" or survey.bad == survey.selected):
@@ -240,9 +240,12 @@ def prepare_with(
 
     maker = TaskMaker(job, catalogue, prompt, budget, choose, pixels, variants, say)
     _mind_the_annotators(job, maker)
+    free = [name for name in dict.fromkeys(job.models) if catalogue.find(name).price is None]
     source = open_source(Path(job.input))
     prepared = Prepared(job, setup, catalogue, limits, source, maker, known or Survey(), _draw(job, source))
     prepared.sample = sample
+    if job.caps.max_cost is not None and free:
+        prepared.notices.append(f"--max-cost does not hold for {', '.join(free)}: no price is known.")
     if known is None:
         # Some things are known only at the end: which rows were drawn, which positions are free, and that none has a
         # parameter to refuse.

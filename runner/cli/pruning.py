@@ -19,10 +19,11 @@ from runner.cli.unattended import base_option, note
 def prune(job: str | None, keep: int, base: Path | None, dry_run: bool) -> int:
     """Remove the finished runs of JOB, or of each job, but for the newest N.
 
-    Runs that are not finished, or that a process works in, stay; so does whatever a link leads to.
+    Runs that are not finished, that a process works in, or that are accepted, stay; so does whatever a link leads to.
     """
+    from runner.evaluation.history import is_accepted
     from runner.report.counts import counted
-    from runner.storage.rundir import RUNS
+    from runner.storage.rundir import RUNS, RunDirectory
     from runner.storage.runs import prunable, remove, sweep
 
     base = base or RUNS
@@ -32,7 +33,9 @@ def prune(job: str | None, keep: int, base: Path | None, dry_run: bool) -> int:
     if not old:
         click.echo(f"Nothing to remove: {base} holds at most {counted(keep, 'finished run')} of {job or 'each job'}.")
     for path in old:
-        if dry_run:
+        if is_accepted(RunDirectory(path)):
+            note(f"{path} is the accepted run of its job, and stays.")
+        elif dry_run:
             click.echo(f"{path} would be removed")
         elif remove(path):
             click.echo(f"{path} is removed")

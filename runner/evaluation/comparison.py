@@ -228,7 +228,10 @@ def _answers(run: Side, lines: pl.Series) -> pl.DataFrame:
     there = scan.collect_schema()
     expected = run.evaluation["column"]
     answer = pl.coalesce("answer", "text") if "text" in there else pl.col("answer")
-    truth = pl.lit(None, pl.String) if expected is None else pl.col(expected).cast(pl.String)
+    truth = pl.lit(None, pl.String)
+    if expected is not None:
+        column = pl.col(expected)
+        truth = column.dt.to_string() if there[expected] == pl.Duration else column.cast(pl.String)
     wanted = scan.select(truth.alias("expected"), answer.alias("answer"))
     found = wanted.with_row_index("line").filter(pl.col("line").is_in(lines.implode())).collect()
     return lines.to_frame("line").join(found, on="line", how="left", maintain_order="left")

@@ -133,6 +133,12 @@ def accepted_path(run: Path, name: str) -> Path:
     return history_path(run.resolve().parent, name).with_suffix(".accepted")
 
 
+def is_accepted(run: RunDirectory) -> bool:
+    """Whether a run is the accepted one of its job, with which later ones are compared."""
+    path = accepted_path(run.path, str(run.read_json(run.manifest_path)["job"]["name"]))
+    return path.is_file() and Path(run.read_json(path)["path"]).resolve() == run.path.resolve()
+
+
 def accepted_run(run: RunDirectory, name: str) -> Side | None:
     """The accepted run of a job, None if none was; raises UsageError if it is no longer there."""
     path = accepted_path(run.path, name)

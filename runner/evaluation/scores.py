@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import polars as pl
+import polars.selectors as types
 
 from runner.core.answers import Invalid
 from runner.core.errors import UsageError
@@ -98,11 +99,17 @@ def _tasks(results: Path, more: Sequence[str]) -> pl.DataFrame:
         | (pl.col("answer").is_null() & (status != INVALID))
     )
     state = pl.when(nothing).then(pl.lit(MISSING)).when(status == INVALID).then(pl.lit(INVALID))
-    return scan.select(
+    tasks = scan.select(
         "row", "id", model.alias("model"), "answer", "cost_usd", "latency_s", "input_tokens", "output_tokens",
         state.otherwise(pl.lit(ANSWERED)).alias("state"), why.alias("invalid_reason"),
         *(name for name in dict.fromkeys(more) if name != "id"),
     ).collect()  # fmt: skip
+    # Answers are texts and numbers: what is expected is compared as these.
+    return tasks.with_columns(
+        types.decimal().cast(pl.Float64),
+        (types.date() | types.datetime() | types.time()).cast(pl.String),
+        types.duration().dt.to_string(),
+    )
 
 
 def _keys(results: Path, names: Sequence[str]) -> pl.Series:

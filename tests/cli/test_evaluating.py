@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +293,40 @@ def test_a_run_that_is_to_be_compared_may_be_named_by_its_id(command, tmp_path) 
     done = command("compare", "night:m", "night")
     assert done.code == 2
     assert "There is no evaluation in runs/night" in done.err
+
+
+@pytest.mark.parametrize("column", ["price", "day", "moment", "length"])
+def test_columns_of_any_type_are_expected_and_sliced_by(command: Any, tmp_path: Path, column: str) -> None:
+    """Answers are texts; what a Parquet file holds beside them is compared as text or as a number."""
+    typed = pl.DataFrame(
+        {
+            "prompt": ["a", "b"],
+            "price": [Decimal("4.50"), Decimal(4)],
+            "day": [date(2026, 1, 2), None],
+            "moment": [time(8, 30), time(9)],
+            "length": [timedelta(seconds=3), timedelta(days=2)],
+        }
+    )
+    typed.write_parquet(tmp_path / "rows.parquet")
+    words = ("--set", f"evaluate.expected={column}", "--set", 'evaluate.slices=["length", "price"]')
+    run = ("run", tmp_path / "rows.parquet", "-p", "{{ prompt }}", "-m", "gpt-5-4-mini", "--gateway", LOCAL, *words)
+    done = command(*run, "--set", 'evaluate.scorers=["exact", "numeric"]', "--out", tmp_path / "runs" / "a")
+    assert done.code == 0, done.err
+
+
+def test_an_input_without_rows_has_nothing_to_score(command: Any, job: Callable[..., Path]) -> None:
+    folder = job("[gates]\nleast.exact = 0.5\n")
+    (folder / "packages.jsonl").write_text("")
+    done = command("run", folder, "--gateway", LOCAL, "--out", folder / "run")
+    assert (done.code, "The input has no rows" in done.err) == (0, True), done.err
+
+
+def test_the_accepted_run_is_not_pruned(command: Any, job: Callable[..., Path], tmp_path: Path) -> None:
+    """Every later one is compared with it."""
+    folder = job()
+    for name in ("a", "b", "c"):
+        command("run", folder, "--gateway", LOCAL, "--out", tmp_path / "runs" / name, "--quiet")
+    command("accept", tmp_path / "runs" / "a")
+    done = command("prune", "packages", "--in", tmp_path / "runs", "--keep", "0")
+    assert "a is the accepted run of its job, and stays" in done.err
+    assert [name for name in "abc" if (tmp_path / "runs" / name).exists()] == ["a"]

@@ -677,3 +677,11 @@ def test_help_lists_every_command(command) -> None:
     assert done.code == 0
     for name in ("run", "resume", "plan", "status", "results", "models", "limits", "doctor", "simulate", "completion"):
         assert re.search(rf"^  {name} +\S", done.out, re.MULTILINE)
+
+
+def test_a_cap_on_costs_says_of_which_models_no_price_is_known(command, gateway, rows, tmp_path) -> None:
+    """It would be taken to hold for them."""
+    (tmp_path / "own.toml").write_text('[models.mine]\nprovider = "Me"\n')
+    words = ("--catalog", tmp_path / "own.toml", "--max-cost", "1", "--json")
+    done = command("plan", rows(1), "-m", f"mine,{MODEL}", *words)
+    assert "--max-cost does not hold for mine: no price is known." in done.json()["notices"]
