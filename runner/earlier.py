@@ -37,9 +37,11 @@ def forked(prepared: Prepared, directory: RunDirectory, earlier: Path) -> Histor
 
 def _other_columns(prepared: Prepared, other: RunDirectory) -> list[str]:
     """That columns have other names than in an earlier run, where rows are known by their values alone."""
-    before = other.read_json(other.manifest_path)["input"].get("columns")  # an early run says nothing
-    names = list(prepared.columns)
-    if prepared.source.format == "jsonl" or before in (None, names):
+    said, names = other.read_json(other.manifest_path)["input"], list(prepared.columns)
+    before = said.get("columns")  # an early run says nothing
+    # Of several files only the look over all of them knows the columns.
+    known = isinstance(prepared.source, Source) or (said["rows"] is not None and prepared.survey.complete)
+    if prepared.source.format == "jsonl" or before in (None, names) or not known:
         return []
     return [f"columns: {', '.join(before)} -> {', '.join(names)}"]
 

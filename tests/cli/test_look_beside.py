@@ -314,6 +314,20 @@ def test_the_status_of_a_run_whose_look_did_not_end_says_so(run, begun, command,
     assert command("status", tmp_path / "run", "--json").json()["tasks"]["total"] is None
 
 
+def test_a_fork_of_several_files_takes_over_their_answers_before_the_look_has_ended(
+    command, begun, gateway, tmp_path
+) -> None:
+    """Which columns there are is not known yet: that they are fewer than before says nothing."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("prompt\nSay a.\nSay b.\n")
+    (tmp_path / "data" / "b.csv").write_text("prompt,note\nSay c.,x\n")
+    begun(at_once)
+    words = ("run", tmp_path / "data", "-m", MODEL, "--max-tokens", "16")
+    assert command(*words, "--out", tmp_path / "old", env=gateway.env).code == 0
+    done = command(*words, "--out", tmp_path / "new", "--fork", tmp_path / "old", env=gateway.env)
+    assert "3 answers were taken over" in done.err
+
+
 GATED = ["--set", "evaluate.expected=n", "--set", "gates.least.exact=1.0"]
 
 
