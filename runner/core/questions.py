@@ -51,13 +51,12 @@ class Question:
         """That is sent."""
         self.asked_at = now
         self._sent += take.held
-        self._asked.append(take)
+        self._asked = [*(asked for asked in self._asked if not asked.settled), take]
 
     @property
     def under_way(self) -> int:
         """What was sent to ask and is not answered."""
-        self._asked = [take for take in self._asked if not take.settled]
-        return sum(take.amount for take in self._asked)
+        return sum(take.amount for take in self._asked if not take.settled)
 
     def refuse(self, take: Take, now: float) -> None:
         """That was refused, too; if anything had been let in before, it all begins again."""
