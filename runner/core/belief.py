@@ -4,7 +4,7 @@ The configured amount is believed until a request is refused that there was room
 moment is believed to be all there is. The limit is lower than configured, or somebody else uses it.
 
 What was lost is won back: after a pause of a window the amount grows, slowly at first, so that an attempt in vain costs
-few refusals, and to all of it within half a window if nothing is refused. A refusal on the way ends the growth until
+few refusals, and to all of it in about half a window if nothing is refused. A refusal on the way ends the growth until
 another pause is over; what was not let in before is spent slowly (`core.pacing`). It grows above the configured amount
 only where that is asked for, more evenly, and then without end.
 """

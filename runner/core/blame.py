@@ -35,8 +35,7 @@ class Blame:
                 del failing[task]
 
     def failed(self, ask: Ask, kind: Kind) -> bool:
-        """Whether an outage failure counts: its row's first, or others were answered since, or none else fails that is
-        no suspect."""
+        """Whether an outage failure counts: its row's first, or others were answered since, or only suspects fail."""
         task, model = ask.task, ask.model
         beside = [other for name in task.models for other in self._failing[name] if other is not task]
         others = not all(other.suspect for other in beside)

@@ -90,11 +90,9 @@ class Landings:
     def _ask_anew(self, ask: Ask, reply: Reply) -> Landing:
         """Ask for a better answer; where no model is left for that, the reply is all there is."""
         landing = self._put_back(Action.REASK, ask.task, None)
-        return (
-            landing
-            if not landing.finished
-            else Landing(None, (Finished(ask.task, ask.model, Status.SUCCEEDED, reply),))
-        )
+        if landing.finished:
+            return Landing(None, (Finished(ask.task, ask.model, Status.SUCCEEDED, reply),))
+        return landing
 
     def _was_cut_short(self, ask: Ask, reply: Reply) -> bool:
         """Whether an answer had less room than it may have; then the task is to have more."""

@@ -47,7 +47,7 @@ class Task:
     failed_at: float = -math.inf
     """When the last of them was sent that an outage may explain."""
     suspect: bool = False
-    """Whether it failed, as few others did, while its model answered: an outage explains that no longer."""
+    """Whether it failed while its model answered others, or beside such rows alone: no outage explains that."""
     sends: int = 0
     passed_since: float = math.inf
     """When a younger task was first sent before this one."""

@@ -136,7 +136,7 @@ def accepted_path(run: Path, name: str) -> Path:
 def is_accepted(run: RunDirectory) -> bool:
     """Whether a run is the accepted one of its job, with which later ones are compared."""
     path = accepted_path(run.path, str(run.read_json(run.manifest_path)["job"]["name"]))
-    return path.is_file() and Path(run.read_json(path)["path"]).resolve() == run.path.resolve()
+    return path.is_file() and Path(run.read_json(path).get("path", "")).resolve() == run.path.resolve()
 
 
 def accepted_run(run: RunDirectory, name: str) -> Side | None:

@@ -90,7 +90,7 @@ def reopen_errored(path: Path, slots: int, kinds: frozenset[Kind] | None) -> tup
         payload = frame.payload
         if payload.get("final") != Status.ERRORED or history.offset(payload["row"], payload["slot"]) != frame.offset:
             continue
-        kind = (payload.get("failure") or {}).get("kind", "")
+        kind = (payload.get("failure") or {}).get("kind", "")  # early journals have some without
         if kind in FINAL or (kinds is not None and kind not in kinds):
             left[kind] += 1
             continue
