@@ -403,6 +403,8 @@ def _happenings(kind: str, gateway: Simulator) -> Iterator[Scenario]:
     yield label("charged refusals", charge_refused=True)
     yield replace(label("slow front"), front=0.006)
     yield label("no Retry-After", retry_after=False)
+    yield replace(label("slow models"), latency=25.0)
+    yield replace(label("a third of the requests/s", requests_per_second=30), input_mean=40.0)
 
 
 def main() -> None:

@@ -19,10 +19,9 @@ from runner.core.events import Event, What
 from runner.core.knowledge import Facts
 from runner.core.lag import guard
 from runner.core.lengths import MEMORY
-from runner.core.limits import Budget
+from runner.core.limits import Budget, Limit
 from runner.core.survey import Survey
 from runner.core.values import Charge, Reply
-from runner.core.window import Window
 from runner.core.work import Ask, Finished
 from runner.ledgers.memory import MemoryLedger
 from runner.planning import ASSUMED, Paces
@@ -252,14 +251,14 @@ class Foresight:
             told = theirs.tell(now)
             if told is not None:
                 if "level" in told:
-                    told["level"] = float(told["level"]) + self._under_way(theirs)
+                    told["level"] = float(told["level"]) + self._under_way(theirs.limit)
                 mine.hear(told, now)
         return ledger
 
-    def _under_way(self, window: Window) -> int:
+    def _under_way(self, limit: Limit) -> int:
         """What of a limit is under way."""
-        held = (held for model, held in self._held.items() if window.limit in self._budgets[model])
-        return sum(window.limit.of(charge) for charge in held)
+        held = (held for model, held in self._held.items() if limit in self._budgets[model])
+        return sum(limit.of(charge) for charge in held)
 
 
 def _less(charge: Charge, by: Charge) -> Charge:

@@ -245,9 +245,9 @@ def simulate(simulation: Simulation, budgets: Mapping[str, Budget], limits: Limi
     return simulation.ended(budgets, limits)
 
 
-def kinds_unknown(windows: Iterable[Window]) -> frozenset[Limit]:
-    """The limits of which it is not known how the gateway counts them."""
-    return frozenset(window.limit for window in windows if window.kind is Kind.UNKNOWN)
+def kinds_unknown(windows: Iterable[object]) -> frozenset[Limit]:
+    """The limits of which it is to be learned how the gateway counts them, and is not known yet."""
+    return frozenset(window.limit for window in windows if isinstance(window, Window) and window.kind is Kind.UNKNOWN)
 
 
 def assumptions(plan: Plan, paces: Paces, unknown: frozenset[Limit]) -> list[str]:

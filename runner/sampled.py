@@ -17,7 +17,6 @@ from runner.core.ports import Ledger
 from runner.core.sampling import Sample
 from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Usage
-from runner.core.window import Window
 from runner.core.work import Finished, Task
 from runner.planning import (
     AHEAD,
@@ -43,8 +42,8 @@ class Learning(Ledger, Protocol):
     """A ledger that finds out how the gateway counts."""
 
     @property
-    def windows(self) -> Iterable[Window]:
-        """What it has found out, of each limit."""
+    def windows(self) -> Iterable[object]:
+        """Each limit as it is kept; `core.window.Window` where it is found out how it is counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

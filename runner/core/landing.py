@@ -26,8 +26,6 @@ NOTHING = Charge(1, 0, 0)
 
 MOST_REFUSALS = 20
 """429s to one task, sent alone, with answers to others between them, after which it is given up."""
-MOST_LAG = 0.2
-"""Of a window: the most by which spending is dated later than its sending."""
 
 Again = Callable[[Ask, Reply], tuple[Request, Size] | None]
 """What to ask instead, and its size, where a reply's answer cannot be used as it is."""
@@ -73,10 +71,9 @@ class Landings:
         speed = self._lags[ask.model]
         lag = speed.learn(now - ask.at, usage.output)
         self._flights.congestion.answered(lag, speed.floor + speed.seconds_per_token * usage.output, now)
-        counted_at = max(ask.at + min(lag, self._window * MOST_LAG), ask.sent_at)
         if self._ledger.accepted(ask.lease, now):
             self._blocked.clear()
-        self._settle(ask, Charge(ask.lease.charge.requests, usage.input, usage.output), usage, now, counted_at)
+        self._settle(ask, Charge(ask.lease.charge.requests, usage.input, usage.output), usage, now, lag)
         self._gates.answered(ask.model, ask)
         self.failing_since, self.last_answer, self.reached = None, now, True
         if self._was_cut_short(ask, reply):
@@ -192,11 +189,9 @@ class Landings:
         self._backlog.put_later(task, retry_at)
         return Landing(action, closed=closed, retry_at=retry_at)
 
-    def _settle(
-        self, ask: Ask, charge: Charge, usage: Usage | None, now: float, counted_at: float | None = None
-    ) -> None:
+    def _settle(self, ask: Ask, charge: Charge, usage: Usage | None, now: float, lag: float = 0.0) -> None:
         held = ask.lease.charge
-        self._ledger.settle(ask.lease, charge, now, counted_at)
+        self._ledger.settle(ask.lease, charge, now, ask.sent_at, lag)
         self._spending.settle(ask.model, held, usage)
         if self._blocked:
             budget, age = self._budgets[ask.model], now - ask.at

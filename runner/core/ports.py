@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Any, NamedTuple, Protocol
 
 from runner.core.catalog import Model
@@ -95,10 +96,11 @@ class Ledger(Protocol):
     def room(self, model: str, now: float) -> Room:
         """What a model's budget has room for, without anything being sent only to find out."""
 
-    def settle(self, lease: Lease, charge: Charge, now: float, counted_at: float | None = None) -> None:
+    def settle(self, lease: Lease, charge: Charge, now: float, sent_at: float = -math.inf, lag: float = 0.0) -> None:
         """Replace a lease's guess by the truth; exactly once for each lease.
 
-        `counted_at` is the latest moment at which the gateway may have counted it, where that is not the take's own.
+        It was sent at `sent_at`, if that is later than it was taken, and counted up to `lag` seconds after it was
+        taken, as far as that may be believed of a window.
         """
 
     def accepted(self, lease: Lease, now: float) -> bool:

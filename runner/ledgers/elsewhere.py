@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from runner.core.mirrors import Take
 from runner.core.window import Window
-from runner.ledgers.memory import Log
+from runner.ledgers.log import Log
 from runner.ledgers.pages import Spent
 
 

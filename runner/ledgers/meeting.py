@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from runner.core.window import Window
 from runner.ledgers.company import Company
 from runner.ledgers.elsewhere import Elsewhere
-from runner.ledgers.memory import Log
+from runner.ledgers.log import Log
 from runner.ledgers.pages import Member, Page, Spent
 from runner.ledgers.pieces import Pieces
 from runner.ledgers.processes import Life, Process
@@ -146,7 +146,7 @@ class Meeting:
     def _hear_learning(self, visit: Visit, now: float) -> None:
         for key, told in visit.learned(self._seen).items():
             window = self._windows.get(key)
-            if isinstance(window, Window):
+            if window is not None:
                 with contextlib.suppress(KeyError, ValueError, TypeError, OverflowError):
                     window.hear(told, now)
 
@@ -154,7 +154,7 @@ class Meeting:
         """What is new of the limits, and again what is not, for those who come later; a bucket's level always is."""
         news = {}
         for key, window in self._windows.items():
-            told = window.tell(now) if isinstance(window, Window) else None
+            told = window.tell(now)
             if told is None:
                 continue
             at, told_at = self._told.get(key, (None, now))

@@ -8,95 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from runner.core.counting import MOST_LATE
 from runner.core.errors import BrokenInvariant
 from runner.core.knowledge import Facts, limit_key
 from runner.core.limits import ALL, Budget, Limit
-from runner.core.mirrors import SlidingLog, Take
+from runner.core.mirrors import Take
 from runner.core.ports import Lease, Refusal, Refused, Room
 from runner.core.values import Charge, Failure, Measure
 from runner.core.window import Kind, Window, weigh_together
-
-
-class Log:
-    """A limit of which nothing is to be learned: a sliding log of the configured amount."""
-
-    __slots__ = ("_counts", "_log", "limit", "share")
-
-    def __init__(self, limit: Limit, guard: float) -> None:
-        self.limit = limit
-        self.share = 1.0
-        """Of the amount: what may be in use here, where others spend unseen."""
-        self._log = SlidingLog(limit.window + guard)
-        self._counts = limit.measure == "requests"
-        """Nothing about a number of requests is a guess."""
-
-    def when(self, amount: int, now: float) -> tuple[float, bool]:
-        """The moment at which `amount` fits; `now` if it fits already."""
-        return self._log.when(amount, self._capacity, now), False
-
-    @property
-    def _capacity(self) -> float:
-        return self.limit.amount if self.share == 1.0 else max(1.0, self.share * self.limit.amount)
-
-    def room(self, now: float) -> float:
-        """The largest amount that fits now."""
-        return self._capacity - self._log.used(now)
-
-    free = room
-
-    def pace(self, _now: float) -> float:
-        """It may all be spent at once."""
-        return math.inf
-
-    def since(self, now: float) -> float:
-        """From when on spending counts."""
-        return now - self.limit.window
-
-    def is_probe(self, _amount: int, _now: float) -> bool:
-        """Nothing is sent to learn."""
-        return False
-
-    def elsewhere(self, amount: int, at: float, now: float) -> Take:
-        """Count what somebody else spent at a moment not long before now."""
-        take = Take(min(at, now), amount)
-        take.settled = True
-        self._log.take(take, take.sent)
-        return take
-
-    def correct(self, take: Take, amount: int, now: float) -> None:
-        """Somebody else spent another amount than was told; nothing if that has left its window."""
-        if amount != take.amount and now < take.at + self.limit.window:
-            self._log.settle(take, amount, now)
-            take.amount = amount
-
-    def take(self, amount: int, now: float) -> Take:
-        """Hold an amount from now on."""
-        take = Take(now, amount)
-        take.settled = self._counts
-        self._log.take(take, now)
-        return take
-
-    def settle(self, take: Take, amount: int, counted_at: float, now: float) -> None:
-        """Replace a guess by the truth."""
-        take.at = max(take.at, counted_at)
-        self._log.settle(take, amount, now)
-        take.amount = amount
-        take.settled = True
-
-    def restore(self, amount: int, at: float) -> None:
-        """Count what was spent at a moment before now."""
-        self.settle(self.take(amount, at), amount, at, at)
-
-    def used(self, now: float) -> float:
-        """What is in use."""
-        return self._log.used(now)
-
-    def accepted(self, take: Take, now: float) -> bool:
-        """It teaches nothing."""
-        return False
-
+from runner.ledgers.log import Log
 
 NO_ROOM = Room(-1.0, -1.0, -1.0)
 
@@ -115,6 +37,11 @@ def _may_ask(window: Window | Log) -> bool:
     return isinstance(window, Window) and window.probes and window.kind is Kind.UNKNOWN
 
 
+def counted(lease: Lease, window: float, sent_at: float, lag: float) -> float:
+    """The latest moment at which the gateway may have counted a lease."""
+    return max(lease.at + min(lag, window * MOST_LATE), sent_at)
+
+
 class MemoryLedger:
     """Takes all of a budget's limits or none, in one step that nothing can come between."""
 
@@ -129,7 +56,7 @@ class MemoryLedger:
     ) -> None:
         """`guard` gives, for a window, the seconds that spending is kept beyond it.
 
-        With `learns`, how the gateway counts and how much there is are learned (`core.window`); `probes` lets
+        With `learns`, how the gateway counts tokens and how much there is are learned (`core.window`); `probes` lets
         requests be sent for that alone, `above` lets amounts grow above the configured ones.
         """
         windows: dict[Limit, Window | Log] = {}
@@ -139,11 +66,12 @@ class MemoryLedger:
             else:
                 windows[limit] = Log(limit, guard(limit.window))
         self._windows = windows
-        self._learned = tuple(window for window in windows.values() if isinstance(window, Window))
+        self._learns = learns
         self._alike: dict[Measure, list[Window]] = {}
         """Those that a gateway counts alike."""
-        for window in self._learned:
-            self._alike.setdefault(window.limit.measure, []).append(window)
+        for window in windows.values():
+            if isinstance(window, Window):
+                self._alike.setdefault(window.limit.measure, []).append(window)
         for alike in self._alike.values():
             weigh_together(alike)
         self._budgets = {name: tuple(windows[limit] for limit in budget) for name, budget in budgets.items()}
@@ -196,18 +124,18 @@ class MemoryLedger:
         for window in self._budgets[model]:
             window.restore(window.limit.of(charge), at)
 
-    def settle(self, lease: Lease, charge: Charge, now: float, counted_at: float | None = None) -> None:
+    def settle(self, lease: Lease, charge: Charge, now: float, sent_at: float = -math.inf, lag: float = 0.0) -> None:
         """Replace a lease's guess by what was really spent. Each lease is settled exactly once.
 
-        `counted_at` dates it, where the gateway may have counted it later than it was taken.
+        It is dated `sent_at`, or `lag` seconds after it was taken, where the gateway may have counted it then.
         """
         if lease.settled:
             raise BrokenInvariant(f"The lease of {lease.charge} on {lease.model} was settled twice.")
         lease.settled = True
         self._uses.pop(lease.model, None)
-        at = lease.at if counted_at is None else counted_at
         for window, take in zip(self._budgets[lease.model], lease.takes, strict=True):
-            window.settle(take, window.limit.of(charge), at, now)
+            counted_at = counted(lease, window.limit.window, sent_at, lag)
+            window.settle(take, window.limit.of(charge), counted_at, now)
 
     def accepted(self, lease: Lease, now: float) -> bool:
         """Learn from a request that was let in; before it is settled. Whether anything was learned."""
@@ -220,9 +148,12 @@ class MemoryLedger:
 
     def refused(self, lease: Lease, failure: Failure, now: float) -> Refused:
         """Learn from a 429; before it is settled."""
+        held = tuple(zip(self._budgets[lease.model], lease.takes, strict=True))
+        if failure.measure == "requests":
+            return self._refused_rate(held, now)
         concerned = [
             (window, take)
-            for window, take in zip(self._budgets[lease.model], lease.takes, strict=True)
+            for window, take in held
             if isinstance(window, Window)
             and ((window.limit.scope == ALL) == (failure.scope == "all") or failure.measure is None)
             and window.limit.measure in MEANT.get(failure.measure, MEANT[None])
@@ -237,6 +168,13 @@ class MemoryLedger:
             self._tell(window, now)
         return Refused.EXPECTED if expected else Refused.SURPRISING
 
+    def _refused_rate(self, held: Iterable[tuple[Window | Log, Take]], now: float) -> Refused:
+        """Too many requests were sent in too short a time."""
+        rates = [(window, take) for window, take in held if isinstance(window, Log) and self._learns]
+        for window, take in rates:
+            window.refused(take, now)
+        return Refused.SURPRISING if rates else Refused.UNKNOWN
+
     def _tell(self, found: Window | Log, now: float) -> None:
         """What was found out of one limit is supposed of those that are counted beside it."""
         if isinstance(found, Window):
@@ -245,11 +183,12 @@ class MemoryLedger:
 
     def remember(self, wall: float, now: float) -> dict[str, Facts]:
         """What was learned of the limits; `wall` is the time of day at `now`, in seconds since the epoch."""
-        return {limit_key(window.limit): window.remember(wall, now) for window in self._learned}
+        facts = {limit_key(limit): window.remember(wall, now) for limit, window in self._windows.items()}
+        return {key: known for key, known in facts.items() if known}
 
     def recall(self, limits: Mapping[str, Facts], wall: float, now: float, *, spending: bool = True) -> None:
         """Begin with what an earlier run learned, and with what it had just spent; what is garbled is left out."""
-        for window in self._learned:
+        for window in self._windows.values() if self._learns else ():
             with contextlib.suppress(KeyError, ValueError, OverflowError):
                 window.recall(limits[limit_key(window.limit)], wall, now, spending=spending)
 
@@ -263,9 +202,9 @@ class MemoryLedger:
         return tuple(self._windows)
 
     @property
-    def windows(self) -> tuple[Window, ...]:
-        """Those that are learned."""
-        return self._learned
+    def windows(self) -> tuple[Window | Log, ...]:
+        """Each limit as it is kept, in the order of `limits`."""
+        return tuple(self._windows.values())
 
     def use(self, model: str, now: float) -> float:
         """The fullest of a model's own windows, as a fraction of its limit; 0 without limits."""

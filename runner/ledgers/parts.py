@@ -10,8 +10,8 @@ from runner.core.leeway import PARTS, Leeway
 from runner.core.sharing import Claim, divide
 from runner.core.window import Kind, Window
 from runner.ledgers.company import Company
+from runner.ledgers.log import Log
 from runner.ledgers.meeting import Meeting
-from runner.ledgers.memory import Log
 from runner.ledgers.pages import Member
 from runner.ledgers.wants import Wants
 

@@ -20,8 +20,9 @@ from runner.core.sharing import Claim, period
 from runner.core.values import Charge, Failure
 from runner.core.window import Window
 from runner.ledgers.company import Company
+from runner.ledgers.log import Log
 from runner.ledgers.meeting import Meeting
-from runner.ledgers.memory import NO_ROOM, Log, MemoryLedger
+from runner.ledgers.memory import NO_ROOM, MemoryLedger, counted
 from runner.ledgers.pages import Member, Page
 from runner.ledgers.parts import LASTS, SOONEST, Parts
 from runner.ledgers.pieces import Piece
@@ -163,11 +164,11 @@ class SharedLedger(MemoryLedger):
                 least[measure] = left
         return Room(**least)
 
-    def settle(self, lease: Lease, charge: Charge, now: float, counted_at: float | None = None) -> None:
+    def settle(self, lease: Lease, charge: Charge, now: float, sent_at: float = -math.inf, lag: float = 0.0) -> None:
         """Replace a lease's guess by what was really spent; what is given back within its window is still ours."""
-        super().settle(lease, charge, now, counted_at)
+        super().settle(lease, charge, now, sent_at, lag)
         guess, truth = self._amounts(lease.model, lease.charge), self._amounts(lease.model, charge)
-        at = lease.at if counted_at is None else counted_at
+        at = counted(lease, self._span, sent_at, lag)
         self._meeting.spending.settle(self._piece_of.pop(lease), guess, truth, at, now)
         if self._is_bound:
             ours = [w.limit for w in self._budgets[lease.model] if now < lease.at + w.limit.window]

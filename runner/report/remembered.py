@@ -118,7 +118,8 @@ def show(table: Mapping[str, Any]) -> None:
 def _limit_line(limit: Mapping[str, Any]) -> str:
     whose = "all models" if limit["scope"] == "all" else safe(limit["scope"], 40)
     window = "" if limit["window_s"] is None else f" in {limit['window_s']:g} s"
-    what = f"{safe(limit['measure'], 20)} tokens{window} for {whose}"
+    what = "requests" if limit["measure"] == "requests" else f"{safe(limit['measure'], 20)} tokens"
+    what = f"{what}{window} for {whose}"
     amount = "none" if limit["configured"] is None else f"{limit['configured']:,}"
     learned = f"{facts(limit['learned'])} ({limit['when']})" if limit["learned"] else "-"
     return f"{what:<56} {amount:>12}  {learned}"

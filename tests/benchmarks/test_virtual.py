@@ -25,9 +25,9 @@ FEW = 15
 """Refusals that finding out a gateway's windows costs, however few the rows."""
 
 
-def world(virtual: ModuleType, catalogue: Any, name: str, **changes: Any) -> Any:
+def world(virtual: ModuleType, catalogue: Any, name: str, seed: int = 0, **changes: Any) -> Any:
     (scenario,) = [scenario for scenario in virtual.scenarios() if scenario.name == name]
-    return virtual.World(replace(scenario, **changes), 0, catalogue)
+    return virtual.World(replace(scenario, **changes), seed, catalogue)
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,36 @@ SLOW = dict(zip(KINDS, (0.96, 0.96, 0.95, 0.965, 0.97, 0.97), strict=True))
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_front_that_takes_in_one_after_another_is_not_flooded(virtual: ModuleType, catalogue: Any, kind: str) -> None:
-    """A queue there would hide refusals until hundreds more are on their way."""
-    played = world(virtual, catalogue, f"slow front, {kind}", rows=6_000)
+    """A queue there would hide refusals until hundreds more are on their way. One seed may be lucky."""
+    shares = []
+    for seed in range(3):
+        played = world(virtual, catalogue, f"slow front, {kind}", seed, rows=6_000)
+        made = played.play()
+        assert every_row_ended_once(made, 6_000)
+        assert made.refused <= (0.03 if kind == "counter" else 0.01) * made.sent
+        shares.append(played.least() / made.seconds)
+    assert sum(shares) / len(shares) >= SLOW[kind]
+
+
+def test_a_rate_of_requests_that_is_a_third_of_what_is_stated_is_learned(virtual: ModuleType, catalogue: Any) -> None:
+    """Else half of all requests are refused, for as long as the run lasts. The next run knows it from the start."""
+    played = world(virtual, catalogue, "a third of the requests/s, sliding", rows=6_000)
     made = played.play()
     assert every_row_ended_once(made, 6_000)
-    assert played.least() / made.seconds >= SLOW[kind]
-    assert made.refused <= (0.03 if kind == "counter" else 0.01) * made.sent
+    assert played.least() / made.seconds >= 0.83
+    assert made.refused <= 0.015 * made.sent
+    played.now += 5.0
+    again = played.play()
+    assert again.refused <= 0.003 * again.sent
+
+
+def test_models_that_take_half_a_minute_are_used_as_fast_as_others(virtual: ModuleType, catalogue: Any) -> None:
+    """Their answers scatter by more than any queue delays them."""
+    played = world(virtual, catalogue, "slow models, sliding")
+    made = played.play()
+    assert every_row_ended_once(made, 12_000)
+    assert played.least() / made.seconds >= 0.74
+    assert not made.refused
 
 
 @pytest.mark.parametrize(

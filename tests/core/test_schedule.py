@@ -446,9 +446,9 @@ def test_spending_is_dated_later_when_all_answers_have_waited() -> None:
     for ask in asks[:20]:
         bench.at(1.0).land(ask, reply(input=10, output=5))
     for ask in asks[20:]:
-        bench.at(2.5).land(ask, reply(input=10, output=5))
-    left = {at: bench.ledger.spent(at)[limit("a", 1000)] for at in (9.9, 11.0, 12.0)}
-    assert left == {9.9: 280, 11.0: 10, 12.0: 0}
+        bench.at(1.3).land(ask, reply(input=10, output=5))
+    left = {at: bench.ledger.spent(at)[limit("a", 1000)] for at in (9.9, 10.2, 10.4)}
+    assert left == {9.9: 280, 10.2: 10, 10.4: 0}
 
 
 @pytest.mark.fault("H40", "B14")

@@ -429,6 +429,23 @@ DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
 
 @pytest.mark.fault("H3", "H5")
 @pytest.mark.parametrize(
+    ("left", "measure"),
+    [
+        ({"requests": "0", "tokens": "5100"}, "requests"),
+        ({"requests": "0"}, "requests"),
+        ({"requests": "7", "tokens": "0"}, None),
+        ({"requests": "0", "tokens": "0"}, None),
+        ({}, None),
+    ],
+)
+def test_headers_tell_of_requests_where_no_limit_is_named(left: dict[str, str], measure: str | None) -> None:
+    """Tokens are left then, and none of their limits has less than is believed."""
+    words = limit("ai gateway upstream model is temporarily over capacity. Retry later")
+    headers = {f"x-ratelimit-remaining-{what}": number for what, number in left.items()}
+    assert read(429, words, headers).measure == measure
+
+
+@pytest.mark.parametrize(
     ("headers", "seconds"),
     [
         ({"retry-after": "7"}, 7.0),

@@ -158,7 +158,7 @@ def test_a_truth_above_the_guess_is_counted_in_full(ledger: Ledger) -> None:
 def test_a_settlement_can_date_the_spending_later(ledger: Ledger) -> None:
     """Where the gateway may have counted it later than it was taken, it stays that much longer."""
     lease = taken(ledger, "a", Charge(1, 100, 0), 0.0)
-    ledger.settle(lease, lease.charge, 5.0, counted_at=3.0)
+    ledger.settle(lease, lease.charge, 5.0, sent_at=3.0)
     assert ledger.spent(12.99)[INPUT] == 100
     assert ledger.spent(13.0)[INPUT] == 0
 
@@ -166,8 +166,18 @@ def test_a_settlement_can_date_the_spending_later(ledger: Ledger) -> None:
 def test_a_settlement_never_dates_the_spending_earlier(ledger: Ledger) -> None:
     """A date before the take would let it out of its window too soon."""
     lease = taken(ledger, "a", Charge(1, 100, 0), 5.0)
-    ledger.settle(lease, lease.charge, 6.0, counted_at=1.0)
+    ledger.settle(lease, lease.charge, 6.0, sent_at=1.0)
     assert ledger.spent(14.99)[INPUT] == 100
+
+
+def test_a_lag_that_was_read_from_slow_answers_is_believed_up_to_a_thirtieth_of_a_window(ledger: Ledger) -> None:
+    """Models that take half a minute scatter by seconds: that is no queue before the gateway."""
+    first = taken(ledger, "a", Charge(1, 60, 0), 0.0)
+    second = taken(ledger, "a", Charge(1, 40, 0), 0.0)
+    ledger.settle(first, first.charge, 5.0, lag=0.2)
+    ledger.settle(second, second.charge, 5.0, lag=4.0)
+    assert refused(ledger, "a", Charge(1, 60, 0), 5.0).until == 10.2
+    assert refused(ledger, "a", Charge(1, 100, 0), 5.0).until == pytest.approx(10 + 10 / 30)
 
 
 def test_a_guard_keeps_spending_beyond_its_window(ledgers: Callable[..., Ledger]) -> None:
@@ -216,8 +226,8 @@ def dated_later(ledger: Ledger) -> None:
     """60 taken at 0 and dated to 5, then 40 taken at 1 and dated there."""
     first = taken(ledger, "a", Charge(1, 60, 0), 0.0)
     second = taken(ledger, "a", Charge(1, 40, 0), 1.0)
-    ledger.settle(first, first.charge, 5.0, counted_at=5.0)
-    ledger.settle(second, second.charge, 5.0, counted_at=1.0)
+    ledger.settle(first, first.charge, 5.0, sent_at=5.0)
+    ledger.settle(second, second.charge, 5.0, sent_at=1.0)
 
 
 def test_a_refusal_takes_later_dates_into_account(ledgers: Callable[..., Ledger]) -> None:
@@ -316,7 +326,7 @@ def test_when_all_is_settled_and_expired_nothing_is_left(ledgers: Callable[..., 
         if isinstance(lease, Lease):
             held.append(lease)
         for lease in held[:settled]:
-            ledger.settle(lease, part(lease.charge, 2 * percent), now, counted_at=now - gap / 2)
+            ledger.settle(lease, part(lease.charge, 2 * percent), now, sent_at=now - gap / 2)
         held = held[settled:]
     for lease in held:
         ledger.settle(lease, lease.charge, now)
@@ -340,8 +350,8 @@ def test_a_refused_charge_fits_when_the_refusal_says_and_not_before(
             assert isinstance(ledger.take(model, charge, just_before), Refusal)
             now = lease.until
             lease = taken(ledger, model, charge, now)
-        counted_at = now + 2.0 * percent / 100 if late else None
-        ledger.settle(lease, charge, now, counted_at)
+        sent_at = now + 2.0 * percent / 100 if late else now
+        ledger.settle(lease, charge, now, sent_at)
 
 
 @MANY

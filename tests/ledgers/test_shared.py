@@ -194,7 +194,7 @@ def test_what_was_counted_later_is_told_with_its_own_date(host: Any) -> None:
     first, second = host.run(ONE), host.run(ONE)
     lease = first.take("a", Charge(1, 500, 0), START)
     first.meet(START + 0.2)
-    first.settle(lease, Charge(1, 500, 0), START + 5.0, counted_at=START + 0.1)
+    first.settle(lease, Charge(1, 500, 0), START + 5.0, sent_at=START + 0.1)
     first.meet(START + 5.1)
     second.meet(START + 5.2)
     assert second.spent(START + 10.05)[INPUT] == 500

@@ -193,7 +193,7 @@ def failure(response: Response) -> Failure:
         status=response.status,
         code=complaint.code,
         scope=verdict.scope,
-        measure=_measure(complaint) if limited else None,
+        measure=_measure(complaint, response.headers) if limited else None,
         retry_after=wait or None,  # "at once" is when it was refused: no time to wait for
         cap=cap,
         ambiguous=verdict.ambiguous or reached,
@@ -241,12 +241,14 @@ def _limit(complaint: Complaint) -> Verdict:
     return Verdict(Kind.RATE_LIMITED, scope or "model")
 
 
-def _measure(complaint: Complaint) -> Measure | None:
+def _measure(complaint: Complaint, headers: Mapping[str, str]) -> Measure | None:
+    """The limit that is named, or of which by the headers nothing is left: they tell where words name none."""
     for words in (complaint.limit_type, complaint.message):
         for pattern, measure in MEASURES:
             if pattern.search(words):
                 return measure
-    return None
+    spent = {what for what in ("requests", "tokens") if headers.get(f"x-ratelimit-remaining-{what}") == "0"}
+    return "requests" if spent == {"requests"} else None
 
 
 def _cap(complaint: Complaint) -> int | None:
