@@ -1,7 +1,8 @@
 """Tasks that wait: in the queue of the models that may answer them, or for the moment of their next attempt.
 
 A model that cannot be used is lost: its tasks go to the rest of their pools, or end. One whose quota is used up is
-pending: it keeps its own tasks for a later session, and takes none.
+pending: it takes no more, and what nobody else may answer is for a later session. Such tasks are counted and let go of,
+since the input has them, and may have millions.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class Backlog:
         """Models that some task was for."""
         self.lost: dict[str, Failure] = {}
         self.pending: dict[str, Failure] = {}
+        self.shelved = 0
+        """Tasks that only pending models may answer."""
         self._arrived = arrived
         self._queues: dict[tuple[str, ...], Queue] = {}
         self._of_model: dict[str, list[Queue]] = {model: [] for model in models}
@@ -48,6 +51,10 @@ class Backlog:
             models = tuple(model for model in models if model not in self.lost)
             if not models:
                 return Finished(task, task.models[0], Status.ERRORED, self.lost[task.models[0]])
+        if self.pending.keys() >= set(models):
+            self.asked.update(models)
+            self.shelved += 1
+            return None
         queue = self._queues.get(models)
         if queue is None:
             queue = self._queues[models] = Queue(models)
@@ -116,6 +123,11 @@ class Backlog:
     def suspend(self, model: str, failure: Failure) -> None:
         """A model's quota is used up."""
         self.pending[model] = failure
+        for queue in self._of_model[model]:
+            if self.pending.keys() >= set(queue.models):
+                tasks = sum(1 for _ in queue.drain())
+                self._length -= tasks
+                self.shelved += tasks
         self._ready = None
 
     # What there is.
@@ -135,10 +147,12 @@ class Backlog:
     @property
     def count(self) -> int:
         """Tasks that can be sent in this run, those that wait for another attempt included."""
-        if not self.pending:
-            return self._length + len(self._later)
-        stuck = (queue.length for queue in self._queues.values() if self.pending.keys() >= set(queue.models))
-        return self._length - sum(stuck) + len(self._later)
+        return self._length + len(self._later)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing can be sent any more, whatever else is offered: all models are pending, or lost."""
+        return bool(self.pending) and all(model in self.pending or model in self.lost for model in self._of_model)
 
     @property
     def retry_at(self) -> float:
@@ -146,4 +160,4 @@ class Backlog:
         return self._later[0][0] if self._later else math.inf
 
     def __bool__(self) -> bool:
-        return bool(self._later) or self._length > 0
+        return self.count + self.shelved > 0

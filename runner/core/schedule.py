@@ -123,7 +123,7 @@ class Scheduler:
                 self._spending.hold(model, lease.charge)
                 self.gates.sent(model, ask)
                 return ask
-        if not self.flights and (self.stopped is not None or not (self._more or self._backlog.count)):
+        if not self.flights and not (self.takes_more and (self._more or self._backlog.count)):
             return Done()
         return Wait(self._next_change(now))
 
@@ -160,6 +160,11 @@ class Scheduler:
         return len(self.flights)
 
     @property
+    def takes_more(self) -> bool:
+        """Whether anything that waits, or is offered now, may still be sent."""
+        return self.stopped is None and not self._backlog.is_stuck
+
+    @property
     def left(self) -> bool:
         """Whether there are tasks that wait, for whatever it may be."""
         return bool(self._backlog)
@@ -191,7 +196,8 @@ class Scheduler:
 
     def waiting_for(self, now: float) -> dict[str, tuple[Cause, ...]]:
         """What keeps each model that has work from being sent; "" stands for the run where there is none to send."""
-        working = self._backlog.working if self.stopped is None else ()
+        backlog = self._backlog
+        working = dict.fromkeys((*backlog.working, *backlog.pending)) if self.stopped is None else ()
         holds = {model: self._held(model, now) for model in working}
         if all(causes == (Cause.QUOTA,) for causes in holds.values()):
             holds[""] = (self._idle(),)

@@ -140,7 +140,7 @@ class Engine:
 
     @property
     def _hungry(self) -> bool:
-        return self._tasks is not None and self.scheduler.queued < self._ahead and self.scheduler.stopped is None
+        return self._tasks is not None and self.scheduler.queued < self._ahead and self.scheduler.takes_more
 
     def _read(self) -> None:
         """Keep the scheduler supplied with a choice of rows, a few at a time."""

@@ -700,7 +700,33 @@ def test_a_model_without_quota_keeps_its_own_rows_and_gives_the_pools_away() -> 
     bench.land(moved[0])
     assert bench.next() == Done()
     assert set(bench.scheduler.pending_models) == {"a"}
-    assert sorted(left.row for left in bench.scheduler.leftover()) == [0, 2]
+    assert bench.scheduler.left
+
+
+def test_tasks_that_only_used_up_models_may_answer_are_let_go_of() -> None:
+    """The input has them for the next session, and may have millions."""
+    bench = Bench({"a": (), "b": ()})
+    bench.offer(*(task(row, "a") for row in range(3)), task(3, "b"))
+    first, *others = bench.asks()
+    bench.land(first, failure(Kind.QUOTA_EXHAUSTED, scope="model"))
+    bench.offer(*(task(row, "a") for row in range(4, 100)))
+    assert bench.scheduler.queued == 0
+    for ask in others:
+        bench.land(ask)
+    assert list(bench.scheduler.leftover()) == []
+    assert isinstance(bench.next(), Wait)  # there may be more for b
+
+
+def test_a_run_is_done_when_all_models_are_used_up_whatever_else_is_to_come() -> None:
+    """Reading on would only find more that nobody may answer."""
+    bench = Bench({"a": (), "b": ()})
+    bench.offer(task(0, "a"), task(1, "b"))
+    first, second = bench.asks()
+    bench.land(first, failure(Kind.QUOTA_EXHAUSTED, scope="model"))
+    assert isinstance(bench.next(), Wait)
+    bench.land(second, failure(Kind.QUOTA_EXHAUSTED, scope="model"))
+    assert bench.next() == Done()
+    assert bench.scheduler.left
 
 
 @pytest.mark.fault("H18", "H35", "H36")

@@ -169,6 +169,17 @@ def test_replies_are_learned_from_before_the_next_decision() -> None:
 # Reading.
 
 
+@pytest.mark.parametrize("models", [("a",), ("a", "b")])
+def test_an_input_without_an_end_is_not_read_for_models_whose_quota_is_used_up(models: tuple[str, ...]) -> None:
+    """A run that nobody can answer any more ends, with rows unread."""
+    endless = (task(row, models[row % len(models)], input=10) for row in itertools.count())
+    gateway = ScriptedGateway(lambda ask, number: failure(Kind.QUOTA_EXHAUSTED, scope="model"))
+    rig = Rig(endless, gateway, budgets=dict.fromkeys(models, ()), ahead=200).run()
+    assert rig.ends == {}
+    assert rig.scheduler.left
+    assert rig.read < 3000
+
+
 def test_rows_are_read_no_further_than_the_choice_needs() -> None:
     """An input without an end is read a little ahead of what is sent, and a cap ends the run."""
     endless = (task(row, "a") for row in itertools.count())
