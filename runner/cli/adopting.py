@@ -16,13 +16,14 @@ def adopt(directory: Path, file: Path) -> int:
     """Take over what people have decided about the rows of the run in directory RUN, and write its labels anew.
 
     DECISIONS.CSV is the run's disagreements.csv with its column `decision` filled in; empty ones stay open. Each
-    decision is checked against the job's labels, and kept in the run's decisions.jsonl.
+    decision is checked against the job's labels and the id of its row, and kept in the run's decisions.jsonl.
     """
     from runner.labelling import adopt as take_over
+    from runner.report.counts import counted
 
     count, labels = take_over(directory, file)
     click.echo(
-        f"{count:,} decisions adopted, {labels['decided']:,} in all; {labels['open']:,} rows are open. "
+        f"{counted(count, 'decision')} adopted, {labels['decided']:,} in all; {counted(labels['open'], 'row')} open. "
         f"Labels: {directory / 'labels.parquet'}"
     )
     return 0

@@ -13,7 +13,7 @@ from runner.core.errors import UsageError
 from runner.core.escalation import Escalator
 from runner.core.job import Job
 from runner.labelling import decisions
-from runner.labelling.tables import input_columns, labels_table, write_disagreements, write_labels
+from runner.labelling.tables import ids_of, input_columns, labels_table, write_disagreements, write_labels
 from runner.labelling.votes import POLLS, Votes, poll, read_votes, verdicts
 from runner.reading import Replies, as_text
 from runner.storage import journal
@@ -123,7 +123,7 @@ def adopt(path: Path, file: Path) -> tuple[int, dict[str, Any]]:
         annotators = [name for name in known.get("annotators", ()) if name not in stronger]
         results = directory.results_path
         votes = _own(job, results, read_votes(results, job.answer.reader.kind, annotators, stronger))
-        found = decisions.read_decisions(file, votes, Replies(job))
+        found = decisions.read_decisions(file, ids_of(results, votes.end), Replies(job))
         decisions.keep(directory.path, found, file.name)
         summary["labels"] = label(job, annotators, stronger, directory)
         summary["files"] = seal(directory)

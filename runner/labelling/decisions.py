@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,45 +16,93 @@ from runner.core.errors import StorageFailed, UsageError
 from runner.labelling.tables import DECISION
 from runner.labelling.votes import Verdict, Votes
 from runner.reading import Replies, as_text
+from runner.storage.rows import LONGEST_LINE
 
 FILE = "decisions.jsonl"
 MOST_SHOWN = 10
 """Lines that are named when a file is refused."""
+_NUMBER = re.compile(r"0*([0-9]+)(?:\.0*)?")
 
 
-def read_decisions(path: Path, votes: Votes, replies: Replies) -> dict[int, str]:
-    """Row -> label from a file like disagreements.csv; empty decisions are left out.
+def read_decisions(path: Path, ids: Mapping[int, str], replies: Replies) -> dict[int, str]:
+    """Row -> label from a file like disagreements.csv; empty decisions are left out. `ids` are those of the run's rows.
 
-    Raises UsageError, naming lines, for rows that the run does not have, and for what is no label.
+    Raises UsageError, naming lines, for rows that the run does not have or calls otherwise, for what is no label, and
+    for two decisions about one row.
     """
-    known = set(votes.rows)
-    found: dict[int, str] = {}
+    rows = {str(row): row for row in ids}
+    found: dict[int, tuple[Answer, int]] = {}
     wrong: list[str] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file)
-            missing = [name for name in ("row", DECISION) if name not in (lines.fieldnames or ())]
-            if missing:
-                raise UsageError(f"{path} has no column {missing[0]!r}; it needs `row` and `{DECISION}`.")
-            for line in lines:
-                said = (line[DECISION] or "").strip().removeprefix("'")
-                if not said:
-                    continue
-                row = int(line["row"]) if (line["row"] or "").strip().isdecimal() else None
-                answer = replies.read(said)
-                if row is None or row not in known:
-                    wrong.append(f"line {lines.line_num}: the run has no row {line['row']!r}")
-                elif isinstance(answer, Invalid):
-                    wrong.append(f"line {lines.line_num}: {said[:60]!r} is no label: {answer.reason}")
-                elif isinstance(answer, Answer):
-                    found[row] = as_text(answer)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read: {error}.") from None
+    for number, line in _lines(path, needed=("row", *_ids_needed(ids), DECISION)):
+        row, answer = rows.get(_plain(line["row"])), _answer(line[DECISION], replies)
+        if row is None:
+            said = f"the run has no row {line['row'][:60]!r}"
+        elif "id" in line and _plain(line["id"]) != _plain(ids[row]):
+            called = f"{ids[row][:60]!r} in the run, and not {line['id'][:60]!r}"
+            said = f"row {row} is {called}: keep each decision beside its own row and id"
+        elif isinstance(answer, Invalid):
+            said = f"{line[DECISION][:60]!r} is no label: {answer.reason}"
+        else:
+            first, before = found.setdefault(row, (answer, number))
+            if first.value == answer.value:
+                continue
+            said = f"row {row} is {as_text(answer)!r} here, and {as_text(first)!r} in line {before}: leave one of them"
+        wrong.append(f"line {number}: {said}")
     if wrong:
         more = f"\n  and {len(wrong) - MOST_SHOWN:,} more" if len(wrong) > MOST_SHOWN else ""
         shown = "".join(f"\n  {line}" for line in wrong[:MOST_SHOWN])
         raise UsageError(f"{path}: nothing was adopted.{shown}{more}")
-    return found
+    return {row: as_text(answer) for row, (answer, _) in found.items()}
+
+
+def _answer(cell: str, replies: Replies) -> Answer | Invalid:
+    answer = replies.read(cell)
+    return replies.read(_plain(cell)) if isinstance(answer, Invalid) else answer
+
+
+def _ids_needed(ids: Mapping[int, str]) -> Sequence[str]:
+    """The column that shows whose row a line is, unless all rows go by their number."""
+    return ("id",) if any(name != str(row) for row, name in ids.items()) else ()
+
+
+def _lines(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The lines with a decision, by number; raises UsageError for a file that cannot be read, or lacks columns."""
+    csv.field_size_limit(LONGEST_LINE)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            mark = _mark(file.readline())
+            file.seek(0)
+            lines = csv.DictReader(file, delimiter=mark, restval="")
+            _mind_the_columns(path, lines.fieldnames or (), needed)
+            for line in lines:
+                line[DECISION] = line[DECISION].strip().removeprefix("'")
+                if line[DECISION]:
+                    yield lines.line_num, line
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no text in UTF-8: save it as CSV in UTF-8.") from None
+    except (OSError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read: {error}.") from None
+
+
+def _mark(header: str) -> str:
+    """What stands between cells: a comma, or what spreadsheets of some countries write."""
+    marks = (mark for mark in ",;\t" if DECISION in next(csv.reader([header], delimiter=mark), ()))
+    return next(marks, ",")
+
+
+def _mind_the_columns(path: Path, names: Sequence[str], needed: Sequence[str]) -> None:
+    counts = {name: names.count(name) for name in ("row", "id", DECISION)}
+    wrong = [name for name, count in counts.items() if count > 1 or (count == 0 and name in needed)]
+    if wrong:
+        has = f"{counts[wrong[0]] or 'no'} column{'s' if counts[wrong[0]] else ''} {wrong[0]!r}"
+        raise UsageError(f"{path} has {has}; it needs {', '.join(needed)}, each once and as the run has written them.")
+
+
+def _plain(cell: str) -> str:
+    """A cell without what spreadsheets do to it: spaces, a quote before it, 7 or 7.0 for 007."""
+    text = cell.strip().removeprefix("'").strip()
+    number = _NUMBER.fullmatch(text)
+    return text if number is None else number[1]
 
 
 def keep(directory: Path, decisions: Mapping[int, str], origin: str) -> None:

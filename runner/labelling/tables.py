@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +59,24 @@ def labels_table(
         **{name: pl.Series([value] * len(verdicts), dtype=pl.String) for name, value in provenance.items()},
     }
     columns = {name: original for name, original in input_columns(results).items() if original != without}
+    names = _beside(columns, own)
+    lines = up_to(pl.scan_parquet(results, glob=False), votes.end)
+    first = lines.select("row", "id", *columns).unique("row", keep="first").sort("row")
+    return first.collect().rename(names).with_columns(**own)
+
+
+def _beside(columns: Mapping[str, str], own: Iterable[str]) -> dict[str, str]:
+    """The names of input columns in a table: their own, or `input_NAME` beside one of ours that is called so."""
     names: dict[str, str] = {}
     for name, original in columns.items():
         taken = {"row", "id", *own, *names.values(), *(set(columns.values()) - {original})}
         names[name] = next(new for times in range(99) if (new := "input_" * times + original) not in taken)
-    lines = up_to(pl.scan_parquet(results, glob=False), votes.end)
-    first = lines.select("row", "id", *columns).unique("row", keep="first").sort("row")
-    return first.collect().rename(names).with_columns(**own)
+    return names
+
+
+def ids_of(results: Path, end: int | None = None) -> dict[int, str]:
+    """Row -> its id; rows from the position `end` on are left out."""
+    return dict(up_to(pl.scan_parquet(results, glob=False), end).select("row", "id").unique().collect().iter_rows())
 
 
 def write_labels(table: pl.DataFrame, path: Path) -> None:
@@ -79,7 +90,7 @@ def write_disagreements(
     """The rows without a label as CSV for a person to decide, with an empty column for that; how many there are.
 
     Columns that are `hidden`, as those with known labels are, are left out. Cells that a spreadsheet would take for
-    formulas are defused.
+    formulas are defused; columns are named as in the table of labels.
     """
     kinds = pl.read_parquet_schema(results)
     texts = {
@@ -98,7 +109,8 @@ def write_disagreements(
     )
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(map(defused, ["row", "id", *texts.values(), *votes.cells, "reason", DECISION]))
+    own = [*votes.cells, "reason", DECISION]
+    writer.writerow(map(defused, ["row", "id", *_beside(texts, own).values(), *own]))
     for line in frame.iter_rows(named=True):
         at = open_rows[line["row"]]
         said = [_shown(cells[at]) for cells in votes.cells.values()]

@@ -50,6 +50,7 @@ def results(tmp_path: Path) -> Callable[..., RunDirectory]:
         answers: Mapping[str, Sequence[str | None]],
         kinds: Mapping[str, Any] | None = None,
         sure: Mapping[str, Sequence[float | None]] | None = None,
+        ids: Sequence[str] | None = None,
         **columns: Sequence[Any],
     ) -> RunDirectory:
         lines: list[dict[str, Any]] = []
@@ -58,7 +59,7 @@ def results(tmp_path: Path) -> Callable[..., RunDirectory]:
                 answer = said[row]
                 status = "invalid" if answer == "!" else "repaired" if answer and answer[-1] == "~" else "read"
                 lines.append({
-                    "row": row, "id": f"id-{row}", "model": name, "annotator": name,
+                    "row": row, "id": ids[row] if ids else f"id-{row}", "model": name, "annotator": name,
                     "status": "errored" if answer is None else "succeeded",
                     "answer": None if answer in (None, "!") else answer.removesuffix("~"),
                     "answer_status": answer and status,

@@ -6,7 +6,6 @@ import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -19,6 +18,7 @@ from runner.labelling import label
 from runner.labelling.confidence import confidences
 from runner.labelling.decisions import keep, kept, read_decisions
 from runner.labelling.figures import figures, right
+from runner.labelling.tables import ids_of
 from runner.labelling.votes import STATUSES, read_votes, verdicts
 from runner.reading import Replies
 from runner.storage.rundir import RunDirectory
@@ -258,13 +258,13 @@ def test_a_job_that_declares_no_label_has_no_labels(results: Write, job: Make) -
 def decide(directory: RunDirectory, job: Job, text: str) -> dict[int, str]:
     file = directory.path / "decisions.csv"
     file.write_text(text)
-    return read_decisions(file, read_votes(directory.results_path, "label", []), Replies(job))
+    return read_decisions(file, ids_of(directory.results_path), Replies(job))
 
 
 def test_decisions_take_the_place_of_the_vote(job: Make, results: Write) -> None:
     """They are kept with the run, and hold whenever the table is made again; the last one holds."""
     directory = results({"x": ["a", "a", "a"], "y": ["b", "b", "a"]})
-    found = decide(directory, job(), "row,decision\n0,b\n1,\n2, B \n")
+    found = decide(directory, job(), "row,id,decision\n0,id-0,b\n1,id-1,\n2,id-2, B \n")
     assert found == {0: "b", 2: "b"}
     keep(directory.path, found, "decisions.csv")
     keep(directory.path, {0: "c"}, "decisions.csv")
@@ -282,23 +282,95 @@ def test_decisions_that_cannot_be_used_are_named_by_line_and_none_is_adopted(job
     """An unknown row, and what is no label."""
     directory = results({"x": ["a"], "y": ["b"]})
     with pytest.raises(UsageError, match="nothing was adopted") as caught:
-        decide(directory, job(), "row,decision\n0,zebra\n7,a\nx,a\n")
+        decide(directory, job(), "row,id,decision\n0,id-0,zebra\n7,id-7,a\n,,a\n")
     lines = str(caught.value).split("\n")[1:]
     assert [line.strip()[:6] for line in lines] == ["line 2", "line 3", "line 4"]
     assert "'zebra' is no label" in lines[0]
     assert "the run has no row '7'" in lines[1]
+    assert "the run has no row ''" in lines[2]
 
 
-@pytest.mark.parametrize("text", ["row,label\n0,a\n", "", "decision\na\n"])
-def test_a_file_without_the_columns_is_refused(job: Make, results: Write, text: str) -> None:
-    """It says which one is missing."""
-    with pytest.raises(UsageError, match="has no column"):
-        decide(results({"x": ["a"]}), job(), text)
+def test_a_decision_beside_the_id_of_another_row_is_refused(job: Make, results: Write) -> None:
+    """A column was sorted by itself, or the table is another run's: the number alone would take it for another row."""
+    directory = results({"x": ["a", "a"], "y": ["b", "b"]})
+    with pytest.raises(UsageError, match="nothing was adopted") as caught:
+        decide(directory, job(), "row,id,decision\n0,id-0,a\n1,id-7,b\n")
+    assert str(caught.value).split("\n")[1:] == [
+        "  line 3: row 1 is 'id-1' in the run, and not 'id-7': keep each decision beside its own row and id"
+    ]
+
+
+def test_two_decisions_about_a_row_are_refused_unless_they_say_the_same(job: Make, results: Write) -> None:
+    """Nobody knows which one holds."""
+    directory = results({"x": ["a"], "y": ["b"]})
+    assert decide(directory, job(), "row,id,decision\n0,id-0,a\n0,id-0,\n0,id-0,A\n") == {0: "a"}
+    with pytest.raises(UsageError, match="nothing was adopted") as caught:
+        decide(directory, job(), "row,id,decision\n0,id-0,a\n0,id-0,b\n")
+    assert "line 3: row 0 is 'b' here, and 'a' in line 2: leave one of them" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["1.0,7,x,b", " 1 ,7.0,x,b", "01,007,x, b ", "1,'007,x,'b", "1,007,x,b\n,,,\n\n,,,", f"1,007,{'x' * 200_000},b"],
+)
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_what_spreadsheets_do_to_a_table_changes_no_decision(job: Make, results: Write, line: str, mark: str) -> None:
+    """They write numbers otherwise, drop zeros, add empty lines, and put marks of their own between cells."""
+    directory = results({"x": ["a", "a"], "y": ["b", "b"]}, ids=["=1", "007"])
+    assert decide(directory, job(), f"\ufeffrow,id,text,decision\n{line}\n".replace(",", mark)) == {1: "b"}
+    assert decide(directory, job(), "row,id,decision\n0,'=1,a\n") == {0: "a"}
+
+
+def test_a_label_that_is_a_number_is_read_as_spreadsheets_write_it(job: Make, results: Write) -> None:
+    """A column of numbers with empty cells becomes one of fractions."""
+    directory = results({"x": ["0"], "y": ["1"]})
+    assert decide(directory, job(labels=("0", "1")), "row,id,decision\n0,id-0,1.0\n") == {0: "1"}
+
+
+def test_rows_without_ids_are_decided_by_their_numbers(job: Make, results: Write) -> None:
+    """There is nothing else to know them by."""
+    directory = results({"x": ["a", "a"], "y": ["b", "b"]}, ids=["0", "1"])
+    assert decide(directory, job(), "row,decision\n1,b\n") == {1: "b"}
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ("", "has no column 'row'"),
+        ("decision", "has no column 'row'"),
+        ("row,id,label", "has no column 'decision'"),
+        ("row,decision", "has no column 'id'"),
+        ("row,id,id,decision", "has 2 columns 'id'"),
+    ],
+)
+def test_a_file_in_which_decisions_have_no_certain_row_is_refused(
+    job: Make, results: Write, header: str, reason: str
+) -> None:
+    """It says which column is missing, or there twice, and what the file should be."""
+    with pytest.raises(UsageError, match="as the run has written them") as caught:
+        decide(results({"x": ["a"]}), job(), f"{header}\n0,a,a,a\n")
+    assert reason in str(caught.value)
+
+
+def test_columns_of_the_input_are_not_taken_for_ours_where_a_person_decides(job: Make, results: Write) -> None:
+    """They have the names that they have in the table of labels."""
+    directory = results({"x": ["a"], "y": ["b"]}, input_id=["theirs"], input_row=["5"], decision=["b"])
+    label(job(), ["x", "y"], [], directory)
+    [line] = open_rows(directory)
+    assert (line["row"], line["id"], line["decision"]) == ("0", "id-0", "")
+    assert (line["input_id"], line["input_row"], line["input_decision"]) == ("theirs", "5", "b")
+
+
+def test_a_file_that_is_no_text_in_utf_8_is_refused(job: Make, results: Write, tmp_path: Path) -> None:
+    """It says how to save it."""
+    file = tmp_path / "decisions.csv"
+    file.write_bytes("row,id,decision\n0,Zoë,a\n".encode("latin-1"))
+    with pytest.raises(UsageError, match="is no text in UTF-8: save it as CSV in UTF-8"):
+        read_decisions(file, ids_of(results({"x": ["a"]}).results_path), Replies(job()))
 
 
 def test_a_file_that_is_not_there_is_refused(job: Make, results: Write, tmp_path: Path) -> None:
     """In one sentence."""
-    directory = results({"x": ["a"]})
-    votes: Any = read_votes(directory.results_path, "label", [])
+    ids = ids_of(results({"x": ["a"]}).results_path)
     with pytest.raises(UsageError, match="cannot be read"):
-        read_decisions(tmp_path / "nowhere.csv", votes, Replies(job()))
+        read_decisions(tmp_path / "nowhere.csv", ids, Replies(job()))
