@@ -46,12 +46,13 @@ from runner.storage.states import finished, seal
 
 @contextlib.contextmanager
 def _held(directory: RunDirectory) -> Iterator[None]:
-    """Hold a run directory; whatever ends the run, say how to go on with it."""
+    """Hold a run directory; whatever ends the run that it holds by then, say how to go on with it."""
     with directory.held():
         try:
             yield
         except StorageFailed as error:
-            error.add_note(f"Go on with: runner resume {directory.path}")
+            if directory.manifest_path.is_file():
+                error.add_note(f"Go on with: runner resume {directory.path}")
             raise
 
 
@@ -60,14 +61,13 @@ def start(prepared: Prepared, out: Path | None, attend: Attend = unattended, for
     gateway = environment.resolve(prepared.setup.gateway)
     if out is not None:
         earlier.mind_what_is_there(prepared.job, out)
-    if fork is not None:
-        RunDirectory.open(fork)
+    before = None if fork is None else earlier.fork(prepared, fork)
     directory = RunDirectory.create(out, prepared.job.name)
     with _held(directory):
-        prepared = manifest.found(prepared, directory, gateway)
         history = History(prepared.maker.slots)
-        if fork is not None:
-            history = earlier.forked(prepared, directory, fork)
+        if before is not None:  # first: what is cut off here must not be a run that asks everything again
+            history = earlier.forked(prepared, directory, before)
+        prepared = manifest.found(prepared, directory, gateway)
         return _evaluated(_run(prepared, directory, gateway, history, attend), prepared, directory, gateway, attend)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,37 @@ from runner.storage.sources import Files, open_source
 from runner.storage.takeover import FINAL, Answers, reopen_errored, take_over
 
 
-def forked(prepared: Prepared, directory: RunDirectory, earlier: Path) -> History:
-    """Begin a run's journal with the answers that an earlier run has to the same rows, asked in the same way."""
-    other = RunDirectory.open(earlier)
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """An earlier run, of which a new one takes over what is the same."""
+
+    path: Path
+    changed: Sequence[str]
+    """What the new run asks otherwise; then nothing is taken over."""
+    answers: Answers | None
+    """None if there are none that could be taken."""
+
+
+def fork(prepared: Prepared, path: Path) -> Fork:
+    """Read what there is to be taken over, before a new run is begun.
+
+    Raises UsageError if there is no run at `path`, and StorageFailed if it is damaged.
+    """
+    other = RunDirectory.open(path)
     old = _job(other)
     changed = prepared.job.differences(old, but=("models", "each"))  # an answer says itself which model gave it
     changed += _other_columns(prepared, other)
-    if changed:
-        count, why = 0, f", because it asked otherwise: {'; '.join(changed)}"
-    else:
-        answers = Answers(other.journal_path, old.slots)
-        count, why = take_over(directory.journal_path, directory.path.name, answers, _tasks(prepared), earlier.name), ""
-    prepared.notices.append(f"{count:,} answers were taken over from {earlier}{why}.")
+    nothing = changed or not other.journal_path.exists()
+    return Fork(path, changed, None if nothing else Answers(other.journal_path, old.slots))
+
+
+def forked(prepared: Prepared, directory: RunDirectory, fork: Fork) -> History:
+    """Begin a run's journal with the answers that an earlier run has to the same rows, asked in the same way."""
+    count, why = 0, f", because it asked otherwise: {'; '.join(fork.changed)}" if fork.changed else ""
+    if fork.answers is not None:
+        frames = fork.answers.take(_tasks(prepared), fork.path.name)
+        count = take_over(directory.journal_path, directory.path.name, frames)
+    prepared.notices.append(f"{count:,} answers were taken over from {fork.path}{why}.")
     return read_history(directory.journal_path, prepared.maker.slots)
 
 

@@ -214,7 +214,7 @@ class Committer:
 
 
 @contextlib.contextmanager
-def _at_disk(path: Path, deed: str) -> Iterator[None]:
+def at_disk(path: Path, deed: str) -> Iterator[None]:
     """Say what of a journal the disk would not do, as StorageFailed."""
     try:
         yield
@@ -227,7 +227,7 @@ def scan(path: Path) -> Iterator[Frame | Damage]:
 
     Raises StorageFailed if the disk does not give it.
     """
-    with _at_disk(path, "read"), path.open("rb") as file:
+    with at_disk(path, "read"), path.open("rb") as file:
         offset, chain = 0, 0
         damage: Damage | None = None
         for line in file:
@@ -269,7 +269,7 @@ def read_anew(path: Path) -> None:
     after the one which was told. What can be written is written here, then what is in memory is let go; so frames that
     did not get to the disk are missing, and are asked again. Raises StorageFailed if the disk refuses.
     """
-    with _at_disk(path, "made durable"):
+    with at_disk(path, "made durable"):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -285,7 +285,7 @@ def read_anew(path: Path) -> None:
 def checksum(path: Path) -> dict[str, int]:
     """The length and the CRC-32 of a whole journal."""
     check, length = 0, 0
-    with _at_disk(path, "read"), path.open("rb", buffering=0) as file:
+    with at_disk(path, "read"), path.open("rb", buffering=0) as file:
         while chunk := file.read(CHUNK):
             check = zlib.crc32(chunk, check)
             length += len(chunk)
@@ -336,7 +336,7 @@ def cut_torn_tail(path: Path, end: int) -> int:
     """
     size = path.stat().st_size
     if size > end:
-        with _at_disk(path, "cut where it is torn"):
+        with at_disk(path, "cut where it is torn"):
             fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
             try:
                 os.ftruncate(fd, end)

@@ -25,7 +25,9 @@ RUNS = Path("runs")
 """Where runs stand, unless somebody says otherwise."""
 COPIES = ("input.jsonl", "input.csv", "input.tsv")
 """What a copy of standard input is called in a run directory."""
-LEFTOVERS = {"lock", "log", ".manifest.json.new"}
+UNFINISHED = ".journal.jsonl.new"
+"""A journal that is being begun with what an earlier run has answered."""
+LEFTOVERS = {"lock", "log", ".manifest.json.new", UNFINISHED}
 """What a process leaves that is killed before it has written what its run is, and so before anything was sent."""
 LOCK_TRIES, LOCK_SECONDS = 10, 0.01
 """A look at a lock holds it for a moment, so one that is held is tried again, so many times and so often."""

@@ -7,7 +7,7 @@ from a task, so that it is asked again. What was there before stays in the journ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from runner.core.values import Kind, Status
 from runner.core.work import Task
 from runner.storage import journal
 from runner.storage.history import read_history
+from runner.storage.rundir import UNFINISHED
 
 FINAL = frozenset({Kind.BAD_ROW, Kind.NEVER_FITS})
 """Rows that cannot be asked at all: asking again would end the same way."""
@@ -61,17 +62,22 @@ class Answers:
                     }
 
 
-def take_over(path: Path, name: str, answers: Answers, tasks: Iterable[Task], run: str) -> int:
-    """Begin the journal of the run `name` with what an earlier `run` has answered; how many tasks that are."""
-    book = journal.Journal(journal.DiskFile(path))
+def take_over(path: Path, name: str, frames: Iterable[Mapping[str, Any]]) -> int:
+    """Begin the journal of the run `name` with frames of an earlier one, all or none; how many they are."""
+    beside = path.with_name(UNFINISHED)
+    with journal.at_disk(beside, "begun"):
+        beside.unlink(missing_ok=True)
+    book = journal.Journal(journal.DiskFile(beside))
     book.append({"t": "header", "version": journal.VERSION, "run": name})
     count = 0
-    for payload in answers.take(tasks, run):
+    for payload in frames:
         book.append(payload)
         count += 1
         if count % 1000 == 0:
             book.write()
     book.close()
+    with journal.at_disk(path, "begun"):
+        beside.replace(path)
     return count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 from runner.ledgers.pages import Member
+from runner.storage.journal import DiskFile
 
 MODEL = "claude-haiku-4-5"
 
@@ -25,6 +27,12 @@ def table(run: Path) -> list[dict[str, Any]]:
 
 def asked(gateway: Any) -> int:
     return sum(gateway.meter()["statuses"].values())
+
+
+def damage(journal: Path) -> None:
+    data = bytearray(journal.read_bytes())
+    data[data.index(b'"t":"landed","row":2') + 10] ^= 1
+    journal.write_bytes(data)
 
 
 @pytest.mark.fault("R5")
@@ -115,6 +123,39 @@ class TestFork:
         done = command("run", source, "-m", MODEL, "-o", "new", "--fork", "nowhere", env=gateway.env)
         assert (done.code, (tmp_path / "new").exists()) == (2, False)
         assert "There is no run in nowhere" in done.err
+
+    def test_a_run_in_which_nothing_was_sent_yet_has_no_answers(self, command, gateway, source, tmp_path) -> None:
+        """The new run asks about all rows."""
+        (tmp_path / "old/journal.jsonl").unlink()
+        done = command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", env=gateway.env)
+        assert (done.code, asked(gateway)) == (0, 4)
+        assert "0 answers were taken over from old." in done.err
+
+    def test_a_fork_of_a_damaged_run_begins_nothing(self, command, gateway, source, tmp_path) -> None:
+        """Gone on with, a new run would have asked about all rows again."""
+        damage(tmp_path / "old/journal.jsonl")
+        done = command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", env=gateway.env)
+        assert (done.code, asked(gateway), (tmp_path / "new").exists()) == (8, 0, False)
+        assert "runner repair old" in done.err
+        assert "resume" not in done.err
+
+    @pytest.mark.parametrize("end", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+    def test_a_fork_that_is_cut_off_leaves_no_run_and_can_be_tried_again(
+        self, command, gateway, source, tmp_path, monkeypatch, end
+    ) -> None:
+        """What the first try has written of the journal is not gone on with."""
+
+        def fail(*_: object) -> None:
+            raise end
+
+        with monkeypatch.context() as patch:
+            patch.setattr(DiskFile, "sync", fail)
+            failed = command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", env=gateway.env)
+        assert failed.code in (8, 130)
+        assert "resume" not in failed.err
+        assert "There is no run in new" in command("resume", "new", env=gateway.env).err
+        done = command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", "--json", env=gateway.env)
+        assert (done.code, asked(gateway), done.json()["requests"]["adopted"]) == (0, 0, 4)
 
 
 @pytest.mark.fault("R5")
@@ -233,12 +274,9 @@ class TestRepair:
     def damaged(self, command, gateway, rows, tmp_path) -> bytes:
         command("run", rows(5), "-m", MODEL, "-o", "run", env=gateway.env)
         journal = tmp_path / "run/journal.jsonl"
-        data = bytearray(journal.read_bytes())
-        place = data.index(b'"t":"landed","row":2')
-        data[place + 10] ^= 1
-        journal.write_bytes(data)
+        damage(journal)
         gateway.reset()
-        return bytes(data)
+        return journal.read_bytes()
 
     def test_resume_names_the_command_that_helps(self, command, gateway, damaged) -> None:
         """And changes nothing."""
