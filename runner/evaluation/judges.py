@@ -52,7 +52,7 @@ def judged_by(run: Path, name: str, questions: bytes, job: Callable[[Path], Job]
 
 
 def _place(run: Path, name: str, questions: bytes) -> tuple[Path, Path | None]:
-    """Where these questions are asked: where they were before, else a new place; and the last place before it."""
+    """Where these questions are asked: where they were before, else a new place; and the last run before it."""
     before = None
     for number in count(1):
         directory = run / f"{name}-{number}"
@@ -63,7 +63,8 @@ def _place(run: Path, name: str, questions: bytes) -> tuple[Path, Path | None]:
             return directory, before
         if file.read_bytes() == questions:
             return directory, before
-        before = directory
+        if (directory / "manifest.json").is_file():
+            before = directory
     raise AssertionError
 
 

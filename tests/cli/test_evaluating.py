@@ -286,6 +286,19 @@ def test_where_answers_have_changed_the_grades_that_still_hold_are_taken_over(
     assert (requests["sent"], requests["adopted"]) == (0, gradings)
 
 
+def test_a_judge_whose_run_never_began_is_passed_over(command: Any, judged: Path, tmp_path: Path) -> None:
+    """There is nothing to take over, and the answers are graded all the same."""
+    run = tmp_path / "run"
+    assert command("run", judged, "--gateway", LOCAL, "--out", run).code == 0
+    (run / "judge-1.jsonl").write_text("{}\n")
+    (run / "judge-1" / "manifest.json").unlink()
+    (run / "scores.parquet").unlink()
+    done = command("resume", run, "--json")
+    assert done.code == 0, done.err
+    said = done.json()["evaluation"]["judge"]
+    assert (said["run"], said["graded"]) == ("judge-2", 8)
+
+
 def test_a_run_that_is_to_be_compared_may_be_named_by_its_id(command, tmp_path) -> None:
     """As everywhere; the sentence names the place that was looked at."""
     (tmp_path / "runs" / "night").mkdir(parents=True, mode=0o700)
