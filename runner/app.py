@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runner import earlier, finishing, manifest, planning, sampled
+from runner import earlier, finishing, forking, manifest, planning, sampled
 from runner.core.errors import StorageFailed
 from runner.core.job import Job
 from runner.core.lag import guard
@@ -61,12 +61,12 @@ def start(prepared: Prepared, out: Path | None, attend: Attend = unattended, for
     gateway = environment.resolve(prepared.setup.gateway)
     if out is not None:
         earlier.mind_what_is_there(prepared.job, out)
-    before = None if fork is None else earlier.fork(prepared, fork)
+    before = None if fork is None else forking.read(prepared, fork)
     directory = RunDirectory.create(out, prepared.job.name)
     with _held(directory):
         history = History(prepared.maker.slots)
         if before is not None:  # first: what is cut off here must not be a run that asks everything again
-            history = earlier.forked(prepared, directory, before)
+            history = forking.begin(prepared, directory, before)
         prepared = manifest.found(prepared, directory, gateway)
         return _evaluated(_run(prepared, directory, gateway, history, attend), prepared, directory, gateway, attend)
 

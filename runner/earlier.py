@@ -1,78 +1,19 @@
-"""What a run has to do with earlier ones: answers taken over, errored rows asked again, and what has changed since."""
+"""What a run has to do with earlier sessions and runs: errored rows asked again, and what has changed since."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from runner.core.errors import InputRejected, UsageError
 from runner.core.job import Job
-from runner.core.prompt import RowError
 from runner.core.values import Kind
-from runner.core.work import Task
-from runner.preparing import Prepared
 from runner.storage import journal
-from runner.storage.history import History, read_history
 from runner.storage.rows import Row, Source
 from runner.storage.rundir import RunDirectory
 from runner.storage.sources import Files, open_source
-from runner.storage.takeover import FINAL, Answers, reopen_errored, take_over
-
-
-@dataclass(frozen=True, slots=True)
-class Fork:
-    """An earlier run, of which a new one takes over what is the same."""
-
-    path: Path
-    changed: Sequence[str]
-    """What the new run asks otherwise; then nothing is taken over."""
-    answers: Answers | None
-    """None if there are none that could be taken."""
-
-
-def fork(prepared: Prepared, path: Path) -> Fork:
-    """Read what there is to be taken over, before a new run is begun.
-
-    Raises UsageError if there is no run at `path`, and StorageFailed if it is damaged.
-    """
-    other = RunDirectory.open(path)
-    old = _job(other)
-    changed = prepared.job.differences(old, but=("models", "each"))  # an answer says itself which model gave it
-    changed += _other_columns(prepared, other)
-    nothing = changed or not other.journal_path.exists()
-    return Fork(path, changed, None if nothing else Answers(other.journal_path, old.slots))
-
-
-def forked(prepared: Prepared, directory: RunDirectory, fork: Fork) -> History:
-    """Begin a run's journal with the answers that an earlier run has to the same rows, asked in the same way."""
-    count, why = 0, f", because it asked otherwise: {'; '.join(fork.changed)}" if fork.changed else ""
-    if fork.answers is not None:
-        frames = fork.answers.take(_tasks(prepared), fork.path.name)
-        count = take_over(directory.journal_path, directory.path.name, frames)
-    prepared.notices.append(f"{count:,} answers were taken over from {fork.path}{why}.")
-    return read_history(directory.journal_path, prepared.maker.slots)
-
-
-def _other_columns(prepared: Prepared, other: RunDirectory) -> list[str]:
-    """That columns have other names than in an earlier run, where rows are known by their values alone."""
-    said, names = other.read_json(other.manifest_path)["input"], list(prepared.columns)
-    before = said.get("columns")  # an early run says nothing
-    # Of several files only the look over all of them knows the columns.
-    known = isinstance(prepared.source, Source) or (said["rows"] is not None and prepared.survey.complete)
-    if prepared.source.format == "jsonl" or before in (None, names) or not known:
-        return []
-    return [f"columns: {', '.join(before)} -> {', '.join(names)}"]
-
-
-def _tasks(prepared: Prepared) -> Iterator[Task]:
-    for record in prepared.records():
-        if isinstance(record, Row):
-            try:
-                yield from prepared.maker.tasks(record.index, record.columns, record.digest, lambda _text: 0)
-            except RowError:
-                continue  # the run itself says why
+from runner.storage.takeover import FINAL, reopen_errored
 
 
 def reopened(directory: RunDirectory, manifest: Mapping[str, Any], kinds: Iterable[Kind]) -> list[str]:
@@ -95,7 +36,7 @@ def mind_what_is_there(job: Job, out: Path) -> None:
     """Raise UsageError, saying what differs, if a new run would go where another one is that asks something else."""
     if not (out / "manifest.json").is_file():
         return
-    other = _job(RunDirectory.open(out))
+    other = job_of(RunDirectory.open(out))
     lines = job.differences(other)
     if job.input != other.input:
         lines.insert(0, f"input: {other.input} -> {job.input}")
@@ -106,7 +47,8 @@ def mind_what_is_there(job: Job, out: Path) -> None:
         )
 
 
-def _job(directory: RunDirectory) -> Job:
+def job_of(directory: RunDirectory) -> Job:
+    """What a run asks."""
     return Job.from_json(directory.read_json(directory.manifest_path)["job"])
 
 
@@ -128,7 +70,7 @@ def mind_the_input(directory: RunDirectory, manifest: Mapping[str, Any]) -> None
 
 def _changes(directory: RunDirectory, manifest: Mapping[str, Any], source: Source | Files) -> str:
     """In which rows an input differs from what a run has answered."""
-    known = _digests(directory, manifest["input"].get("mixed_in_from"))
+    known = digests(directory, manifest["input"].get("mixed_in_from"))
     rows, changed, first = 0, 0, ""
     for record in source:
         rows += 1
@@ -143,7 +85,7 @@ def _changes(directory: RunDirectory, manifest: Mapping[str, Any], source: Sourc
     return f"{counts}; {changed:,} rows with an outcome are not what they were{where}{gone}"
 
 
-def _digests(directory: RunDirectory, end: int | None) -> dict[int, str]:
+def digests(directory: RunDirectory, end: int | None) -> dict[int, str]:
     """The digest of each row before `end` that has an outcome."""
     if not directory.journal_path.exists():
         return {}

@@ -24,7 +24,7 @@ from runner.engines.interruptions import Interruptions
 from runner.engines.local import Engine, Send
 from runner.execution import Ending, make_scheduler, run, tasks_of
 from runner.foresight import Foresight
-from runner.labelling import escalation
+from runner.labelling import escalation, recall
 from runner.ledgers.memory import MemoryLedger
 from runner.preparing import Prepared
 from runner.reading import Replies
@@ -96,7 +96,7 @@ class Session:
         )
         self.foresight = self._foresight(most_in_flight)
         """How long it will still take, for those who tell it what happens."""
-        self._escalator = escalation(prepared.job, directory.journal_path, history)
+        self._escalator = escalation(prepared.job, partial(recall, directory.journal_path, history))
 
     def _foresight(self, most_in_flight: int) -> Foresight:
         prepared, tally = self.prepared, self.history.tally

@@ -22,6 +22,7 @@ WIRING = {
     "finishing": "it writes tables, labels and the summary from the journal",
     "remembering": "it brings what was learned from where it is kept",
     "earlier": "it reads what earlier runs have left",
+    "forking": "it takes over from one of them, with the parts that keep answers and decisions",
     "foresight": "it simulates the run's ledger with one of its own",
     "sharing": "it brings the runs of one account together",
     "preparing": "it reads what a job names, with the parts that read it",

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     "--fork",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Take over what this earlier run has answered of the same rows, asked in the same way.",
+    help="Take over what this earlier run has answered, and people have decided, of rows asked in the same way.",
 )
 @click.option(
     "--slot-of",

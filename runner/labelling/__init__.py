@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from runner.storage.history import History
 from runner.storage.rundir import RunDirectory
 from runner.storage.states import seal
 
-__all__ = ["adopt", "escalation", "label"]
+__all__ = ["adopt", "escalation", "label", "recall"]
 
 
 def label(
@@ -67,8 +67,8 @@ def _own(job: Job, results: Path, votes: Votes) -> Votes:
     return read_votes(results, votes.kind, votes.annotators, votes.stronger, votes.rows[-count])
 
 
-def escalation(job: Job, journal_path: Path, history: History) -> Escalator | None:
-    """What asks stronger models, if the job wants that; answers of earlier sessions are read from the journal."""
+def escalation(job: Job, recall: Callable[[int, int], tuple[str, str] | None]) -> Escalator | None:
+    """What asks stronger models, if the job wants that; `recall` gives the answers that are there already."""
     if job.escalate is None or job.answer is None:
         return None
     from runner.labelling.confidence import confidence
@@ -83,12 +83,14 @@ def escalation(job: Job, journal_path: Path, history: History) -> Escalator | No
         stated = {name: vote.confidence if isinstance(vote, Answer) else None for name, vote in votes.items()}
         return least_sure is not None and basis is not None and confidence(cells, stated, kind, basis) < least_sure
 
-    def recall(row: int, slot: int) -> tuple[str, str] | None:
-        with journal_path.open("rb") as file:
-            frame = journal.read_at(file, history.offset(row, slot))
-        return None if frame.get("failure") else (frame["text"], frame["outcome"])
-
     return Escalator(is_due, Replies(job).read, recall)
+
+
+def recall(journal_path: Path, history: History, row: int, slot: int) -> tuple[str, str] | None:
+    """Text and outcome of the reply that ended a row's task in an earlier session, None for a failure."""
+    with journal_path.open("rb") as file:
+        frame = journal.read_at(file, history.offset(row, slot))
+    return None if frame.get("failure") else (frame["text"], frame["outcome"])
 
 
 def _known(results: Path, column: str) -> list[Any]:

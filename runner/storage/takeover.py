@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from runner.core.values import Kind, Status
 from runner.core.work import Task
@@ -30,7 +30,9 @@ class Answers:
 
     def __init__(self, path: Path, slots: int) -> None:
         """Read a journal; raises StorageFailed if it is damaged."""
-        self._path = path
+        self.path = path
+        self.stronger: set[int] = set()
+        """Where the answers of stronger models stand that have not been taken."""
         self._offsets: dict[tuple[str, str], list[int]] = {}
         history = read_history(path, slots)
         for frame in journal.read(path):
@@ -39,27 +41,31 @@ class Answers:
                 continue
             if history.offset(payload["row"], payload["slot"]) == frame.offset:
                 self._offsets.setdefault((payload["key"], payload["model"]), []).append(frame.offset)
+                if payload.get("escalated"):
+                    self.stronger.add(frame.offset)
         for offsets in self._offsets.values():
             offsets.reverse()  # so that the first rows take the first answers
 
-    def take(self, tasks: Iterable[Task], run: str) -> Iterator[dict[str, Any]]:
-        """Frames for those of the tasks that the earlier run, of this name, has answered."""
-        with self._path.open("rb") as file:
-            for task in tasks:
-                found = next((one for name in task.models if (one := self._offsets.get((task.digest, name)))), None)
-                if found:
-                    old = journal.read_at(file, found.pop())
-                    yield {
-                        "t": "adopted",
-                        "row": task.row,
-                        "slot": task.slot,
-                        "id": task.id,
-                        "from": run,
-                        "final": Status.SUCCEEDED,
-                        "usage": old["usage"],
-                        "cost": old["cost"],
-                        **{name: old.get(name) for name in _KEPT},
-                    }
+    def take(self, file: BinaryIO, tasks: Iterable[Task]) -> Iterator[dict[str, Any]]:
+        """Frames for those of the tasks that the earlier run has answered; `file` is its journal."""
+        for task in tasks:
+            found = next((one for name in task.models if (one := self._offsets.get((task.digest, name)))), None)
+            if found:
+                offset = found.pop()
+                self.stronger.discard(offset)
+                old = journal.read_at(file, offset)
+                yield {
+                    "t": "adopted",
+                    "row": task.row,
+                    "slot": task.slot,
+                    "id": task.id,
+                    "from": self.path.parent.name,
+                    "final": Status.SUCCEEDED,
+                    "usage": old["usage"],
+                    "cost": old["cost"],
+                    **{name: old.get(name) for name in _KEPT},
+                    **({"escalated": True} if task.escalated else {}),
+                }
 
 
 def take_over(path: Path, name: str, frames: Iterable[Mapping[str, Any]]) -> int:

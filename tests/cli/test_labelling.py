@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,6 @@ FAULTS = "broken_answer=0.05,prose=0.03,refusal=0.01"
 @pytest.fixture(scope="module")
 def labelled(gateways: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of jobs/labeling at a gateway that breaks answers."""
-    import os
-    import subprocess
-    import sys
-
     gateway = gateways("--no-limits", "--fault", FAULTS)
     run = tmp_path_factory.mktemp("labelling") / "run"
     subprocess.run(
@@ -189,12 +188,17 @@ def test_a_column_of_known_labels_that_is_not_there_is_refused(command: Any) -> 
     assert "[gold] names the column 'sektion', and the columns are name, description, section." in done.err
 
 
-def escalated(command: Any, out: Path, env: dict[str, str], *words: str | Path) -> Any:
-    """jobs/labeling with a stronger model for what three models do not agree on."""
-    return command(
+def doubting(out: Path) -> list[str | Path]:
+    """The words for jobs/labeling with a stronger model for what three models do not agree on."""
+    return [
         "run", JOB, "--no-limits", "--no-memory", "--limit", "60", "--out", out, "--json",
-        "--set", 'escalate = { models = ["claude-opus-4-8"], below = 0.6 }', *words, env=env,
-    )  # fmt: skip
+        "--set", 'escalate = { models = ["claude-opus-4-8"], below = 0.6 }',
+    ]  # fmt: skip
+
+
+def escalated(command: Any, out: Path, env: dict[str, str], *words: str | Path) -> Any:
+    """Such a run."""
+    return command(*doubting(out), *words, env=env)
 
 
 def test_a_stronger_model_is_asked_about_rows_without_agreement(
@@ -233,6 +237,97 @@ def test_a_run_that_was_stopped_escalates_what_is_left(command: Any, gateway: An
         assert done.json()["labels"][name] == whole["labels"][name]
     assert done.json()["tasks"] == whole["tasks"]
     assert command("status", tmp_path / "run", "--json").json()["state"] == "finished"
+
+
+@pytest.fixture(scope="module")
+def doubted(gateways: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of jobs/labeling with a stronger model for what three models do not agree on."""
+    run = tmp_path_factory.mktemp("doubted") / "old"
+    subprocess.run(
+        [sys.executable, "-m", "runner", *map(str, doubting(run))],
+        env={**os.environ, **gateways("--no-limits", "--fault", FAULTS).env, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+    )
+    return run
+
+
+class TestFork:
+    """What a run of another input, or with another way to count votes, takes over of one that escalates."""
+
+    @pytest.fixture
+    def fork(self, command: Any, env: dict[str, str], doubted: Path, tmp_path: Path) -> Any:
+        """Runs the job once more; gives its summary."""
+
+        def run(old: Path, *words: str) -> dict[str, Any]:
+            out = tmp_path / f"new-{len(list(tmp_path.iterdir()))}"
+            done = command(*doubting(out), "--fork", old, *words, env=env)
+            assert done.code == 0, done.err
+            return {**done.json(), "out": out}
+
+        return run
+
+    @pytest.fixture
+    def decided(self, command: Any, doubted: Path, tmp_path: Path) -> Path:
+        """A copy of the run in which a person has decided about two rows."""
+        old = Path(shutil.copytree(doubted, tmp_path / "old"))
+        names = pl.read_parquet(old / "labels.parquet")["name"]
+        (tmp_path / "decisions.csv").write_text(f"row,id,decision\n3,{names[3]},web\n59,{names[59]},games\n")
+        assert command("adopt", old, tmp_path / "decisions.csv").code == 0
+        return old
+
+    def test_answers_of_stronger_models_are_taken_over_with_the_others(self, doubted: Path, fork: Any) -> None:
+        """Nothing is asked again, and the labels are the same."""
+        before = summary(doubted)
+        said = fork(doubted)
+        assert before["labels"]["statuses"]["escalated"] > 0
+        assert (said["requests"]["sent"], said["requests"]["adopted"]) == (0, before["tasks"]["total"])
+        assert said["tasks"] == before["tasks"]
+        assert said["labels"] == before["labels"]
+
+    def test_a_stronger_model_is_taken_at_its_word_only_where_it_would_be_asked(self, doubted: Path, fork: Any) -> None:
+        """A row that this run finds without doubt goes without; how many answers that leaves is said."""
+        before = summary(doubted)
+        said = fork(doubted, "--set", "escalate.below=0.1")
+        stronger = before["tasks"]["total"] - 180
+        assert said["requests"]["adopted"] == said["tasks"]["total"] == 180
+        assert "escalated" not in said["labels"]["statuses"]
+        assert f"Not taken over: {stronger} answers of stronger models" in said["notices"][-1]
+
+    def test_decisions_are_taken_over_where_the_row_is_the_same(self, decided: Path, fork: Any) -> None:
+        """Wherever it is now; those about other rows are counted."""
+        said = fork(decided, "--limit", "59")
+        labels = pl.read_parquet(said["out"] / "labels.parquet")
+        assert labels.filter(pl.col("label_status") == "decided").select("row", "label").rows() == [(3, "web")]
+        assert said["notices"][-1] == "Decisions taken over: 1 of 2; the other rows are not the same."
+
+    def test_decisions_are_taken_over_whatever_words_of_models_mean_a_label(self, decided: Path, fork: Any) -> None:
+        """A person chooses from the labels."""
+        assert fork(decided, "--set", "answer.synonyms.net=['networks']")["labels"]["decided"] == 2
+
+    def test_decisions_about_another_question_are_not_taken_over(self, decided: Path, fork: Any) -> None:
+        """As answers to it are not."""
+        said = fork(decided, "--set", "system=Be brief.")
+        assert (said["labels"]["decided"], said["requests"]["adopted"]) == (0, 0)
+        assert said["notices"][-1] == f"Decisions taken over: 0 of 2, because {decided} asked otherwise."
+
+    def test_decisions_are_not_taken_over_where_there_are_other_labels_to_choose_from(
+        self, command: Any, gateway: Any, tmp_path: Path
+    ) -> None:
+        """Models are asked the same, and a person may decide otherwise."""
+        (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n')
+        (tmp_path / "decisions.csv").write_text("row,decision\n0,a\n")
+        words = ("run", "rows.jsonl", "-m", "gpt-5-4", "-p", "{{ text }}", "--set", "answer.asks=0", "--json")
+        assert command(*words, "--labels", "a,b", "-o", "old", env=gateway.env).code == 0
+        assert command("adopt", "old", "decisions.csv").code == 0
+        said = command(*words, "--labels", "a,b,c", "-o", "new", "--fork", "old", env=gateway.env).json()
+        assert (said["requests"]["adopted"], said["labels"]["decided"]) == (1, 0)
+        assert "Decisions taken over: 0 of 1, because there is something else to choose from." in said["notices"]
+
+    def test_a_fork_of_a_fork_has_both(self, decided: Path, fork: Any) -> None:
+        """They are the new run's own."""
+        said = fork(fork(decided)["out"])
+        assert (said["requests"]["sent"], said["labels"]["decided"]) == (0, 2)
 
 
 @pytest.mark.parametrize(
