@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from itertools import combinations
+from itertools import combinations, compress
 from typing import Any
 
 from runner.core.answers import Answer, Invalid
@@ -111,7 +111,7 @@ def quality(
         "rows": sum(label is not None for label in gold),
         "unreadable": dict(unreadable),
         "annotators": {name: right(votes.kind, gold, votes.cells[name]) for name in votes.annotators}
-        | {name: right(votes.kind, *_asked(gold, votes.cells[name])) for name in votes.stronger},
+        | {name: right(votes.kind, *_asked(votes, name, gold)) for name in votes.stronger},
         "vote": vote,
     }
 
@@ -129,10 +129,10 @@ def readable(known: Sequence[Any], read: Callable[[str], Any]) -> tuple[list[str
     return gold, unreadable
 
 
-def _asked(gold: Sequence[str | None], said: Sequence[Cell]) -> tuple[list[str | None], list[Cell]]:
-    """Only the rows that somebody answered who was not asked about all of them."""
-    kept = [(known, cell) for known, cell in zip(gold, said, strict=True) if cell is not None]
-    return [known for known, _ in kept], [cell for _, cell in kept]
+def _asked(votes: Votes, name: str, gold: Sequence[str | None]) -> tuple[list[str | None], list[Cell]]:
+    """Known labels and answers of the rows about which a stronger model was asked."""
+    asked = votes.asked[name]
+    return list(compress(gold, asked)), list(compress(votes.cells[name], asked))
 
 
 def right(kind: str, gold: Sequence[str | None], said: Sequence[Cell]) -> dict[str, Any]:

@@ -59,6 +59,8 @@ class Votes:
     """The position from which on rows are left out; None if none are."""
     stronger: tuple[str, ...] = ()
     """Annotators that were asked only about rows that the others left in doubt."""
+    asked: Mapping[str, Sequence[bool]] = field(default_factory=dict)
+    """Each of these -> whether it was asked about each row."""
 
     @property
     def annotators(self) -> tuple[str, ...]:
@@ -108,10 +110,12 @@ def read_votes(
     places = {row: place for place, row in enumerate(rows)}
     cells: dict[str, list[Cell]] = {name: [None] * len(rows) for name in (*annotators, *others, *stronger)}
     stated: dict[str, list[float | None]] = {name: [None] * len(rows) for name in cells}
-    asked = Counter(frame["annotator"].drop_nulls().to_list())
+    asked = {name: [False] * len(rows) for name in stronger}
     said = {name: Counter[str]() for name in cells}
     repairs = Counter[str]()
     for row, annotator, answer, status, repaired, reason, confidence in frame.iter_rows():
+        if annotator in asked:
+            asked[annotator][places[row]] = True
         if annotator is None or status is None:
             continue
         cells[annotator][places[row]] = Invalid(reason) if status == "invalid" else answer
@@ -119,10 +123,10 @@ def read_votes(
         said[annotator][status] += 1
         repairs.update(repaired.split(", ") if repaired else ())
     for name, counts in said.items():
-        counts["missing"] = (asked[name] if name in stronger else len(rows)) - counts.total()
+        counts["missing"] = (sum(asked[name]) if name in stronger else len(rows)) - counts.total()
     return Votes(
         kind=kind, rows=rows, cells=cells, stated=stated, said=said, repairs=dict(repairs.most_common()), end=end,
-        stronger=tuple(stronger),
+        stronger=tuple(stronger), asked=asked,
     )  # fmt: skip
 
 

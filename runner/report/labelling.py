@@ -11,7 +11,7 @@ from runner.report.counts import counted
 from runner.report.safe import safe
 
 MEASURES = {
-    "percent": "agreement",
+    "percent": "observed agreement",
     "cohen_kappa": "Cohen's kappa",
     "fleiss_kappa": "Fleiss' kappa",
     "krippendorff_alpha": "Krippendorff's alpha",

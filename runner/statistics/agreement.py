@@ -1,9 +1,10 @@
 """How much annotators agree: percent, Cohen's and Fleiss' kappa, Krippendorff's alpha; overall and for each label.
 
-Missing ratings: percent agreement and alpha use every pair of ratings that there is; Cohen's kappa uses items that both
-annotators rated; Fleiss' kappa is defined for one number of ratings per item only (Fleiss 1971), so it refuses others
-unless it is told to leave incomplete items out. Chance-corrected measures have no value where chance alone would make
-everyone agree, which is so if only one label was ever given.
+Missing ratings: percent agreement and alpha use the items with two ratings or more, the one each item alike, the other
+by the number of its ratings; Cohen's kappa uses items that both annotators rated; Fleiss' kappa is defined for one
+number of ratings per item only (Fleiss 1971), so it refuses others unless it is told to leave incomplete items out.
+Chance-corrected measures have no value where chance alone would make everyone agree, which is so if only one label was
+ever given.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ LARGEST_TABLE = 4_000_000
 
 
 def percent_agreement(ratings: Ratings, resampling: Resampling = DEFAULT) -> Estimate:
-    """The share of pairs of annotators that agree, averaged over items with at least two ratings."""
+    """Observed agreement: the share of an item's pairs of ratings that agree, averaged over items that have a pair.
+
+    This is the mean of Fleiss (1971), which Gwet (2014) extends to items with missing ratings: each item counts once.
+    """
     kept, left_out = _paired(ratings)
     if kept.counts.sum() == 0:
         return Estimate(value=None, reason=NO_PAIRS, left_out=left_out, confidence=resampling.confidence)

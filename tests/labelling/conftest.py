@@ -44,7 +44,7 @@ def job() -> Callable[..., Job]:
 
 @pytest.fixture
 def results(tmp_path: Path) -> Callable[..., RunDirectory]:
-    """A run whose annotators gave these answers, one text for each row; "!" is invalid, and None is missing."""
+    """A run whose annotators gave these answers, one text for each row; "!" is invalid, None missing, "-" not asked."""
 
     def write(
         answers: Mapping[str, Sequence[str | None]],
@@ -57,6 +57,8 @@ def results(tmp_path: Path) -> Callable[..., RunDirectory]:
         for row in range(max(len(said) for said in answers.values())):
             for name, said in answers.items():
                 answer = said[row]
+                if answer == "-":
+                    continue
                 status = "invalid" if answer == "!" else "repaired" if answer and answer[-1] == "~" else "read"
                 lines.append({
                     "row": row, "id": ids[row] if ids else f"id-{row}", "model": name, "annotator": name,

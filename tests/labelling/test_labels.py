@@ -244,6 +244,27 @@ def test_known_labels_say_how_good_annotators_and_vote_are(job: Make, results: W
     assert gold["vote"]["low"] < 2 / 3 < gold["vote"]["high"]
 
 
+def test_a_stronger_model_is_wrong_about_the_rows_that_it_was_asked_about_and_did_not_answer(
+    job: Make, results: Write
+) -> None:
+    """As any annotator is; the rows about which it was not asked say nothing of it."""
+    directory = results({"x": ["a"] * 4, "y": ["b"] * 4, "strong": ["a", None, "!", "-"]}, known=["a"] * 4)
+    said = label(job(gold="known"), ["x", "y"], ["strong"], directory)
+    assert said is not None
+    assert said["annotators"]["strong"] == {"read": 1, "invalid": 1, "missing": 1}
+    quality = said["gold"]["annotators"]["strong"]
+    assert (quality["right"], quality["unanswered"], quality["items"]) == (1, 2, 3)
+
+
+def test_agreement_counts_each_row_once_however_many_answers_it_has(job: Make, results: Write) -> None:
+    """It is the mean over rows of the share of pairs that agree, as Fleiss has it; rows without a pair are left out."""
+    directory = results({"x": ["a", "a", "a"], "y": ["a", "b", "!"], "z": ["b", "!", None]})
+    said = label(job(), ["x", "y", "z"], [], directory)
+    assert said is not None
+    percent = said["agreement"]["percent"]
+    assert (percent["value"], percent["items"], percent["left_out"]) == (pytest.approx((1 / 3 + 0) / 2, abs=1e-4), 2, 1)
+
+
 def test_a_job_that_declares_no_label_has_no_labels(results: Write, job: Make) -> None:
     """Texts are not voted on."""
     directory = results({"x": ["a"]})

@@ -132,8 +132,8 @@ def test_fleiss_kappa_refuses_missing_ratings_unless_told_to_leave_items_out() -
 
 @settings(deadline=None)
 @given(st.integers(2, 4).flatmap(lambda n: tables(n, missing=True)))
-def test_percent_agreement_is_the_share_of_pairs_that_agree(columns: Columns) -> None:
-    """Averaged over the items that have a pair, counted naively."""
+def test_percent_agreement_is_the_mean_over_items_of_the_share_of_pairs_that_agree(columns: Columns) -> None:
+    """Of the items that have a pair, counted naively."""
     shares = []
     for item in zip(*columns, strict=True):
         pairs = list(permutations([value for value in item if value is not None], 2))
