@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,15 +70,15 @@ def _lines(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, s
     """The lines with a decision, by number; raises UsageError for a file that cannot be read, or lacks columns."""
     csv.field_size_limit(LONGEST_LINE)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            mark = _mark(file.readline())
-            file.seek(0)
-            lines = csv.DictReader(file, delimiter=mark, restval="")
-            _mind_the_columns(path, lines.fieldnames or (), needed)
-            for line in lines:
-                line[DECISION] = line[DECISION].strip().removeprefix("'")
-                if line[DECISION]:
-                    yield lines.line_num, line
+        file = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
+        mark = _mark(file.readline())
+        file.seek(0)
+        lines = csv.DictReader(file, delimiter=mark, restval="")
+        _mind_the_columns(path, lines.fieldnames or (), needed)
+        for line in lines:
+            line[DECISION] = line[DECISION].strip().removeprefix("'")
+            if line[DECISION]:
+                yield lines.line_num, line
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no text in UTF-8: save it as CSV in UTF-8.") from None
     except (OSError, csv.Error) as error:

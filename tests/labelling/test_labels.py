@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -388,6 +389,16 @@ def test_a_file_that_is_no_text_in_utf_8_is_refused(job: Make, results: Write, t
     file.write_bytes("row,id,decision\n0,Zoë,a\n".encode("latin-1"))
     with pytest.raises(UsageError, match="is no text in UTF-8: save it as CSV in UTF-8"):
         read_decisions(file, ids_of(results({"x": ["a"]}).results_path), Replies(job()))
+
+
+def test_decisions_may_come_through_a_pipe(job: Make, results: Write) -> None:
+    """As a shell gives them: `runner adopt RUN <(...)`."""
+    reading, writing = os.pipe()
+    os.write(writing, b"row,id,decision\r0,id-0,a\r")
+    os.close(writing)
+    ids = ids_of(results({"x": ["a"]}).results_path)
+    assert read_decisions(Path(f"/dev/fd/{reading}"), ids, Replies(job())) == {0: "a"}
+    os.close(reading)
 
 
 def test_a_file_that_is_not_there_is_refused(job: Make, results: Write, tmp_path: Path) -> None:
