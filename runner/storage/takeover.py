@@ -6,6 +6,7 @@ from a task, so that it is asked again. What was there before stays in the journ
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -73,7 +74,19 @@ def take_over(path: Path, name: str, frames: Iterable[Mapping[str, Any]]) -> int
     beside = path.with_name(UNFINISHED)
     with journal.at_disk(beside, "begun"):
         beside.unlink(missing_ok=True)
-    book = journal.Journal(journal.DiskFile(beside))
+    try:
+        count = _write(beside, name, frames)
+        with journal.at_disk(path, "begun"):
+            beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+    return count
+
+
+def _write(path: Path, name: str, frames: Iterable[Mapping[str, Any]]) -> int:
+    book = journal.Journal(journal.DiskFile(path))
     book.append({"t": "header", "version": journal.VERSION, "run": name})
     count = 0
     for payload in frames:
@@ -82,8 +95,6 @@ def take_over(path: Path, name: str, frames: Iterable[Mapping[str, Any]]) -> int
         if count % 1000 == 0:
             book.write()
     book.close()
-    with journal.at_disk(path, "begun"):
-        beside.replace(path)
     return count
 
 

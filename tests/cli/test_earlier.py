@@ -154,6 +154,8 @@ class TestFork:
         assert failed.code in (8, 130)
         assert "resume" not in failed.err
         assert "There is no run in new" in command("resume", "new", env=gateway.env).err
+        assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
+        (tmp_path / "new/.journal.jsonl.new").write_text("as kill -9 leaves it")
         done = command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", "--json", env=gateway.env)
         assert (done.code, asked(gateway), done.json()["requests"]["adopted"]) == (0, 0, 4)
 
