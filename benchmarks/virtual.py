@@ -78,6 +78,8 @@ class Scenario:
     """The gateway's tokens for one that we guess."""
     front: float = 0.0
     """Seconds that each request keeps the gateway's front busy before it is counted; one after another."""
+    gone: frozenset[str] = frozenset()
+    """Models that the gateway does not have any more."""
 
 
 @dataclass
@@ -292,6 +294,9 @@ class _Flights:
         if any(begin <= at < end for begin, end in scenario.gateway.outages):
             down = Failure(kind=Kind.OVERLOADED, message="", status=503, scope="model")
             self._fly(back, ask, down)
+            return
+        if ask.model in scenario.gone:
+            self._fly(back, ask, Failure(kind=Kind.MODEL_UNAVAILABLE, message="", status=404, scope="model"))
             return
         cap = ask.lease.charge.output
         guess = self.charges.estimator.guess(ask.task.size, ask.model)

@@ -20,6 +20,7 @@ from runner.core.knowledge import Facts
 from runner.core.lag import guard
 from runner.core.lengths import MEMORY
 from runner.core.limits import Budget, Limit
+from runner.core.retry import Action
 from runner.core.survey import Survey
 from runner.core.values import Charge, Reply
 from runner.core.work import Ask, Finished
@@ -103,6 +104,8 @@ class Foresight:
         """By slot of time and model, tokens of input and of output."""
         self._held: dict[str, Charge] = dict.fromkeys(budgets, NOTHING)
         """By model, what is under way."""
+        self._gone: set[str] = set()
+        """Models that are lost, or out of quota: what is left goes to others, or waits for another session."""
         self._recalled: tuple[dict[str, Facts], float] | None = None
         """What the ledger knew of spending before the first request, and when that was."""
         self._coarse: Coarse | None = None
@@ -117,6 +120,8 @@ class Foresight:
             self._sent(ask)
         elif event.what is What.LANDED and ask is not None:
             self._held[ask.model] = _less(self._held[ask.model], ask.lease.charge)
+            if event.landing is not None and event.landing.action in (Action.MOVE, Action.PEND):
+                self._gone.add(ask.model)
             if isinstance(event.result, Reply):
                 slot = self._spent.setdefault(int(ask.at / self._window * SLOTS), {})
                 tokens = slot.setdefault(ask.model, [0, 0])
@@ -173,7 +178,7 @@ class Foresight:
         if not survey.complete or not self._seen:
             return False
         self._coarse = Coarse(
-            [left for left in self._what_is_left(survey) if left.tasks > 0],
+            [left for left in self._what_is_left(survey) if left.tasks > 0 and left.models],
             ledger=self._fresh_ledger(now),
             models=self._models,
             budgets=self._budgets,
@@ -217,8 +222,9 @@ class Foresight:
         text = tokens * work.input / max(1, work.requests)
         left = max(0.0, tasks - group.ended)
         text = max(1.0, (text * tasks - group.text) / left) if left >= 1 else text
-        of_model = {model: self._of_model(models, model, text, work.output / max(1, work.requests)) for model in models}
-        return Left(models=models, tasks=left, of_model=of_model)
+        there = tuple(model for model in models if model not in self._gone)
+        of_model = {model: self._of_model(models, model, text, work.output / max(1, work.requests)) for model in there}
+        return Left(models=there, tasks=left, of_model=of_model)
 
     def _of_model(self, models: tuple[str, ...], model: str, text: float, cap: float) -> Like:
         """What a task of so many tokens of text is like at a model; `cap` is taken where nothing was sent yet."""

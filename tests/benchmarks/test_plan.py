@@ -175,6 +175,18 @@ def test_what_is_foreseen_with_nothing_known_comes_true_after_a_window(
     assert later == pytest.approx([seconds] * len(later), rel=0.05)
 
 
+@pytest.mark.parametrize("pinned", [False, True])
+def test_what_is_foreseen_leaves_out_models_that_are_gone(virtual: ModuleType, catalogue: Any, pinned: bool) -> None:
+    """Two of six: what they would have answered falls to the others, or ends at once where nobody else may answer."""
+    (scenario,) = [each for each in virtual.scenarios() if each.name == "label, sliding"]
+    gone = frozenset(virtual.POOL[-2:])
+    world = virtual.World(replace(scenario, rows=9_000, gone=gone, pinned=pinned), 1, catalogue)
+    said, seconds = foreseen(world, list(world.tasks()), every=30.0)
+    later = [whole for at, whole in said if at >= 60.0]
+    assert later
+    assert later == pytest.approx([seconds] * len(later), rel=0.05)
+
+
 def test_what_is_foreseen_follows_what_the_first_seconds_teach(virtual: ModuleType, catalogue: Any) -> None:
     """Answers are much shorter than their cap, which is all that is known of them at first."""
     (scenario,) = [each for each in virtual.scenarios() if each.name == "output-bound, sliding"]
