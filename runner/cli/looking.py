@@ -89,7 +89,7 @@ def _show_line(state: dict[str, Any], as_json: bool) -> None:
 
 
 def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
-    from runner.report.counts import counted
+    from runner.report.counts import counted, poor_answers
     from runner.report.printing import print_json
     from runner.report.safe import safe
 
@@ -107,6 +107,8 @@ def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
         f"{counted(state['requests']['sent'], 'request')}, {state['requests']['refused_429']:,} refused with 429; "
         f"{state['tokens']['input']:,} input and {state['tokens']['output']:,} output tokens, ${state['cost_usd']:.4f}"
     )
+    for line in poor_answers(state["models"]):
+        click.echo(line)
     if state["state"] == "stopped" and word != "cancelled":
         click.echo(f"Go on with: runner {'unpause' if word == 'paused' else 'resume'} {where}")
 

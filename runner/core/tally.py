@@ -198,6 +198,11 @@ class Tally:
         """Tasks that have their outcome."""
         return self.statuses.total()
 
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How the last replies of tasks ended, those of all models."""
+        return sum((model.outcomes for model in self.models.values()), Counter())
+
     def total(self, name: str) -> Any:
         """The sum of one figure over all models."""
         return sum(getattr(model, name) for model in self.models.values())

@@ -1,8 +1,41 @@
-"""Numbers of things, in words."""
+"""Numbers of things, in words; and of answers that are there, and are not what was wanted."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runner.core.values import Outcome
+from runner.report.safe import safe
+
+POOR: Mapping[str, tuple[str, str]] = {
+    Outcome.TRUNCATED: ("truncated", "allow more with --max-tokens, or ask for shorter ones"),
+    Outcome.FILTERED: ("filtered", "word these rows otherwise, or ask another model"),
+    Outcome.REFUSED: ("refused by the model", "word the prompt otherwise, or ask another model"),
+}
+"""Outcome of a task that succeeded without the answer that was wanted -> what to call that, and what to do about it."""
+MODELS_NAMED = 4
 
 
 def counted(number: int, thing: str) -> str:
     """`1 row`, `1,200 rows`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def poor_answers(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for each outcome that leaves rows without an answer to rely on, if it is there."""
+    lines = []
+    for outcome, (said, advice) in POOR.items():
+        counts = {name: model["outcomes"][outcome] for name, model in models.items() if model["outcomes"].get(outcome)}
+        if counts:
+            answers = counted(sum(counts.values()), "answer")
+            lines.append(f"{answers} {said}{_by_model(counts) if len(models) > 1 else ''}: {advice}")
+    return lines
+
+
+def _by_model(counts: Mapping[str, int]) -> str:
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    named = [f"{count:,} of {safe(name, 32)}" for name, count in most[:MODELS_NAMED]]
+    if left := len(most) - len(named):
+        named.append(f"and of {counted(left, 'more model')}")
+    return f" ({', '.join(named)})"

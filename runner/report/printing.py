@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from runner.report.counts import counted
+from runner.report.counts import counted, poor_answers
 from runner.report.evaluated import evaluation_lines
 from runner.report.labelling import print_labels
 from runner.report.progress import clock
@@ -52,6 +52,7 @@ def paragraph(finish: Finish) -> str:
     code = finish.ending.exit_code
     said = f"runner: {finish.directory} ended with exit code {code}{f': {reason}' if reason else ''}. "
     said += f"{counted(tasks['total'], 'task')}: {counts or 'none'}."
+    said += "".join(f" {line}." for line in poor_answers(finish.summary["models"]))
     if finish.is_empty:
         said += f" {NO_ROWS}"
     if "gates" in finish.summary:
@@ -87,6 +88,7 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
         f"\n{tokens['input']:,} input tokens ({tokens['estimated_input']:,} estimated), "
         f"{tokens['output']:,} output tokens\n"
     )
+    write("".join(f"{line}\n" for line in poor_answers(summary["models"])))
     if divided(summary["waiting_s"]):
         write(time_line(summary) + "\n")
     write("".join(f"{line}\n" for line in [*limit_lines(summary), *cap_lines(summary)]))

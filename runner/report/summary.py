@@ -33,6 +33,7 @@ def summarise(
         "exit_code": exit_code,
         "reason": reason,
         "tasks": {"total": tasks, **counts, "open": open_tasks},
+        "outcomes": dict(tally.outcomes),
         "requests": {
             "sent": tally.sent,
             "adopted": tally.adopted,

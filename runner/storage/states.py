@@ -57,8 +57,10 @@ def status_of(path: Path) -> dict[str, Any]:
             **counts,
             "open": None if total is None else total - tally.ended,
         },
+        "outcomes": dict(tally.outcomes),
         "requests": {"sent": tally.sent, "refused_429": tally.total("refused"), "ambiguous": tally.ambiguous},
         "tokens": {"input": tally.total("input_tokens"), "output": tally.total("output_tokens")},
         "cost_usd": round(tally.total("cost"), 6),
         "sessions": tally.sessions,
+        "models": {name: {"outcomes": dict(model.outcomes)} for name, model in sorted(tally.models.items())},
     }

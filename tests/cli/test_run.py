@@ -369,6 +369,22 @@ def test_the_summary_names_the_results(command, gateway, rows, tmp_path) -> None
     assert f"Results: {tmp_path / 'run' / 'results.parquet'}" in done.out.splitlines()
 
 
+def test_answers_that_are_none_are_told_of_apart(command, gateways, rows, tmp_path) -> None:
+    """A run whose answers were cut short does not look like one that went well: on screen, in status and as JSON."""
+    env = gateways("--no-limits", "--fault", "refusal=0.4").env
+    words = ["run", rows(8), "-m", f"{MODEL},{OTHER}", "--each", "--max-tokens", "4", "--out", "run"]
+    done, status = command(*words, env=env), command("status", "run")
+    found = table(tmp_path / "run")["outcome"].value_counts()
+    counts = dict(found.iter_rows())
+    assert done.code == 0
+    assert counts.keys() == {"truncated", "refused"}
+    for said in (done.out, status.out):
+        assert f"\n{counts['truncated']} answers truncated (" in said
+        assert f"\n{counts['refused']} answers refused by the model (" in said
+    assert command("status", "run", "--json").json()["outcomes"] == counts
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["outcomes"] == counts
+
+
 def test_the_time_of_a_run_is_divided_over_all_its_sessions(command, gateway, rows, tmp_path) -> None:
     """What it waited for and its own work add up to the time that it took; a resume adds its own to it."""
     (tmp_path / "limits.toml").write_text("[per_model]\nrequests_per_second = 5\n")

@@ -109,6 +109,13 @@ def test_sums_of_all_models_are_the_sums_of_each() -> None:
     assert (made.total("input_tokens"), Tally().total("input_tokens")) == (200, 0)
 
 
+def test_outcomes_of_all_models_are_those_of_each_together() -> None:
+    """An answer that was asked for again is none."""
+    cut = {**REPLY, "outcome": "truncated"}
+    made = tally(REPLY, {**cut, "model": "b"}, {**cut, "final": None}, cut)
+    assert made.outcomes == {"ok": 1, "truncated": 2}
+
+
 def test_sessions_and_their_times_add_up() -> None:
     """Of a run that was resumed; one that broke off has no time."""
     made = tally({"t": "session"}, {"t": "closed", "elapsed": 2.0}, {"t": "session"}, SENT)
