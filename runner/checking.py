@@ -56,7 +56,7 @@ def checked(prepared: Prepared, plan: Plan) -> dict[str, Any]:
 
 
 def _answer(prepared: Prepared) -> dict[str, Any] | None:
-    reading = prepared.job.answer
+    reading = prepared.job.reading
     if reading is None:
         return None
     return {

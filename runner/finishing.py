@@ -21,7 +21,7 @@ from runner.session import Session
 from runner.storage import journal
 from runner.storage.batches import last_summary
 from runner.storage.history import History, read_history
-from runner.storage.results import Tables
+from runner.storage.results import Tables, unread
 from runner.storage.rows import Row
 from runner.storage.rundir import RunDirectory
 from runner.storage.states import seal
@@ -59,13 +59,14 @@ def finish(session: Session, ending: Ending) -> Finish:
     if not prepared.survey.complete:
         prepared.cut(history.last)
         ending = replace(ending, reason=f"{ending.reason}\n{UNSEEN}")
-    write_tables(prepared, directory, history, _open_status(ending))
+    invalid = write_tables(prepared, directory, history, _open_status(ending))
     summary = summarise(
         tally=history.tally,
         tasks=prepared.survey.total + history.tally.escalated,
         limits=[limit for budget in prepared.budgets.values() for limit in budget],
         ratios=charges.estimator.ratios(),
         caps=charges.lengths.advice(),
+        invalid=invalid,
         placement=_placement(prepared),
         exit_code=ending.exit_code,
         reason=ending.reason,
@@ -106,7 +107,7 @@ def _fold(directory: RunDirectory) -> None:
         journal.cut_torn_tail(directory.journal_path, history.end)
     if not prepared.survey.complete:
         prepared.cut(history.last)
-    write_tables(prepared, directory, history, Status.CANCELED)
+    invalid = write_tables(prepared, directory, history, Status.CANCELED)
     gateway, job = manifest["gateway"], prepared.job
     summary = summarise(
         tally=history.tally,
@@ -114,6 +115,7 @@ def _fold(directory: RunDirectory) -> None:
         limits=[limit for budget in prepared.budgets.values() for limit in budget],
         ratios={},
         caps={},
+        invalid=invalid,
         placement={"pool": list(job.models), "each": job.each},
         exit_code=STOPPED,
         reason="cancelled while no process worked in the run",
@@ -143,8 +145,8 @@ def _open_status(ending: Ending) -> Status:
     return Status.EXPIRED if deadline else Status.CANCELED
 
 
-def write_tables(prepared: Prepared, directory: RunDirectory, history: History, open_status: Status) -> None:
-    """Fold the journal and the input into the run's tables."""
+def write_tables(prepared: Prepared, directory: RunDirectory, history: History, open_status: Status) -> dict[str, int]:
+    """Fold the journal and the input into the run's tables; how many answers of each model cannot be read."""
 
     def tasks(row: Row) -> list[tuple[int, str, str, str]]:
         try:
@@ -168,3 +170,4 @@ def write_tables(prepared: Prepared, directory: RunDirectory, history: History, 
     tables.write_results(directory.results_path)
     tables.write_errors(directory.results_path, directory.errors_path)
     tables.write_attempts(directory.attempts_path)
+    return unread(directory.results_path)

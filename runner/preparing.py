@@ -25,6 +25,7 @@ from runner.evaluation.checking import check
 from runner.examples import shots_of
 from runner.gateway.dialects import by_url, choose, say
 from runner.gateway.images import pixels
+from runner.reading import Replies
 from runner.storage.jobs import Ways
 from runner.storage.results import COLUMN_TYPES
 from runner.storage.rows import Record, Row, Source
@@ -229,6 +230,7 @@ def prepare_with(
     """
     if job.examples is not None and job.prompt is None and not job.annotators.prompts:
         raise UsageError("[examples] are shown through the job's prompt, and it has none: give it with --prompt.")
+    Replies(job)  # which refuses a schema that is none
     prompt = _prompt(job, job.prompt, "--prompt")
     variants = {name: _prompt(job, text, f"annotators.prompts.{name}") for name, text in job.annotators.prompts.items()}
     budgets: dict[str, Budget] = {}

@@ -27,13 +27,13 @@ class Replies:
     """Reads the replies of one job; UsageError for a schema that is none."""
 
     def __init__(self, job: Job) -> None:
-        self._reading = job.answer
-        reader = None if job.answer is None else job.answer.reader
+        self._reading = job.reading
+        reader = None if self._reading is None else self._reading.reader
         self._reader = reader
         self._validate = validator(reader.schema) if reader is not None and reader.schema else None
 
     def read(self, text: str, source: str = "") -> Answer | Invalid:
-        """What a reply says; its text without the spaces around it where the job declares no answer."""
+        """What a reply says; its text without the spaces around it where the job asks for none by its form."""
         if self._reader is None:
             return Answer(text.strip())
         return self._reader.read(text, validate=self._validate, source=source)

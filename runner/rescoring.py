@@ -67,8 +67,10 @@ def _written(directory: RunDirectory, manifest: Mapping[str, Any], before: Mappi
     mind_the_evaluation(prepared)
     job, maker = prepared.job, prepared.maker
     directory.write_json(directory.manifest_path, manifest)  # from here on a resume would do the same
-    write_tables(prepared, directory, read_history(directory.journal_path, maker.slots), Status.CANCELED)
+    invalid = write_tables(prepared, directory, read_history(directory.journal_path, maker.slots), Status.CANCELED)
     summary = {name: value for name, value in before.items() if name not in ("labels", "evaluation", "gates")}
+    summary["invalid"] = sum(invalid.values())
+    summary["models"] = {name: {**said, "invalid": invalid.get(name, 0)} for name, said in before["models"].items()}
     summary["exit_code"] = 3 if before["tasks"][Status.ERRORED] else 0
     if (labels := label(job, maker.annotators, maker.stronger, directory)) is not None:
         summary["labels"] = labels

@@ -82,7 +82,11 @@ _question_options = together(
     click.option("--temperature", type=float, metavar="X"),
     click.option("--stop", multiple=True, metavar="TEXT", help="Text at which to stop; repeat for more."),
     click.option("--effort", metavar="LEVEL", help="Reasoning effort: none, minimal, low, medium, high, xhigh, max."),
-    click.option("--schema", metavar="FILE", help="JSON schema that the answers must satisfy."),
+    click.option(
+        "--schema",
+        metavar="FILE",
+        help="JSON schema that answers must satisfy; one that does not is asked again, twice.",
+    ),
     click.option("--labels", metavar="A,B,...", help="Read the answer as one of these labels, and nothing else."),
     click.option(
         "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any word of a job file: answer.asks=1."

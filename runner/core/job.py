@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from runner.core.answers.reader import Reader
 from runner.core.caps import Caps
 from runner.core.confidence import Basis
 from runner.core.evaluating import Evaluation, Gates
@@ -93,7 +94,7 @@ class Job:
     priority: Priority = "normal"
     """How large a part of the budget it gets beside other runs of the account."""
     answer: Reading | None = None
-    """How replies are read; None takes them as they are."""
+    """How replies are read, where the job says so."""
     examples: Examples | None = None
     """What a model is shown before it is asked."""
     annotators: Annotators = field(default_factory=Annotators)
@@ -102,6 +103,12 @@ class Job:
     escalate: Escalation | None = None
     evaluate: Evaluation | None = None
     gates: Gates | None = None
+
+    @property
+    def reading(self) -> Reading | None:
+        """How replies are read: as the job says, else by the schema they must satisfy; None takes them as they are."""
+        schema = self.settings.schema
+        return Reading(reader=Reader(kind="fields", schema=schema)) if self.answer is None and schema else self.answer
 
     @property
     def hidden(self) -> dict[str, str]:

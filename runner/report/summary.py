@@ -18,6 +18,7 @@ def summarise(
     limits: Iterable[Limit],
     ratios: Mapping[str, float],
     caps: Mapping[str, Advice],
+    invalid: Mapping[str, int],
     placement: Mapping[str, Any],
     exit_code: int,
     reason: str | None,
@@ -25,7 +26,10 @@ def summarise(
     gateway: str,
     local: bool,
 ) -> dict[str, Any]:
-    """The summary of a run. The counts of `tasks` always add up to `total`."""
+    """The summary of a run. The counts of `tasks` always add up to `total`.
+
+    `invalid` are each model's answers that are whole, and cannot be read.
+    """
     limits = tuple(dict.fromkeys(limits))
     counts = {str(status): tally.statuses[status] for status in Status}
     open_tasks = tasks - tally.ended
@@ -34,6 +38,7 @@ def summarise(
         "reason": reason,
         "tasks": {"total": tasks, **counts, "open": open_tasks},
         "outcomes": dict(tally.outcomes),
+        "invalid": sum(invalid.values()),
         "requests": {
             "sent": tally.sent,
             "adopted": tally.adopted,
@@ -55,7 +60,9 @@ def summarise(
         "least_possible_s": round(tally.least, 3),
         "sessions": tally.sessions,
         "sessions_cut_off": tally.sessions - tally.closed,
-        "models": {name: _model(model, ratios.get(name)) for name, model in sorted(tally.models.items())},
+        "models": {
+            name: _model(model, invalid.get(name, 0), ratios.get(name)) for name, model in sorted(tally.models.items())
+        },
         "caps": _caps(tally, caps, limits),
         "placement": dict(placement),
         "limits": _limits(tally, limits),
@@ -64,7 +71,7 @@ def summarise(
     }
 
 
-def _model(model: ModelTally, ratio: float | None) -> dict[str, Any]:
+def _model(model: ModelTally, invalid: int, ratio: float | None) -> dict[str, Any]:
     return {
         "requests": model.requests,
         "succeeded": model.succeeded,
@@ -72,6 +79,7 @@ def _model(model: ModelTally, ratio: float | None) -> dict[str, Any]:
         "refused_429": model.refused,
         "failures": dict(model.failures),
         "outcomes": dict(model.outcomes),
+        "invalid": invalid,
         "cut_short": model.cut_short,
         "asked_again": model.asked_again,
         "input_tokens": model.input_tokens,

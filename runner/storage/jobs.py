@@ -79,7 +79,8 @@ class Words(BaseModel):
     stop: list[str] = []
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     schema_: str | dict[str, Any] | None = Field(default=None, alias="schema")
-    """A JSON schema that the answers must satisfy, or the path of a file that holds it."""
+    """A JSON schema that the answers must satisfy, or the path of a file that holds it. Where there is no [answer],
+    they are read by it."""
     tools: list[dict[str, Any]] = []
     tool_choice: str | dict[str, Any] | None = None
     probe_above: bool = False

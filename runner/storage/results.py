@@ -19,7 +19,7 @@ from polars.io.plugins import register_io_source
 
 from runner.core.errors import InputRejected, StorageFailed
 from runner.core.tasks import naming_column
-from runner.core.values import Status
+from runner.core.values import Outcome, Status
 from runner.storage import journal
 from runner.storage.history import History
 from runner.storage.rows import BadRow, Record, Row
@@ -243,6 +243,12 @@ class Tables:
                 "input_tokens": usage.get("input"),
                 "output_tokens": usage.get("output"),
             }
+
+
+def unread(results: Path) -> dict[str, int]:
+    """Model -> how many of its whole answers cannot be read, by a results table."""
+    invalid = (pl.col("answer_status") == "invalid") & (pl.col("outcome") == Outcome.OK)
+    return dict(pl.scan_parquet(results, glob=False).filter(invalid).group_by("model").len().collect().iter_rows())
 
 
 def _unanswered(payload: Mapping[str, Any]) -> dict[str, Any]:

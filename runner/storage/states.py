@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from runner.core.job import Job
+from runner.core.tally import Tally
 from runner.core.values import Status
 from runner.storage import batches, journal
 from runner.storage.history import read_history
@@ -62,5 +64,14 @@ def status_of(path: Path) -> dict[str, Any]:
         "tokens": {"input": tally.total("input_tokens"), "output": tally.total("output_tokens")},
         "cost_usd": round(tally.total("cost"), 6),
         "sessions": tally.sessions,
-        "models": {name: {"outcomes": dict(model.outcomes)} for name, model in sorted(tally.models.items())},
+        "models": _models(tally, facts.summary),
+    }
+
+
+def _models(tally: Tally, summary: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How each model's replies ended, and how many cannot be read: None until the tables are written."""
+    said = {} if summary is None else summary["models"]
+    return {
+        name: {"outcomes": dict(model.outcomes), "invalid": said.get(name, {}).get("invalid")}
+        for name, model in sorted(tally.models.items())
     }

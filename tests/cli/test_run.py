@@ -323,6 +323,33 @@ def test_a_schema_gives_answers_that_satisfy_it(command, gateway, rows, tmp_path
         jsonschema_rs.validate(SCHEMA, json.loads(answer))
 
 
+def test_an_answer_that_breaks_its_schema_is_asked_again_and_then_told_of(command, gateways, rows, tmp_path) -> None:
+    """JSON that breaks off is no answer; the rows that stay without one are counted."""
+    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
+    env = gateways("--no-limits", "--fault", "broken_answer=0.9").env
+    words = ["run", rows(12), "-m", MODEL, "--schema", "schema.json", "--out", "run"]
+    done = command(*words, env=env)
+    summary, found = json.loads((tmp_path / "run" / "summary.json").read_text()), table(tmp_path / "run")
+    answers = found["answer"].drop_nulls()
+    invalid = found.filter(pl.col("answer_status") == "invalid")
+    assert done.code == 0
+    assert 0 < len(answers) < 11
+    assert all(jsonschema_rs.is_valid(SCHEMA, json.loads(answer)) for answer in answers)
+    assert set(invalid["invalid_reason"]) == {"its JSON breaks off or cannot be read"}
+    assert summary["requests"]["asked_again"] == summary["requests"]["sent"] - 12 > 0
+    assert summary["invalid"] == summary["models"][MODEL]["invalid"] == len(invalid) == 12 - len(answers)
+    for said in (done.out, command("status", "run").out):
+        assert f"\n{len(invalid)} answers invalid: " in said
+
+
+@pytest.mark.parametrize("schema", ['{"type": "strng"}', '{"$ref": "http://127.0.0.1/other.json"}'])
+def test_a_schema_that_is_none_is_refused_before_anything_is_begun(command, gateway, rows, tmp_path, schema) -> None:
+    """One sentence, and no run; nothing is fetched either."""
+    done = command("run", rows(1), "-m", MODEL, "--schema", schema, "--out", "run", env=gateway.env)
+    assert (done.code, (tmp_path / "run").exists()) == (2, False)
+    assert done.err.startswith("runner: The answer's schema is no JSON schema: ")
+
+
 def test_strict_params_refuses_a_parameter_that_a_model_rejects(command, gateway, rows) -> None:
     """The sentence names the parameter and the model, and nothing is sent."""
     words = ["run", rows(1), "-m", "claude-opus-4-8", "--temperature", "0.5", "--strict-params"]

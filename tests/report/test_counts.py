@@ -30,6 +30,13 @@ def test_answers_that_are_none_are_counted_by_model_where_there_are_several() ->
     assert line.startswith("7 answers filtered (3 of b, 1 of a, 1 of c, 1 of d, and of 1 more model): ")
 
 
+def test_answers_that_cannot_be_read_are_told_of_once_that_is_known() -> None:
+    """While a run goes nobody knows."""
+    assert poor_answers({"a": {"outcomes": {"ok": 9}, "invalid": None}}) == []
+    [line] = poor_answers({"a": {"outcomes": {"ok": 9}, "invalid": 2}})
+    assert line.startswith("2 answers invalid: invalid_reason in the results says why")
+
+
 def test_nothing_is_said_where_all_is_well() -> None:
     """Neither of answers that call tools, which were asked for."""
     assert poor_answers({"a": {"outcomes": {"ok": 9, "tool_calls": 1}}, "b": {"outcomes": {}}}) == []
