@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from runner.core.errors import StorageFailed
@@ -26,6 +27,12 @@ class Spent:
     charge: Charge
 
 
+Paid = Mapping[str, float]
+"""Tokens and USD, by their names in frames."""
+USED = ("input", "cached_input", "output", "reasoning")
+"""Tokens of a reply."""
+
+
 class Tried(NamedTuple):
     """What a task without an outcome has used of what it may use."""
 
@@ -36,6 +43,13 @@ class Tried(NamedTuple):
 
 
 NOTHING_TRIED = Tried()
+NOTHING_PAID: Paid = MappingProxyType({})
+
+
+def paid_for(reply: Mapping[str, Any], before: Paid) -> Paid:
+    """What a task's replies have cost: that of this frame, and those `before` it."""
+    own = {"est": reply["est"], "cost": reply["cost"], **{name: reply["usage"][name] for name in USED}}
+    return {name: value + before.get(name, 0) for name, value in own.items()}
 
 
 class _Recent:
@@ -85,6 +99,7 @@ class History:
         self.shut: dict[str, float] = {}
         """Scope -> until when, by the wall clock, the gateway has said with a 429 not to come back."""
         self._tried: dict[int, Tried] = {}
+        self._paid: dict[int, Paid] = {}
         self._offsets: array.array[int] = array.array("q")
 
     def add(self, payload: Mapping[str, Any], offset: int) -> None:
@@ -108,9 +123,12 @@ class History:
         position, failure = payload["row"] * self.slots + payload["slot"], payload.get("failure")
         if payload.get("final"):
             self._tried.pop(position, None)
+            if failure is None:  # else it may be opened again
+                self._paid.pop(position, None)
             return
         before = self._tried.get(position, NOTHING_TRIED)
         if failure is None:
+            self._paid[position] = paid_for(payload, self._paid.get(position, NOTHING_PAID))
             if payload["outcome"] == Outcome.OK:
                 self._tried[position] = before._replace(asked_again=before.asked_again + 1)
             return
@@ -126,6 +144,10 @@ class History:
         What was under way when a process died is not among them: nobody knows that it failed.
         """
         return self._tried.get(row * self.slots + slot, NOTHING_TRIED)
+
+    def paid(self, row: int, slot: int) -> Paid:
+        """What the replies to a task that has no answer yet have cost; nothing if there were none."""
+        return self._paid.get(row * self.slots + slot, NOTHING_PAID)
 
     def offset(self, row: int, slot: int) -> int:
         """Where the frame stands that ended a task, or -1."""

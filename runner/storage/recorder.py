@@ -101,7 +101,7 @@ class Recorder:
             mine = next((finished for finished in event.landing.finished if finished.task is task), None)
             payload["final"] = None if mine is None else mine.status
         payload["attempts"] = task.attempts + isinstance(result, Reply)
-        payload |= _escalated(task)
+        payload |= _escalated(task) | self._before(task, payload.get("final"))
         if isinstance(result, Reply):
             payload |= self._reply(ask.model, result)
         else:
@@ -154,7 +154,13 @@ class Recorder:
             "at": self._wall(),
             "failure": None if failure is None else self._failure(failure),
             **_escalated(task),
+            **self._before(task, finished.status),
         }
+
+    def _before(self, task: Task, final: str | None) -> dict[str, Any]:
+        """What a task's replies before the last word have cost: its line in the tables is made of that frame alone."""
+        paid = self._history.paid(task.row, task.slot)
+        return {"before": paid} if final and paid else {}
 
 
 def _escalated(task: Task) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from runner.core.errors import InputRejected, StorageFailed
 from runner.core.tasks import naming_column
 from runner.core.values import Outcome, Status
 from runner.storage import journal
-from runner.storage.history import History
+from runner.storage.history import History, Paid, paid_for
 from runner.storage.rows import BadRow, Record, Row
 
 BATCH = 5_000
@@ -64,6 +64,16 @@ RESULT_SCHEMA: dict[str, Any] = {
     "latency_s": pl.Float64,
 }
 """The runner's own columns; the input's follow."""
+
+SPENT: Mapping[str, str] = {
+    "estimated_input_tokens": "est",
+    "input_tokens": "input",
+    "cached_input_tokens": "cached_input",
+    "output_tokens": "output",
+    "reasoning_tokens": "reasoning",
+    "cost_usd": "cost",
+}
+"""Columns of what a task has cost, over all replies to it -> their names in frames."""
 
 ERROR_COLUMNS = ("row", "id", "model", "status", "error_type", "error_message", "attempts")
 
@@ -191,7 +201,7 @@ class Tables:
         line: dict[str, Any] = {"row": record.index, "id": name, "model": model, "annotator": annotator or None}
         offset = self._history.offset(record.index, slot)
         if offset < 0:
-            line["status"] = self._open_status
+            line |= {"status": self._open_status} | _spent(self._history.paid(record.index, slot))
         else:
             payload = journal.read_at(file, offset)
             asked = (payload.get("key") or record.digest if isinstance(record, Row) else "").partition(":")[0]
@@ -284,21 +294,21 @@ def _fill(line: dict[str, Any], payload: Mapping[str, Any]) -> None:
     line["latency_s"] = payload.get("latency")
     line["estimated_input_tokens"] = payload.get("est")
     line["max_tokens"] = payload.get("cap")
-    failure = payload.get("failure")
+    failure, before = payload.get("failure"), payload.get("before") or {}
+    line |= _spent(before if failure else paid_for(payload, before))
     if failure:
         line["error_type"] = failure["kind"]
         line["error_message"] = _clean(failure["message"])
         return
-    usage = payload["usage"]
     line["outcome"] = payload["outcome"]
     line["text"] = _clean(payload["text"])
     line["finish_reason"] = payload["finish"]
     line["tool_calls"] = orjson.dumps(payload["calls"]).decode() if payload.get("calls") else None
-    line["input_tokens"] = usage["input"]
-    line["cached_input_tokens"] = usage["cached_input"]
-    line["output_tokens"] = usage["output"]
-    line["reasoning_tokens"] = usage["reasoning"]
-    line["cost_usd"] = payload["cost"]
+
+
+def _spent(paid: Paid) -> dict[str, float]:
+    """What all replies to a task have cost, where there are some."""
+    return {name: round(paid[part], 12) for name, part in SPENT.items() if paid}
 
 
 def _clean(text: str | None) -> str | None:

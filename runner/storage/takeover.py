@@ -20,7 +20,21 @@ from runner.storage.rundir import UNFINISHED
 
 FINAL = frozenset({Kind.BAD_ROW, Kind.NEVER_FITS})
 """Rows that cannot be asked at all: asking again would end the same way."""
-_KEPT = ("key", "model", "est", "cap", "latency", "pooled", "attempts", "outcome", "finish", "text", "calls", "version")
+_KEPT = (
+    "key",
+    "model",
+    "est",
+    "cap",
+    "latency",
+    "pooled",
+    "attempts",
+    "outcome",
+    "finish",
+    "text",
+    "calls",
+    "version",
+    "before",
+)
 
 
 class Answers:

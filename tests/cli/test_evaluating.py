@@ -88,6 +88,21 @@ def test_the_whole_as_processes(processes: Any, job: Callable[..., Path], tmp_pa
     assert [(line["run"], line["change"]) for line in history] == [("good", None)] * 2 + [("bad", "worse")] * 2
 
 
+def test_the_cost_of_a_model_is_that_of_all_its_requests(
+    command: Any, job: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Those that were asked again among them: the evaluation says the same as the summary, and so does the table."""
+    command("run", job(times=3), "--gateway", f"{LOCAL}&fault=broken_answer=0.6", "--out", "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    table = pl.read_parquet(tmp_path / "run" / "results.parquet")
+    names = ("cost_usd", "input_tokens", "output_tokens")
+    assert summary["requests"]["asked_again"] > 0
+    for model, sums in summary["models"].items():
+        said, lines = summary["evaluation"]["models"][model], table.filter(pl.col("model") == model)
+        assert [said[name] for name in names] == pytest.approx([sums[name] for name in names], abs=1e-6)
+        assert [lines[name].sum() for name in names] == pytest.approx([sums[name] for name in names], abs=1e-6)
+
+
 def test_the_job_that_ships_runs_as_it_is(command: Any) -> None:
     """Four models, every package once each, against the known sections."""
     folder = Path(__file__).parents[2] / "jobs" / "evaluation"

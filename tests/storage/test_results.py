@@ -24,6 +24,10 @@ from runner.storage.rows import BadRow, Record, Row
 USAGE = {"input": 10, "output": 3, "reasoning": 1, "cached_input": 2, "cache_write": 0, "reported": True}
 
 
+BEFORE = {"est": 24, "input": 20, "cached_input": 4, "output": 6, "reasoning": 2, "cost": 0.5}
+"""What two replies cost together."""
+
+
 def replied(row: int, slot: int = 0, **more: Any) -> dict[str, Any]:
     return {
         "t": "landed",
@@ -131,6 +135,26 @@ def test_a_reply_fills_its_line(run: Run) -> None:
         "cost_usd": 0.25,
         "attempts": 2,
         "latency_s": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("last", "times"),
+    [(replied(0, before=BEFORE), 3), (failed(0, final="errored", before=BEFORE), 2), (None, 2)],
+    ids=["answered", "errored", "open"],
+)
+def test_a_line_has_what_all_replies_to_its_task_have_cost(run: Run, last: dict[str, Any] | None, times: int) -> None:
+    """Those among them that were asked again, however the task ended: the table's sums are those of the run."""
+    asked = [replied(0, final=None), replied(0, final=None, outcome="truncated")]
+    [line] = run.fold([row(0)], asked + ([last] if last else []))
+    spent = {name: line[name] / times for name in results.SPENT}
+    assert spent == {
+        "estimated_input_tokens": 12,
+        "input_tokens": 10,
+        "cached_input_tokens": 2,
+        "output_tokens": 3,
+        "reasoning_tokens": 1,
+        "cost_usd": 0.25,
     }
 
 
