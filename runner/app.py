@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from runner import earlier, finishing, forking, manifest, planning, sampled
@@ -38,7 +39,7 @@ from runner.session import Attend, Session, unattended
 from runner.sharing import ledger_of, sharing
 from runner.storage import history as histories
 from runner.storage import journal as journals
-from runner.storage.batches import ENDED
+from runner.storage.batches import ENDED, judges_are_capped
 from runner.storage.history import History
 from runner.storage.rundir import RunDirectory
 from runner.storage.states import finished, seal
@@ -94,7 +95,8 @@ def resume(
 ) -> Finish:
     """Go on with a run; what has an outcome is not asked again.
 
-    `caps` replaces caps by name, `changes` what else of the job may change; None changes nothing. With `redrive`,
+    `caps` replaces caps by name, those of its judges where these have reached theirs; `changes` says what else of the
+    job may change, where None changes nothing. With `redrive`,
     errored rows are asked again: those with these kinds of failure, or all if it is empty.
     """
     directory = RunDirectory.open(path)
@@ -106,7 +108,8 @@ def resume(
         notices = [] if redrive is None else earlier.reopened(directory, said, redrive)
         if (summary := finished(directory)) is not None:
             return Finish(directory.path, Ending(summary["exit_code"]), summary, idle=True, said=tuple(notices))
-        prepared = manifest.reopen(directory, said, caps or {}, changes or {})
+        own, judges = ({}, caps or {}) if judges_are_capped(directory) else (caps or {}, {})
+        prepared = manifest.reopen(directory, said, own, changes or {})
         setup = replace(prepared.setup, memory=memory, share=share, scorers=scorers or {})
         prepared = replace(prepared, setup=setup)
         mind_the_evaluation(prepared)
@@ -116,7 +119,8 @@ def resume(
         cut = journals.cut_torn_tail(directory.journal_path, history.end) if directory.journal_path.exists() else 0
         if cut:
             prepared.notices.append(f"The journal ended in the middle of a frame: {cut} bytes were cut off.")
-        return _evaluated(_run(prepared, directory, chosen, history, attend), prepared, directory, chosen, attend)
+        finish = _run(prepared, directory, chosen, history, attend)
+        return _evaluated(finish, prepared, directory, chosen, attend, judges)
 
 
 def _run(
@@ -174,9 +178,14 @@ def _client(url: str, token: Secret, prepared: Prepared) -> Client:
 
 
 def _evaluated(
-    finish: Finish, prepared: Prepared, directory: RunDirectory, gateway: environment.Gateway, attend: Attend
+    finish: Finish,
+    prepared: Prepared,
+    directory: RunDirectory,
+    gateway: environment.Gateway,
+    attend: Attend,
+    caps: Mapping[str, Any] = MappingProxyType({}),
 ) -> Finish:
-    """Score what a run has answered, if its job wants that and it has come to its end."""
+    """Score what a run has answered, if its job wants that and it has come to its end; `caps` replaces its judges'."""
     job, columns = prepared.job, prepared.columns
     nothing = finish.ending.exit_code not in ENDED or not finish.summary["tasks"]["total"]
     if (job.evaluate is None and job.gates is None) or nothing:
@@ -185,26 +194,32 @@ def _evaluated(
     from runner.evaluation.ending import conclude, judge
 
     ending, summary = finish.ending, dict(finish.summary)
-    judged = judge(directory, job, columns, partial(_ask_judge, prepared, gateway, attend))
+    judged = judge(directory, job, columns, partial(_ask_judge, prepared, gateway, attend, caps))
     unfinished = next((one for one in judged.values() if not one.is_over), None)
     if unfinished is not None:
         ending = Ending(unfinished.exit_code, f"The judge's run has not ended: {unfinished.reason}")
         summary |= {"exit_code": ending.exit_code, "reason": ending.reason}
     else:
         summary |= conclude(directory, job, columns, prepared.setup.scorers, summary, judged)
-        ending = replace(ending, exit_code=summary["exit_code"])
+        ending = Ending(summary["exit_code"], summary["reason"])
     summary["files"] = seal(directory)
     directory.write_json(directory.summary_path, summary)
     return replace(finish, summary=summary, ending=ending)
 
 
 def _ask_judge(
-    prepared: Prepared, gateway: environment.Gateway, attend: Attend, job: Job, path: Path, before: Path | None
+    prepared: Prepared,
+    gateway: environment.Gateway,
+    attend: Attend,
+    caps: Mapping[str, Any],
+    job: Job,
+    path: Path,
+    before: Path | None,
 ) -> Finish:
     """Run, or go on with, a judge's job, as the run itself was."""
     setup = replace(prepared.setup, gateway=gateway.choice, scorers={}, spooled=False)
     if (path / "manifest.json").is_file():
-        return resume(path, attend, gateway.choice, memory=setup.memory, share=setup.share)
+        return resume(path, attend, gateway.choice, caps, memory=setup.memory, share=setup.share)
     return start(prepare_with(job, setup, prepared.catalogue, prepared.limits, whole=True), path, attend, before)
 
 

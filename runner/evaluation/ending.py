@@ -22,6 +22,7 @@ from runner.evaluation.metrics import metrics_of, summarised
 from runner.evaluation.pairwise import about_pairs, compare_pairs, judged_pairs, scored
 from runner.evaluation.scores import Measured, measure
 from runner.scoring import Scorer
+from runner.storage.batches import CAPS
 from runner.storage.results import names_in_table, write_table
 from runner.storage.rundir import RunDirectory
 
@@ -61,12 +62,16 @@ def conclude(
 ) -> dict[str, Any]:
     """What the evaluation adds to the summary of a run, and the exit code that it ends with.
 
-    `columns` are the input's; `judged` says how the runs of the judges went, if there were some.
+    `columns` are the input's; `judged` says how the runs of the judges went, if there were some. History and gates wait
+    for a judge that has reached its cap: what it has judged so far is scored, and is not all.
     """
     said: dict[str, Any] = {"exit_code": summary["exit_code"]}
+    cap = next((one.cap for one in judged.values() if one.cap), None)
     run = None
     if job.evaluate is not None:
         said["evaluation"] = evaluate(directory, job, job.evaluate, table_names(job, columns), own, judged)
+        if cap is not None:
+            return said | {"exit_code": CAPS, "reason": cap}
         run = side_of(directory, asdict(job.evaluate), said["evaluation"])
         manifest, metrics = directory.read_json(directory.manifest_path), pl.read_parquet(directory.metrics_path)
         record(history_path(directory.path.resolve().parent, job.name), run, manifest, job.fingerprint, metrics)

@@ -17,6 +17,7 @@ import orjson
 import polars as pl
 
 from runner.core.job import Job
+from runner.storage.batches import CAPS
 
 BATCH = 5_000
 
@@ -35,8 +36,15 @@ class Judged:
 
     @property
     def is_over(self) -> bool:
-        """Whether it came to its end, or to the end of its money: what it has not judged then stays so."""
-        return self.exit_code in (0, 3, 4)
+        """Whether it came to its end, or to that of its money."""
+        return self.exit_code in (0, 3, CAPS)
+
+    @property
+    def cap(self) -> str | None:
+        """What there is to say if it came to the end of its money, and may go on with more."""
+        if self.exit_code != CAPS:
+            return None
+        return f"The judge in {self.directory} has reached its own cap: {self.reason}; give resume a higher one."
 
 
 def judged_by(run: Path, name: str, questions: bytes, job: Callable[[Path], Job], ask: Ask) -> Judged | None:

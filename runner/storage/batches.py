@@ -41,8 +41,9 @@ class Facts:
 
     @property
     def done(self) -> bool:
-        """Whether every task has its outcome."""
-        return self.total is not None and self.ended >= self.total
+        """Whether every task has its outcome, and judges did not stop before their end."""
+        left = self.summary is not None and self.summary["exit_code"] not in ENDED
+        return self.total is not None and self.ended >= self.total and not left
 
     @property
     def expired(self) -> bool:
@@ -79,6 +80,12 @@ def has_ended(directory: RunDirectory) -> bool:
     """Whether a run has come to its end, by what its last session left. Its journal is not read."""
     summary = last_summary(directory)
     return summary is not None and summary["exit_code"] in ENDED and not summary["tasks"]["open"]
+
+
+def judges_are_capped(directory: RunDirectory) -> bool:
+    """Whether a run's last session ended by a cap that was not its own: what its own stops is not scored."""
+    summary = last_summary(directory)
+    return summary is not None and summary["exit_code"] == CAPS and "evaluation" in summary
 
 
 def facts_of(directory: RunDirectory, sent: int, ended: int, total: int | None) -> Facts:

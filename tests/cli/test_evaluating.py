@@ -244,14 +244,41 @@ def test_an_answer_cannot_speak_to_the_judge_outside_its_quotes(command: Any, ju
 
 
 def test_a_judge_has_a_budget_of_its_own(command: Any, judged: Path, tmp_path: Path) -> None:
-    """What it could not grade has no score, and is counted; the run itself has ended all the same."""
-    words = ("--set", "evaluate.judge.max_cost=0.0000001", "--json")
+    """What it could not grade has no score, and is counted; that the cap was reached is said, and is the exit code."""
+    words = ("--set", "evaluate.judge.max_cost=0.0000001", "--set", "gates.least.exact=0.1", "--json")
     done = command("run", judged, "--gateway", LOCAL, "--out", tmp_path / "run", *words)
-    assert done.code == 0, done.err
+    assert done.code == 4, done.err
+    assert f"Go on with: runner resume {tmp_path / 'run'}" in done.err
+    assert f"The judge in {tmp_path / 'run' / 'judge-1'} has reached its own cap: --max-cost" in done.json()["reason"]
+    assert "gates" not in done.json()
     said = done.json()["evaluation"]
     assert said["judge"]["ungraded"] == 8
     assert said["models"]["gpt-5-4-mini"]["metrics"]["judge"]["n"] == 0
     assert said["models"]["gpt-5-4-mini"]["metrics"]["exact"]["n"] == 4
+
+
+def test_a_judge_that_its_cap_stopped_goes_on_with_a_higher_one(command: Any, judged: Path, tmp_path: Path) -> None:
+    """As a run does: until then it stands still, is not in the history and passes no gates; what was spent counts."""
+    run, gate = tmp_path / "run", ("--set", "gates.least.exact=0.1")
+    words = ("--set", "evaluate.judge.max_cost=0.00008", *gate)
+    assert command("run", judged, "--gateway", LOCAL, "--out", run, *words).code == 4
+    before = json.loads((run / "judge-1" / "summary.json").read_bytes())
+    assert 0 < before["tasks"]["succeeded"] < 8
+    status = command("status", run)
+    assert (status.out.splitlines()[0], status.out.splitlines()[-1]) == (
+        f"{run}: stopped",
+        f"Go on with: runner resume {run}",
+    )
+    assert command("history", judged, "--runs", tmp_path).code == 2
+    assert command("resume", run).code == 4
+    done = command("resume", run, "--max-cost", "1", "--json")
+    assert done.code == 0, done.err
+    assert (done.json()["evaluation"]["judge"]["graded"], done.json()["gates"]["passed"]) == (8, True)
+    after = json.loads((run / "judge-1" / "summary.json").read_bytes())
+    assert after["cost_usd"] > before["cost_usd"]
+    assert after["requests"]["sent"] == after["tasks"]["total"] > before["requests"]["sent"]
+    assert command("status", run).out.startswith(f"{run}: finished\n")
+    assert command("history", judged, "--runs", tmp_path).code == 0
 
 
 def test_a_judge_that_was_stopped_goes_on_with_the_run(command: Any, judged: Path, tmp_path: Path) -> None:

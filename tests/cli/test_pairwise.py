@@ -126,10 +126,11 @@ def test_replies_of_the_judge_that_cannot_be_read_are_counted(
 
 
 def test_the_judge_has_a_budget_of_its_own(command: Any, job: Callable[..., Path], tmp_path: Path) -> None:
-    """What it could not be asked is counted; the run has ended all the same."""
+    """What it could not be asked is counted, and that its cap was reached is the run's exit code."""
     words = ("--set", "evaluate.pairwise.max_cost=0.0000001", "--json")
     done = command("run", job(), "--gateway", LOCAL, "--out", tmp_path / "run", *words)
-    assert done.code == 0, done.err
+    assert done.code == 4, done.err
+    assert "pairwise-1 has reached its own cap" in done.json()["reason"]
     said = done.json()["evaluation"]["pairwise"]
     assert (said["results"]["unjudged"], said["win_rate"]["value"]) == (said["questions"] // 2, None)
 
