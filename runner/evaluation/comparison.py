@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 import polars as pl
 
 from runner.core.errors import StorageFailed, UsageError
@@ -35,6 +34,8 @@ class Side:
     """What the run's summary says of it."""
     scorers: Mapping[str, Any]
     """Metric -> how the job declares it."""
+    reading: Mapping[str, Any]
+    """How the job reads answers; empty if it takes them as they are."""
     repeats: bool
     """Whether rows were asked of several models."""
 
@@ -69,6 +70,8 @@ class Comparison:
     only: tuple[int, int]
     """Tasks that the other side has no partner for."""
     parts: tuple[Compared, ...]
+    notices: tuple[str, ...]
+    """What was not alike in the two, though they can be compared."""
 
 
 def side(word: str) -> Side:
@@ -84,27 +87,28 @@ def side(word: str) -> Side:
         raise UsageError(
             f"There is no evaluation in {path}: its job has no [evaluate], or the run has not come to its end."
         )
-    run = side_of(directory, directory.read_json(directory.manifest_path)["job"]["evaluate"], evaluation, model)
+    run = side_of(directory, evaluation, model)
     known = [name for name in evaluation["models"] if name not in (ALL_MODELS, NO_MODEL)]
     if model is not None and model not in known:
         raise UsageError(f"{path} has no answers of {model!r}; it has those of {', '.join(known)}.")
     return run
 
 
-def side_of(
-    directory: RunDirectory, declared: Mapping[str, Any], evaluation: Mapping[str, Any], model: str | None = None
-) -> Side:
-    """The same from what is at hand: what the job declares, and what the summary says."""
-    declared = orjson.loads(orjson.dumps(declared))  # as a manifest has it, so that both are alike
+def side_of(directory: RunDirectory, evaluation: Mapping[str, Any], model: str | None = None) -> Side:
+    """The same from what is at hand: what the summary says, or will say."""
+    job = directory.read_json(directory.manifest_path)["job"]
+    declared, answer = job["evaluate"], job.get("answer")
+    several = {"several": declared["several"]}
     return Side(
         directory=directory,
         model=model,
         evaluation=evaluation,
         scorers={
-            **{one["name"]: one for one in declared["scorers"]},
+            **{one["name"]: one | several for one in declared["scorers"]},
             JUDGE: declared["judge"],
             PAIRWISE: declared.get("pairwise"),
         },
+        reading={} if answer is None else {**answer["reader"], **answer},
         repeats=len(evaluation["models"]) > 1 and ALL_MODELS not in evaluation["models"],
     )
 
@@ -141,6 +145,7 @@ def compare(
             f"{' that the same model was asked about' if by_model else ''}: nothing can be compared."
         )
     pairs, paired_by, only = found
+    notices = [*_otherwise_expected(one, other, pairs), *_otherwise_read(one, other)]
     if names is None:
         names = ("A", "B") if by_model or one.name == other.name else (one.name, other.name)
     parts = []
@@ -153,7 +158,34 @@ def compare(
         paired_by=paired_by,
         only=only,
         parts=tuple(parts),
+        notices=tuple(notices),
     )
+
+
+def _otherwise_expected(one: Side, other: Side, pairs: pl.DataFrame) -> Iterator[str]:
+    """That something else is expected of some rows; raises UsageError if it is by another column."""
+    columns = one.evaluation["expected"], other.evaluation["expected"]
+    if None in columns:
+        return
+    wanted = _answers(one, pairs["line"])["expected"]
+    count = int(wanted.ne_missing(_answers(other, pairs["line_b"])["expected"]).sum())
+    if not count:
+        return
+    said = f"in {count:,} of {len(pairs):,} answers"
+    here, there = one.directory.path, other.directory.path
+    if columns[0] != columns[1]:
+        raise UsageError(
+            f"{here} was scored against {columns[0]!r}, {there} against {columns[1]!r}, and "
+            f"these differ {said}: score one of them as the other was, with runner score RUN --job JOB."
+        )
+    yield f"What is expected differs {said}: their scores may differ by that alone."
+
+
+def _otherwise_read(one: Side, other: Side) -> Iterator[str]:
+    words = {**one.reading, **other.reading}
+    differ = [word for word in words if one.reading.get(word) != other.reading.get(word) and word != "reader"]
+    if differ:
+        yield f"Answers were not read alike: [answer] differs in {', '.join(differ)}."
 
 
 def _load(run: Side, metric: str) -> pl.DataFrame:
@@ -247,6 +279,7 @@ def to_json(found: Comparison) -> dict[str, Any]:
         "paired_by": found.paired_by,
         "only_in_a": found.only[0],
         "only_in_b": found.only[1],
+        "notices": list(found.notices),
         "comparisons": [
             {
                 "a": part.models[0],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -72,7 +72,7 @@ def conclude(
         said["evaluation"] = evaluate(directory, job, job.evaluate, table_names(job, columns), own, judged)
         if cap is not None:
             return said | {"exit_code": CAPS, "reason": cap}
-        run = side_of(directory, asdict(job.evaluate), said["evaluation"])
+        run = side_of(directory, said["evaluation"])
         manifest, metrics = directory.read_json(directory.manifest_path), pl.read_parquet(directory.metrics_path)
         record(history_path(directory.path.resolve().parent, job.name), run, manifest, job.fingerprint, metrics)
     if job.gates is not None:

@@ -108,6 +108,7 @@ def _not_worse(run: Side, accepted: Side | str | None) -> Iterator[Check]:
         yield Check(False, str(error))
         return
     yield from _parts(found)
+    yield from (Check(None, notice) for notice in found.notices)
     if left := found.only[0]:
         yield Check(None, f"{left:,} answers of the accepted run have none in this one to be compared with.")
     if accepted.repeats:

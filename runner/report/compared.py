@@ -15,7 +15,12 @@ def comparison_lines(found: Mapping[str, Any], changed: Sequence[Sequence[Mappin
     """The whole of it, as lines; `changed` has the rows of each comparison, of which `rows` are shown."""
     parts = found["comparisons"]
     by_model = parts[0]["a"] == parts[0]["b"] or found["a"]["model"] == found["b"]["model"]
-    lines = [f"A: {_side(found['a'])}", f"B: {_side(found['b'])}", _paired(found)]
+    lines = [
+        f"A: {_side(found['a'])}",
+        f"B: {_side(found['b'])}",
+        _paired(found),
+        *(safe(one, 400) for one in found["notices"]),
+    ]
     for part, lost_and_gained in list(zip(parts, changed, strict=True))[:MOST_PARTS]:
         lines += ["", *([f"{safe(part['b'], 60)}"] if by_model and part["a"] == part["b"] else [])]
         lines += [_sentence(part["sentence"]), _costs(part["costs"])]

@@ -9,9 +9,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from runner.core.answers import Reader
 from runner.core.errors import UsageError
 from runner.core.evaluating import Evaluation, Scoring
+from runner.core.labelling import Reading
 from runner.evaluation.comparison import compare, corrected_p, side, to_json, write_rows
+from runner.report.compared import comparison_lines
 from runner.statistics.paired import mcnemar
 
 Make = Callable[..., Path]
@@ -138,6 +141,49 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(make_run: Make, evaluatio
     (third / "scores.parquet").unlink()
     with pytest.raises(UsageError, match="no evaluation in"):
         side(str(third))
+
+
+def test_runs_that_were_scored_against_other_columns_are_not_compared(make_run: Make, evaluation: Evaluation) -> None:
+    """Where the columns hold the same, as after one was renamed, nothing is wrong."""
+    given, truth = {"m": answers(2, 3)}, ["x"] * 3
+    one = make_run("a", given, truth)
+    for name, values, same in (("b", ["x", "x", "y"], False), ("c", truth, True)):
+        columns = {"text": ["1", "2", "3"], "other": values}
+        two = make_run(name, given, truth, columns=columns, evaluation=replace(evaluation, expected="other"))
+        if same:
+            assert compare(side(str(one)), side(str(two))).notices == ()
+            continue
+        with pytest.raises(
+            UsageError, match=r"against 'truth', .* against 'other', and these differ in 1 of 3 answers"
+        ):
+            compare(side(str(one)), side(str(two)))
+
+
+def test_runs_of_which_something_else_is_expected_are_compared_and_it_is_said(make_run: Make) -> None:
+    """As where a known answer was put right in the meantime."""
+    one = make_run("a", {"m": answers(2, 3)}, ["x"] * 3)
+    two = make_run("b", {"m": answers(2, 3)}, ["x", "x", "y"])
+    [notice] = to_json(compare(side(str(one)), side(str(two))))["notices"]
+    assert notice == "What is expected differs in 1 of 3 answers: their scores may differ by that alone."
+
+
+def test_runs_whose_answers_were_read_otherwise_are_compared_and_it_is_said(make_run: Make) -> None:
+    """Other labels make other answers of the same replies."""
+    reading = [Reading(reader=Reader(kind="label", labels=("x", "y", *more))) for more in ((), ("z",))]
+    one, two = (make_run(name, {"m": ["x"]}, ["x"], answer=how) for name, how in zip("ab", reading, strict=True))
+    found = compare(side(str(one)), side(str(two)))
+    assert found.notices == ("Answers were not read alike: [answer] differs in labels.",)
+    assert f"\n{found.notices[0]}\n" in "\n".join(comparison_lines(to_json(found), [[]], 5))
+
+
+def test_scores_against_one_and_against_several_answers_are_not_compared(
+    make_run: Make, evaluation: Evaluation
+) -> None:
+    """A list of acceptable answers is another measure."""
+    one = make_run("a", {"m": ["x"]}, ["x"])
+    two = make_run("b", {"m": ["x"]}, ["x"], evaluation=replace(evaluation, several=True))
+    with pytest.raises(UsageError, match="not the same in both runs"):
+        compare(side(str(one)), side(str(two)))
 
 
 def test_rows_that_have_nothing_in_common_are_not_compared(make_run: Make) -> None:
