@@ -17,6 +17,7 @@ import polars as pl
 
 from runner.core.errors import StorageFailed, UsageError
 from runner.core.values import Status
+from runner.storage.rows import is_finer
 from runner.storage.rundir import RunDirectory
 
 BATCH = 5_000
@@ -100,8 +101,10 @@ def _export(
 
 
 def rows(results: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a results table."""
-    for batch in pl.scan_parquet(results, glob=False).collect_batches(chunk_size=BATCH, maintain_order=True):
+    """The lines of a results table; times that are finer than Python's are texts, by ISO 8601."""
+    table = pl.scan_parquet(results, glob=False)
+    finer = [pl.col(name).dt.to_string("iso:strict") for name, kind in table.collect_schema().items() if is_finer(kind)]
+    for batch in table.with_columns(finer).collect_batches(chunk_size=BATCH, maintain_order=True):
         yield from batch.iter_rows(named=True)
 
 

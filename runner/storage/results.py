@@ -22,7 +22,7 @@ from runner.core.tasks import naming_column
 from runner.core.values import Outcome, Status
 from runner.storage import journal
 from runner.storage.history import History, Paid, paid_for
-from runner.storage.rows import BadRow, Record, Row
+from runner.storage.rows import BadRow, Record, Row, is_finer
 
 BATCH = 5_000
 BATCH_BYTES = 1 * 1024 * 1024
@@ -139,6 +139,7 @@ class Tables:
         self._columns = {name: kind for name, kind in columns.items() if not (repeated and name == "id")}
         self._names = names_in_table(self._columns)
         self._values = {name: _values_of(kind) for name, kind in self._columns.items()}
+        self._finer = {name for name, kind in self._columns.items() if is_finer(kind)}
         self.schema = {**RESULT_SCHEMA, **{self._names[name]: kind for name, kind in self._columns.items()}}
 
     def write_results(self, path: Path) -> None:
@@ -211,8 +212,10 @@ class Tables:
             if not payload.get("failure"):
                 said = self._cells(payload["text"], payload["outcome"], columns)
                 line |= {name: _clean(value) if isinstance(value, str) else value for name, value in said.items()}
+        exact = record.exact if isinstance(record, Row) else {}
         for column, kind in self._columns.items():
-            line[self._names[column]] = _cell(columns.get(column), kind, self._values[column])
+            value = (exact if column in self._finer else columns).get(column)
+            line[self._names[column]] = _cell(value, kind, self._values[column])
         return line
 
     def _changed(self, where: str) -> InputRejected:
@@ -318,6 +321,8 @@ def _clean(text: str | None) -> str | None:
 
 def _values_of(kind: Any) -> tuple[type, ...]:
     """The Python types of a column's values."""
+    if is_finer(kind):
+        return (int,)
     return (int, float) if kind == pl.Float64 else (kind.to_python(),)
 
 

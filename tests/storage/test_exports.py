@@ -91,6 +91,20 @@ def cells(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_bytes().decode(), newline="")))
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_times_that_are_finer_than_pythons_are_written_whole(run: Run, out: Path, form: str) -> None:
+    """To the nanosecond, by ISO 8601."""
+    kinds = {"at": pl.Datetime("ns", "Europe/Berlin"), "took": pl.Duration("ns"), "time": pl.Time()}
+    run.hold(line(0, **dict.fromkeys(kinds, 1_123_456_789)), **kinds)
+    export(run.path, form, out)
+    [found] = cells(out) if form == "csv" else objects(out)
+    assert {name: found[name] for name in kinds} == {
+        "at": "1970-01-01T01:00:01.123456789+01:00",
+        "took": "PT1.123456789S",
+        "time": "00:00:01.123456789",
+    }
+
+
 # CSV.
 
 

@@ -19,7 +19,7 @@ from runner.storage import results
 from runner.storage.history import read_history
 from runner.storage.journal import DiskFile, Journal
 from runner.storage.results import ATTEMPT_SCHEMA, ERROR_COLUMNS, RESULT_SCHEMA, Tables
-from runner.storage.rows import BadRow, Record, Row
+from runner.storage.rows import BadRow, Record, Row, Source
 
 USAGE = {"input": 10, "output": 3, "reasoning": 1, "cached_input": 2, "cache_write": 0, "reported": True}
 
@@ -156,6 +156,30 @@ def test_a_line_has_what_all_replies_to_its_task_have_cost(run: Run, last: dict[
         "reasoning_tokens": 1,
         "cost_usd": 0.25,
     }
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pl.Datetime("ns"), pl.Datetime("ns", "Europe/Berlin"), pl.Duration("ns"), pl.Time()],
+    ids=["moment", "moment in a zone", "duration", "time"],
+)
+def test_nanoseconds_come_out_as_they_went_in(run: Run, tmp_path: Path, kind: Any) -> None:
+    """Python's times end at microseconds; a row has the rest beside them."""
+    given = pl.Series("at", [1_123_456_789, None, 86_399_999_999_999], dtype=pl.Int64).cast(kind)
+    given.to_frame().write_parquet(tmp_path / "input.parquet")
+    records = list(Source(tmp_path / "input.parquet"))
+    run.fold(records, [replied(number) for number in range(3)], {"at": kind})
+    found = pl.read_parquet(run.results)["at"]
+    assert found.dtype == kind
+    assert found.to_physical().to_list() == given.to_physical().to_list()
+
+
+def test_nanoseconds_of_a_column_that_is_text_in_the_table_are_no_number(run: Run) -> None:
+    """As where another file has a text in this column."""
+    moment = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    fine = Row(0, "row 0", {"at": moment}, "d", {"at": 1_767_323_045_000_000_001})
+    [line] = run.fold([fine], [replied(0)], {"at": pl.String()})
+    assert line["at"] == '"2026-01-02T03:04:05+00:00"'
 
 
 def test_what_a_reply_means_is_handed_in(run: Run) -> None:
