@@ -94,12 +94,12 @@ class Prepared:
     def look(self, patience: float = math.inf) -> None:
         """Look at the rows anew, to their end or for `patience` seconds."""
         look = Look(self.maker, self.catalogue, self.sample)
-        self.survey, found = look.survey, look.notices
+        self.survey = look.survey
         look.over(self._own(), patience)
         self.mix_in()
         if self.survey.tasks:  # else the input is what there is to say something of
             look.among(self.gold)
-        self.notices += [notice for notice in found if notice not in self.notices]
+        self.notices += [notice for notice in look.notices if notice not in self.notices]
 
     def mix_in(self) -> None:
         """Find positions behind the input's for the rows with known labels that are mixed in."""

@@ -38,8 +38,8 @@ class Look:
     def __init__(self, maker: TaskMaker, catalogue: Catalogue, sample: Sample | None = None) -> None:
         """`sample` is shown every row that can be asked about."""
         self.survey = Survey()
-        self.notices: list[str] = []
-        """What will be left out of requests, and why."""
+        self._noticed: dict[str, str] = {}
+        """Notice -> where it was first met, if that is of a line's own making."""
         self._maker = maker
         self._catalogue = catalogue
         self._sample = sample
@@ -80,37 +80,50 @@ class Look:
             return
         if survey.selected <= MEASURED_FIRST or survey.selected % MEASURED == 0:
             survey.note_size(tasks[0].size.text, exact_size(tasks[0]).text)
-        self._note(tasks)
+        self._note(tasks, record.where)
 
     def among(self, rows: Iterable[Row]) -> None:
         """Look at rows that are asked about among the input's; raises UsageError if one cannot be."""
         for row in rows:
             try:
-                self._note(self._maker.tasks(row.index, row.columns, row.digest, counter(ENCODING)))
+                self._note(self._maker.tasks(row.index, row.columns, row.digest, counter(ENCODING)), row.where)
             except RowError as error:
                 raise UsageError(f"{row.where}: {error}.") from None
 
-    def _note(self, tasks: Sequence[Task]) -> None:
+    def _note(self, tasks: Sequence[Task], where: str) -> None:
         if self._sample is not None:
             self._sample.see(tasks)
         for task in tasks:
             self.survey.note_task(task)
-            self._note_parameters(task.request, task.dialects, task.caps)
+            self._note_parameters(task.request, task.dialects, task.caps, where)
 
-    def _note_parameters(self, request: Request, dialects: Mapping[str, str], caps: Mapping[str, int]) -> None:
-        """Find out, once for each kind of request, which parameters a model will not be sent."""
-        settings = request.settings
-        shape = (settings.temperature, settings.effort, request.body is None)
+    def _note_parameters(
+        self, request: Request, dialects: Mapping[str, str], caps: Mapping[str, int], where: str
+    ) -> None:
+        """Find out, once for each kind of request, which parameters a model will not be sent, or will not take."""
+        own, settings = request.body or {}, request.settings
+        said = frozenset(name for name, value in own.items() if value is not None and value is not False)
+        shape = (settings.temperature, settings.effort, own.get("temperature"), said)
+        if own and (endpoint := self._maker.job.endpoint) is not None:
+            self._noticed[f"--endpoint {endpoint} is left out where a line's own url says where to"] = ""
         for name, dialect in dialects.items():
-            if (name, dialect, *shape) in self._encoded or request.body is not None:
+            if (name, dialect, *shape) in self._encoded:
                 continue
             self._encoded.add((name, dialect, *shape))
-            wire = DIALECTS[dialect].encode(capped(request, caps[name]), self._catalogue.find(name))
+            try:
+                wire = DIALECTS[dialect].encode(capped(request, caps[name]), self._catalogue.find(name))
+            except UsageError:  # the row's own fault: it errors by itself
+                continue
+            first = f" (first in {where})" if own else ""
             for notice in wire.dropped:
                 if self._maker.job.strict_params:
-                    raise UsageError(f"{notice} (--strict-params)")
-                if notice not in self.notices:
-                    self.notices.append(notice)
+                    raise UsageError(f"{notice}{first} (--strict-params)")
+                self._noticed.setdefault(notice, first)
+
+    @property
+    def notices(self) -> list[str]:
+        """What will be left out of requests, or not be taken or kept, and why."""
+        return [f"{notice}{first}" for notice, first in self._noticed.items()]
 
 
 def exact_size(task: Task) -> Size:

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ SOUND = {"prompt": "Say something."}
 BAD = {"prompt": " "}
 
 
-def prepared(tmp_path: Path, rows: list[dict[str, str]], **words: object) -> Prepared:
+def prepared(tmp_path: Path, rows: list[dict[str, Any]], **words: object) -> Prepared:
     source = tmp_path / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     job = Job(input=str(source), models=("gpt-5-4",), **words)  # type: ignore[arg-type]
@@ -103,3 +104,16 @@ def test_a_look_tells_tokens_from_bytes(tmp_path: Path, monkeypatch: pytest.Monk
     survey = looked(prepared(tmp_path, [{"prompt": "Say something, please. " * 50}] * 200), 999, monkeypatch).survey
     assert survey.measured == pytest.approx(52 / 200 * survey.pinned["gpt-5-4"].input)
     assert 0.15 < survey.tokens_of_text < 0.3
+
+
+def test_what_will_not_come_of_a_batch_line_is_told_with_the_line(tmp_path: Path) -> None:
+    """Once for each thing, before anything is sent."""
+    said = {"messages": [{"role": "user", "content": "Hi"}], "model": "claude-haiku-4-5"}
+    line = {"custom_id": "a", "url": "/v1/chat/completions", "body": said}
+    streamed = {**line, "body": {**said, "stream": True, "temperature": 0}}
+    rows = [line, streamed, {**streamed, "body": {**streamed["body"], "stop": "x"}}]
+    found = prepared(tmp_path, rows, endpoint="responses").notices
+    assert found == [
+        "--endpoint responses is left out where a line's own url says where to",
+        "stream is left out: answers are read whole (first in line 2)",
+    ]

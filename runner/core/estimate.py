@@ -82,9 +82,11 @@ IMAGE_TOKENS: Mapping[str, Callable[[int, int], int]] = {
 
 def measure(request: Request, count: TokenCounter, pixels: Callable[[str], tuple[int, int]]) -> Size:
     """Measure a request: `count` counts text, `pixels` gives the size of the image behind a URL."""
+    attached = _measure_attached(request, count)
     if request.body is not None:
-        return _measure_body(request.body, count, pixels)
-    tokens = PER_REPLY
+        size = _measure_body(request.body, count, pixels)
+        return Size(size.text + attached, size.images)
+    tokens = PER_REPLY + attached
     images: list[tuple[int, int]] = []
     for message in request.messages:
         tokens += PER_MESSAGE
@@ -98,11 +100,14 @@ def measure(request: Request, count: TokenCounter, pixels: Callable[[str], tuple
                     images.append(pixels(part.url))
         if message.tool_calls:
             tokens += count(json.dumps(message.tool_calls))
-    settings = request.settings
-    for attached in (settings.tools, settings.schema):
-        if attached:
-            tokens += count(json.dumps(attached))
     return Size(tokens, tuple(images))
+
+
+def _measure_attached(request: Request, count: TokenCounter) -> int:
+    """Tokens of the settings that a model reads, but for those that a batch line says itself."""
+    own, settings = request.body or {}, request.settings
+    said = (() if "tools" in own else settings.tools, None if "response_format" in own else settings.schema)
+    return sum(count(json.dumps(attached)) for attached in said if attached)
 
 
 NOT_READ = frozenset({"model", "metadata", "user", "stream", "store", "stop", "temperature", "top_p"})

@@ -1,7 +1,8 @@
 """How a row becomes a request.
 
 A row says what to ask in one of four ways, looked for in this order: the job's template over its columns, a line of
-OpenAI's batch format, `messages`, `prompt`. A row may carry its own `model`, `system`, `max_tokens` and `temperature`.
+OpenAI's batch format, `messages`, `prompt`. A row may carry its own `model`, `system`, `max_tokens` and `temperature`;
+what the body of a batch line says goes over them, and over the job's.
 """
 
 from __future__ import annotations
@@ -82,25 +83,31 @@ class Prompt:
         )
 
     def _batch_line(self, columns: Mapping[str, Any]) -> Request:
-        body = columns["body"]
+        body = _body(columns)
+        if not isinstance(columns.get("url"), str):
+            raise RowError("it has a `body`, and no `url` that says where to: /v1/chat/completions, for instance")
         if columns.get("method", "POST") != "POST":
             raise RowError(f"its method is {columns['method']!r}; only POST can be sent")
         try:
             dialect = self.by_url(columns["url"])
         except UsageError as error:
             raise RowError(str(error)) from None
+        if self.system is not None or (self.row_settings and columns.get("system") is not None):
+            raise RowError("its `body` is sent as it is, and takes no system prompt beside it: put that into the body")
+        _mind_what_is_read(body)
+        settings = _row_settings(columns, self.settings) if self.row_settings else self.settings
         cap = next((body[key] for key in CAPS_IN_BODY if body.get(key) is not None), None)
         if cap is None and isinstance(config := body.get("generationConfig"), dict):
             cap = config.get("maxOutputTokens")
-        settings = self.settings if cap is None else replace(self.settings, max_tokens=_whole("max_tokens", cap))
+        if cap is not None:
+            settings = replace(settings, max_tokens=_whole("max_tokens", cap))
         return Request(settings=settings, dialect=dialect, body=body)
 
     def model(self, columns: Mapping[str, Any]) -> str | None:
         """The model that a row is pinned to by itself, or None."""
+        name = columns.get("model") if self.row_settings else None
         if self.template is None and is_batch_line(columns):
-            name = columns["body"].get("model")
-        else:
-            name = columns.get("model") if self.row_settings else None
+            name = _body(columns).get("model") or name
         if name is None or name == "":
             return None
         if not isinstance(name, str):
@@ -112,8 +119,31 @@ CAPS_IN_BODY = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
 
 def is_batch_line(columns: Mapping[str, Any]) -> bool:
-    """Whether a row is a line of OpenAI's batch format."""
-    return isinstance(columns.get("url"), str) and isinstance(columns.get("body"), Mapping)
+    """Whether a row is a line of OpenAI's batch format, a wrong one too."""
+    if isinstance(columns.get("url"), str) and isinstance(columns.get("body"), Mapping):
+        return True
+    return "custom_id" in columns and "body" in columns and not ("prompt" in columns or "messages" in columns)
+
+
+def _body(columns: Mapping[str, Any]) -> Mapping[str, Json]:
+    body = columns["body"]
+    if not isinstance(body, Mapping):
+        raise RowError("its `body` is not an object")
+    return body
+
+
+def _mind_what_is_read(body: Mapping[str, Any]) -> None:
+    """Raise RowError for more answers than the one that is read, or for one that comes later."""
+    config = body.get("generationConfig")
+    places = {"n": body, "candidateCount": config if isinstance(config, Mapping) else {}}
+    for name, table in places.items():
+        if table.get(name) not in (None, 1):
+            raise RowError(
+                f"its `{name}` is {table[name]!r}, and one answer is read of each request: leave it out,"
+                " and ask so often with --set annotators.samples=N"
+            )
+    if body.get("background"):
+        raise RowError("its `background` asks for an answer that comes later, and nobody would fetch it: leave it out")
 
 
 def _row_settings(columns: Mapping[str, Any], settings: Settings) -> Settings:

@@ -80,8 +80,8 @@ class Settings:
 class Request:
     """What a task asks of a model, in no gateway's dialect.
 
-    `body` is set for a line of OpenAI's batch format: it is sent as it is, in `dialect`, with only the model's
-    name replaced by the gateway's.
+    `body` is set for a line of OpenAI's batch format: it is sent as it is, in `dialect`, with the model's name replaced
+    by the gateway's, and with those of the `settings` that it leaves open.
     """
 
     messages: tuple[Message, ...] = ()
@@ -215,7 +215,7 @@ class Wire:
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
-    """Notices: parameters that were left out because the model rejects them."""
+    """Notices: what was left out, or will not be taken or kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -96,6 +97,16 @@ def test_a_batch_lines_text_counts_wherever_it_stands() -> None:
     assert {measure(request, words, pixels) for request in (chat, responses, gemini)} == {
         Size(3 + PER_MESSAGE + PER_REPLY)
     }
+
+
+def test_what_a_job_attaches_to_a_batch_line_counts_unless_the_line_says_its_own() -> None:
+    """Tools and a schema are read with it."""
+    attached = Settings(tools=({"name": "a b"},), schema={"type": "c d"})
+    bare = measure(body(input="one two"), words, pixels).text
+    more = measure(replace(body(input="one two"), settings=attached), words, pixels).text
+    own = body(input="one two", tools=[], response_format={})
+    assert more == bare + 3 + 3
+    assert measure(replace(own, settings=attached), words, pixels).text == bare
 
 
 def test_a_batch_lines_parameters_are_not_text() -> None:

@@ -105,6 +105,12 @@ ROWS: tuple[tuple[str, Mapping[str, Any], Request], ...] = (
         line(generationConfig={"maxOutputTokens": 9}),
         Request(dialect="chat", body={"generationConfig": {"maxOutputTokens": 9}}, settings=Settings(max_tokens=9)),
     ),
+    (
+        "a batch line with settings beside its body",
+        {**line(n=1), "max_tokens": 9, "temperature": 0.5},
+        Request(dialect="chat", body={"n": 1}, settings=Settings(max_tokens=9, temperature=0.5)),
+    ),
+    ("a web page with what to ask of it", {"url": "https://a.example", "body": "x", "prompt": "hello"}, user("hello")),
 )
 
 REFUSED: tuple[tuple[Mapping[str, Any], str], ...] = (
@@ -145,6 +151,12 @@ REFUSED: tuple[tuple[Mapping[str, Any], str], ...] = (
     ({**line(), "method": "GET"}, "its method is 'GET'; only POST can be sent"),
     ({**line(), "url": "/v1/embeddings"}, "'/v1/embeddings' is no endpoint."),
     (line(max_tokens=0), "its `max_tokens` is 0, not a whole number above zero"),
+    (line(n=2), "its `n` is 2, and one answer is read of each request"),
+    (line(generationConfig={"candidateCount": 2}), "its `candidateCount` is 2, and one answer is read"),
+    (line(background=True), "its `background` asks for an answer that comes later"),
+    ({**line(), "system": "Be brief."}, "its `body` is sent as it is, and takes no system prompt beside it"),
+    ({**line(), "body": "x"}, "its `body` is not an object"),
+    ({"custom_id": "1", "body": {}}, "it has a `body`, and no `url` that says where to"),
 )
 
 
@@ -243,6 +255,8 @@ def test_a_job_can_keep_rows_from_settling_anything() -> None:
         ({"model": ""}, None),
         ({"model": None}, None),
         (line(model="m"), "m"),
+        ({**line(model="m"), "model": "n"}, "m"),
+        ({**line(), "model": "n"}, "n"),
     ],
 )
 def test_a_row_may_name_its_model(columns: Mapping[str, Any], model: str | None) -> None:

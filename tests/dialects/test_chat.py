@@ -207,11 +207,55 @@ REQUESTS: dict[str, tuple[Request, Model, dict[str, Any], tuple[str, ...]]] = {
     "a batch line is sent as it is": (
         Request(
             body={"model": "gpt-4o", "messages": ASKED, "seed": 1, "temperature": 0, "stream": True},
-            settings=Settings(max_tokens=90, temperature=0.5, effort="low"),
+            settings=Settings(max_tokens=90, temperature=0.5),
         ),
         CLAUDE,
         {"model": "claude-sonnet-4-6", "messages": ASKED, "seed": 1, "temperature": 0, "max_tokens": 90},
+        (
+            "stream is left out: answers are read whole",
+            "claude-sonnet-4-6 does not take seed, and is sent it, as the line says",
+        ),
+    ),
+    "what a batch line leaves open the job's settings say": (
+        Request(
+            body={"messages": ASKED, "temperature": 0},
+            settings=Settings(temperature=0.5, stop=("x",), schema=SCHEMA, tools=(TOOL,), effort="low", seed=3),
+        ),
+        GPT,
+        {
+            "model": "gpt-5-1",
+            "messages": ASKED,
+            "temperature": 0,
+            "stop": ["x"],
+            "seed": 3,
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True},
+            },
+            "tools": [TOOL],
+            "reasoning_effort": "low",
+        },
         (),
+    ),
+    "what a batch line says itself is not mixed with the job's": (
+        Request(
+            body={"messages": ASKED, "response_format": {"type": "json_object"}, "reasoning_effort": "high"},
+            settings=Settings(schema=SCHEMA, effort="low"),
+        ),
+        GPT,
+        {
+            "model": "gpt-5-1",
+            "messages": ASKED,
+            "response_format": {"type": "json_object"},
+            "reasoning_effort": "high",
+        },
+        (),
+    ),
+    "what no table has a column for is said": (
+        Request(body={"messages": ASKED, "logprobs": True}),
+        GPT,
+        {"model": "gpt-5-1", "messages": ASKED, "logprobs": True},
+        ("logprobs are not kept: no table has a column for them",),
     ),
     "a batch line's own cap stands": (
         Request(body={"messages": ASKED, "max_completion_tokens": 5}, settings=Settings(max_tokens=90)),

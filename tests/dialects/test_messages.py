@@ -252,6 +252,22 @@ REQUESTS: dict[str, tuple[Request, Model, dict[str, Any], tuple[str, ...]]] = {
         Request(body={"model": "x", "messages": ASKED, "temperature": 0.1}, settings=Settings(effort="low")),
         OPUS,
         body(OPUS, temperature=0.1, max_tokens=128_000),
+        (
+            "claude-opus-4-7 does not take temperature, and is sent it, as the line says",
+            "claude-opus-4-7 may not think beside a line's own temperature: reasoning_effort left out",
+        ),
+    ),
+    "what a batch line leaves open the job's settings say": (
+        Request(body={"messages": ASKED, "top_k": 3}, settings=Settings(effort="low", stop=("x",), max_tokens=90)),
+        OPUS,
+        body(
+            OPUS,
+            top_k=3,
+            max_tokens=90,
+            stop_sequences=["x"],
+            thinking={"type": "adaptive"},
+            output_config={"effort": "low"},
+        ),
         (),
     ),
 }

@@ -151,13 +151,36 @@ REQUESTS: dict[str, tuple[Request, Model, dict[str, Any], tuple[str, ...]]] = {
     "a batch line is sent as it is": (
         Request(body={"model": "x", "input": "Hi", "stream": False}, settings=Settings(max_tokens=8, temperature=1)),
         CODEX,
-        {"model": "gpt-5-3-codex", "input": "Hi", "max_output_tokens": 16},
+        {"model": "gpt-5-3-codex", "input": "Hi", "max_output_tokens": 16, "temperature": 1},
         ("gpt-5-3-codex takes no max_tokens below 16 here: raised from 8",),
     ),
     "a batch line's own cap stands": (
         Request(body={"input": "Hi", "max_output_tokens": 99}, settings=Settings(max_tokens=8)),
         CODEX,
         {"model": "gpt-5-3-codex", "input": "Hi", "max_output_tokens": 99},
+        (),
+    ),
+    "what a batch line says stands, and the job's settings stand beside it": (
+        Request(
+            body={
+                "input": "Hi",
+                "max_output_tokens": 99,
+                "text": {"verbosity": "low"},
+                "reasoning": {"effort": "high"},
+            },
+            settings=Settings(schema=SCHEMA, effort="low"),
+        ),
+        CODEX,
+        {
+            "model": "gpt-5-3-codex",
+            "input": "Hi",
+            "max_output_tokens": 99,
+            "text": {
+                "verbosity": "low",
+                "format": {"type": "json_schema", "name": "answer", "schema": SCHEMA, "strict": True},
+            },
+            "reasoning": {"effort": "high"},
+        },
         (),
     ),
 }

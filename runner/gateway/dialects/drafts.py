@@ -2,7 +2,7 @@
 
 A dialect brings a `Grammar`: tables of where each setting stands and how it is said. What the model rejects or the
 dialect has no word for is left out, with one notice for the user; nothing else is ever dropped. A batch line's own body
-is sent as it came, save for the model's name.
+is sent as it came, save for the model's name and the wish for a stream; the job's settings say what it leaves open.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ NEUTRAL: Mapping[str, float] = {"temperature": 1.0}
 
 STREAMING = ("stream", "stream_options")
 """Answers are read whole, so a batch line may not ask for a stream."""
+UNKEPT = ("logprobs",)
+"""What a batch line may ask for beside the answer, and no table has a column for."""
 
 NAME = "answer"
 """The name that dialects want a schema to have; the model may see it."""
@@ -64,13 +66,29 @@ class Draft:
     model: Model
     body: Fragment = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    own: Mapping[str, Json] = field(default_factory=dict)
+    """A batch line's own words, which stand."""
+
+    def adopt(self, body: Mapping[str, Json]) -> None:
+        """Begin with a batch line's own body, and say what will not come of it as it says."""
+        self.own = body
+        self.merge(body)
+        if body.get("stream"):
+            self.notices.append("stream is left out: answers are read whole")
+        self.notices += [f"{name} are not kept: no table has a column for them" for name in UNKEPT if body.get(name)]
+        for name, value in body.items():
+            if not self.model.accepts(name) and value != NEUTRAL.get(name):
+                self.notices.append(f"{self.model.short} does not take {name}, and is sent it, as the line says")
 
     def put(self, parameter: str, value: Json) -> None:
-        """Say one setting, unless nothing is asked or it has to be left out."""
-        if value is None or value == ():
+        """Say one setting, unless nothing is asked, a batch line says it itself, or it has to be left out."""
+        if value is None or value == () or (parameter == "max_tokens" and self.cap is not None):
             return
         called = CALLED.get(parameter, parameter)
         place = self.grammar.places.get(parameter)
+        said = {} if place is None else _nested(place, self._said(parameter, value))
+        if _overlap(self.own, said):
+            return
         if place is None:
             self.notices.append(f"the {self.grammar.name} dialect has no {called}: left out")
         elif not self.model.accepts(called) and value != NEUTRAL.get(called):
@@ -78,9 +96,7 @@ class Draft:
         elif partner := self._excluded_by(parameter):
             self.notices.append(f"{self.model.short} does not take {partner} and {called} together: {called} left out")
         else:
-            translate = self.grammar.say.get(parameter)
-            said = translate(value) if translate else list(value) if isinstance(value, tuple) else value
-            self.merge(_nested(place, said))
+            self.merge(said)
 
     def reason(self, effort: str | None) -> None:
         """Ask for reasoning in the way that the model takes; the output cap has to be in the body by now."""
@@ -95,7 +111,7 @@ class Draft:
         elif (fragment := ask(effort, self.cap)) is None:
             room = "" if self.cap is None else f" within {self.cap} tokens"
             self.notices.append(f"{name} cannot think at {called} {effort}{room}: left out")
-        else:
+        elif not _overlap(self.own, fragment):
             self.merge(fragment)
 
     def merge(self, fragment: Mapping[str, Json]) -> None:
@@ -110,6 +126,8 @@ class Draft:
     def extend(self, extra: Mapping[str, Json]) -> None:
         """Merge the user's own parameters, last: they win, unless the model is known to reject them."""
         for name in extra:
+            if name in self.own:
+                continue
             if not self.model.accepts(name) and extra[name] != NEUTRAL.get(name):
                 self.notices.append(f"{self.model.short} does not take {name}: left out")
             else:
@@ -132,6 +150,12 @@ class Draft:
         stated = (json_text.at(self.body, place) for place in self.grammar.caps)
         return next((cap for cap in stated if cap is not None), None)
 
+    def _said(self, parameter: str, value: Json) -> Json:
+        translate = self.grammar.say.get(parameter)
+        if translate is not None:
+            return translate(value)
+        return list(value) if isinstance(value, tuple) else value
+
     def _excluded_by(self, parameter: str) -> str | None:
         for pair in self.model.rejects:
             first, plus, second = pair.partition("+")
@@ -143,26 +167,21 @@ class Draft:
 
 
 def begin(grammar: Grammar, request: Request, model: Model) -> Draft:
-    """A draft with the conversation and all settings but `effort` and `extra`, or with the batch line's own body."""
+    """A draft with the conversation, or the batch line's own body, and all settings but `effort` and `extra`."""
     draft = Draft(grammar, model)
     if request.body is None:
         draft.merge(grammar.turns(request.messages))
-        for setting in SETTINGS:
-            value = getattr(request.settings, setting)
-            if value is not None:
-                draft.put(setting, value)
     else:
-        draft.merge(request.body)
-        if draft.cap is None:
-            draft.put("max_tokens", request.settings.max_tokens)
+        draft.adopt(request.body)
+    for setting in SETTINGS:
+        draft.put(setting, getattr(request.settings, setting))
     return draft
 
 
 def finish(draft: Draft, request: Request) -> Draft:
-    """Add `effort`, then `extra`; a batch line's own body is finished as it is."""
-    if request.body is None:
-        draft.reason(request.settings.effort)
-        draft.extend(request.settings.extra)
+    """Add `effort`, then `extra`."""
+    draft.reason(request.settings.effort)
+    draft.extend(request.settings.extra)
     return draft
 
 
@@ -176,6 +195,16 @@ def merged(old: Mapping[str, Json], new: Mapping[str, Json]) -> Fragment:
         else:
             result[key] = value
     return result
+
+
+def _overlap(own: Mapping[str, Json], said: Mapping[str, Json]) -> bool:
+    """Whether both say something of one thing."""
+    for name, value in said.items():
+        stands = own.get(name)
+        both = isinstance(stands, Mapping) and isinstance(value, Mapping)
+        if stands is not None and (not both or _overlap(stands, value)):
+            return True
+    return False
 
 
 def budget(tokens: int, cap: int | None) -> int:

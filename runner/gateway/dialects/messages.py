@@ -7,6 +7,7 @@ results are blocks of a user turn. An output cap is required; extended thinking 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from runner.core.catalog import Model
@@ -52,6 +53,9 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 FORCED = ("any", "tool")
 """Tool choices under which the API refuses to think."""
 
+UNTHINKING = ("temperature", "top_p", "tool_choice")
+"""What a batch line may say that an effort of the job's would have to take out."""
+
 SMALLEST_TOP_P = 0.95
 """The API refuses less while the model thinks."""
 
@@ -70,8 +74,11 @@ def encode(request: Request, model: Model) -> Wire:
     draft = drafts.begin(GRAMMAR, request, model)
     if draft.cap is None:
         draft.put("max_tokens", model.max_output_tokens or DEFAULT_CAP)
+    if request.settings.effort is not None and any(name in draft.own for name in UNTHINKING):
+        draft.notices.append(f"{model.short} may not think beside a line's own temperature: reasoning_effort left out")
+        request = replace(request, settings=replace(request.settings, effort=None))
     drafts.finish(draft, request)
-    if request.body is None:
+    if "thinking" not in draft.own:
         _settle_thinking(draft)
     return draft.wire(PATH, HEADERS)
 
