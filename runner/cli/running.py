@@ -95,6 +95,20 @@ def run(
     return finish.ending.exit_code
 
 
+def try_out(words: dict[str, Any]) -> Setup:
+    """Raise what `run` would say against these words of a scheduled run before it sends anything; how it would run."""
+    from runner.preparing import prepare
+    from runner.storage.rundir import RUNS
+
+    source, out, base, fork, slot_of = (words.pop(name) for name in ("source", "out", "base", "fork", "slot_of"))
+    del words["quiet"], words["as_json"]
+    given = manner(words)
+    job, setup = declared(source, words)
+    _turn(job, setup, slot_of, out or fork, base or RUNS, given)
+    prepare(job, setup)
+    return setup
+
+
 def _turn(job: Job, setup: Setup, slot_of: str, other: Path | None, base: Path, given: Manner) -> Turn:
     from runner.core.errors import UsageError
     from runner.scheduled import Turn

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.options import FILE
-from runner.cli.unattended import IF_LOCKED, base_option, env_file_option, notify_options
+from runner.cli.unattended import IF_LOCKED, base_option, env_file_option, note, notify_options
 
 if TYPE_CHECKING:
+    from runner.preparing import Setup
     from runner.schedules.crontab import Entry
 
 
@@ -106,7 +108,7 @@ def _entry(
     words: tuple[str, ...],
 ) -> Entry:
     """The entry for a job, tried out as far as nothing is sent."""
-    from runner.cli.running import run
+    from runner.cli.running import run, try_out
     from runner.core.errors import UsageError
     from runner.gateway.environment import check_file
     from runner.schedules.crontab import Entry
@@ -118,11 +120,31 @@ def _entry(
     expression = parse(at)
     folder = (base or RUNS).absolute()
     options |= {"--in": folder, "--log": (log or folder / slug(_name(job)) / "log").absolute()}
-    if options["--env-file"] is not None:
-        check_file(Path(options["--env-file"]))
+    env_file = options["--env-file"]
+    environ = {} if env_file is None else check_file(Path(env_file))
     given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
     called = [str(job.absolute()), "--slot-of", expression.text, *given, *words]
-    run.make_context("run", [*called], parent=click.get_current_context().parent)
+    with run.make_context("run", [*called], parent=click.get_current_context().parent) as context:
+        if context.params["slot_of"] != expression.text:
+            raise UsageError("--slot-of stands in the line already; say when with --at.")
+        _mind_the_gateway(try_out(context.params), environ)
     # By its whole path, and -P: not with whatever is called runner in the folder where it starts.
     command = [sys.executable, "-P", "-m", "runner", "run", *called]
     return Entry(expression=expression, words=command, folder=str(Path.cwd()), mark=str(job.absolute()))
+
+
+def _mind_the_gateway(setup: Setup, environ: Mapping[str, str]) -> None:
+    """Say what the line lacks to find its gateway: cron does not know what is exported here.
+
+    Its own lines may set that, so only an address that is none is refused.
+    """
+    from runner.core.errors import UsageError
+    from runner.gateway.client import origin_of
+    from runner.gateway.environment import is_local, resolve
+
+    if setup.gateway is not None and not is_local(setup.gateway):
+        origin_of(setup.gateway)
+    try:
+        resolve(setup.gateway, environ, lasting=True)
+    except UsageError as error:
+        note(f"{error} The runs do not see what is exported here: give --env-file.")

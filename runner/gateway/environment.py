@@ -98,7 +98,7 @@ def is_local(choice: str | None) -> bool:
     return choice is not None and choice.partition("?")[0] == LOCAL
 
 
-def resolve(choice: str | None, *, lasting: bool = False) -> Gateway:
+def resolve(choice: str | None, environ: Mapping[str, str] = os.environ, *, lasting: bool = False) -> Gateway:
     """The gateway for a new run: `choice` if given, else the environment's; a local one is none that is `lasting`.
 
     Raises UsageError, saying what to set, if there is none.
@@ -107,7 +107,7 @@ def resolve(choice: str | None, *, lasting: bool = False) -> Gateway:
         options = dict(urllib.parse.parse_qsl(choice.partition("?")[2], keep_blank_values=True, strict_parsing=False))
         return Gateway(None, Secret(LOCAL_TOKEN), options)
     try:
-        values = {**dotenv_values(Path(".env")), **os.environ}
+        values = {**dotenv_values(Path(".env")), **environ}
     except (OSError, UnicodeDecodeError) as error:
         reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error.strerror}"
         raise UsageError(f".env in this folder {reason}.") from None

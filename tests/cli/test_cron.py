@@ -128,6 +128,14 @@ def test_systemd_units_run_the_same_command(command, job, tmp_path) -> None:
         (("--at", "@reboot"), "@reboot names no time"),
         (("--at", "@daily", "--", "--no-such"), "No such option"),
         (("--at", "@daily", "--", "--max-tokens", "x"), "'x' is not a valid integer"),
+        (("--at", "@daily", "--", "--endpoint", "nosuch"), "'nosuch' is no endpoint"),
+        (("--at", "@daily", "--", "--effort", "wrong"), "effort"),
+        (("--at", "@daily", "--", "--set", "no.such=1"), "there is no word 'no'"),
+        (("--at", "@daily", "--", "-m", "nosuch"), "nosuch"),
+        (("--at", "@daily", "--", "--out", "there"), "--slot-of names the run's directory itself"),
+        (("--at", "@daily", "--", "--slot-of", "@weekly"), "--slot-of stands in the line already"),
+        (("--at", "@daily", "--", "--wait", "5"), "--wait says how long"),
+        (("--at", "@daily", "--", "--gateway", "ftp://x"), "ftp://x"),
         (("--at", "@daily", "--env-file", "open.env"), "has mode 0644, and holds a token"),
         (("--at", "@daily", "--", "-p", "a\nb"), "cannot hold line breaks"),
         (("--at", "@daily", "--", "-p", "x" * 1000), "cron reads 998"),
@@ -139,6 +147,24 @@ def test_what_could_never_run_is_refused_now(command, job, tmp_path, words, said
     (tmp_path / "open.env").chmod(0o644)
     done = command("cron", job, *words)
     assert (done.code, said in done.err, done.out) == (2, True, ""), done.err
+
+
+def test_rows_that_could_not_be_asked_tonight_are_named_now(command, job, tmp_path) -> None:
+    """As `run` names them."""
+    done = command("cron", job, "--at", "@daily", "--", "-p", "{{ nothing }}")
+    assert (done.code, done.out) == (7, "")
+    assert "nothing" in done.err
+    (tmp_path / "rows.jsonl").unlink()
+    assert command("cron", job, "--at", "@daily").code == 7
+
+
+def test_a_line_that_names_no_gateway_is_told(command, job, tmp_path) -> None:
+    """Cron does not know what is exported where the line was made."""
+    assert "give --env-file" in command("cron", job, "--at", "@daily").err
+    (tmp_path / "own.env").write_text("NEON_AI_GATEWAY_BASE_URL=https://a.example\nNEON_AI_GATEWAY_TOKEN=x\n")
+    (tmp_path / "own.env").chmod(0o600)
+    for words in (("--env-file", "own.env"), ("--", "--gateway", "local")):
+        assert command("cron", job, "--at", "@daily", *words).err == ""
 
 
 @pytest.mark.parametrize("words", [("--at", "@daily"), ("--remove",), ()])
