@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from runner import earlier, finishing, forking, manifest, planning, sampled
-from runner.core.errors import StorageFailed
+from runner.core.errors import StorageDamaged, StorageFailed
 from runner.core.job import Job
 from runner.core.lag import guard
 from runner.core.retry import LONGEST_WAIT
@@ -42,18 +43,22 @@ from runner.storage import journal as journals
 from runner.storage.batches import ENDED, judges_are_capped
 from runner.storage.history import History
 from runner.storage.rundir import RunDirectory
-from runner.storage.states import finished, seal
+from runner.storage.states import finished, mind_the_journal, seal
 
 
 @contextlib.contextmanager
-def _held(directory: RunDirectory) -> Iterator[None]:
-    """Hold a run directory; whatever ends the run that it holds by then, say how to go on with it."""
+def _held(directory: RunDirectory, gateway: str | None) -> Iterator[str]:
+    """Hold a run directory, and say how to go on where the disk ends a run that it holds by then; how its gateway is
+    named then."""
+    named = environment.again(gateway)
     with directory.held():
         try:
-            yield
+            yield named
+        except StorageDamaged:
+            raise
         except StorageFailed as error:
             if directory.manifest_path.is_file():
-                error.add_note(f"Go on with: runner resume {directory.path}")
+                error.add_note(f"Go on with: runner resume {shlex.quote(str(directory.path))}{named}")
             raise
 
 
@@ -64,19 +69,20 @@ def start(prepared: Prepared, out: Path | None, attend: Attend = unattended, for
         earlier.mind_what_is_there(prepared.job, out)
     before = None if fork is None else forking.read(prepared, fork)
     directory = RunDirectory.create(out, prepared.job.name)
-    with _held(directory):
+    with _held(directory, prepared.setup.gateway) as named:
         history = History(prepared.maker.slots)
         if before is not None:  # first: what is cut off here must not be a run that asks everything again
             history = forking.begin(prepared, directory, before)
         prepared = manifest.found(prepared, directory, gateway)
-        return _evaluated(_run(prepared, directory, gateway, history, attend), prepared, directory, gateway, attend)
+        finish = _evaluated(_run(prepared, directory, gateway, history, attend), prepared, directory, gateway, attend)
+        return replace(finish, named=named)
 
 
 def found(prepared: Prepared, out: Path | None) -> Path:
     """Make the directory of a run that `resume` begins, and send nothing."""
     gateway = environment.resolve(prepared.setup.gateway)
     directory = RunDirectory.create(out, prepared.job.name)
-    with _held(directory):
+    with _held(directory, prepared.setup.gateway):
         manifest.found(prepared, directory, gateway)
     return directory.path
 
@@ -100,7 +106,7 @@ def resume(
     errored rows are asked again: those with these kinds of failure, or all if it is empty.
     """
     directory = RunDirectory.open(path)
-    with _held(directory):
+    with _held(directory, gateway) as named:
         journals.read_anew(directory.journal_path)
         said = manifest.read(directory)
         earlier.mind_the_input(directory, said)
@@ -116,11 +122,13 @@ def resume(
         prepared.notices += notices
         window = prepared.limits.window_seconds
         history = histories.read_history(directory.journal_path, prepared.maker.slots, window)
+        mind_the_journal(directory, history.end)
         cut = journals.cut_torn_tail(directory.journal_path, history.end) if directory.journal_path.exists() else 0
         if cut:
             prepared.notices.append(f"The journal ended in the middle of a frame: {cut} bytes were cut off.")
         finish = _run(prepared, directory, chosen, history, attend)
-        return _evaluated(finish, prepared, directory, chosen, attend, judges)
+        finish = _evaluated(finish, prepared, directory, chosen, attend, judges)
+        return replace(finish, named=named)
 
 
 def _run(

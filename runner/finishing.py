@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,13 @@ class Finish:
     """Whether nothing was left to do."""
     said: tuple[str, ...] = ()
     """What there is to say of that."""
+    named: str = ""
+    """The words by which the command that goes on finds its gateway, with a blank before."""
+
+    @property
+    def again(self) -> str:
+        """The command that goes on with it."""
+        return f"runner resume {shlex.quote(str(self.directory))}{self.named}"
 
     @property
     def is_empty(self) -> bool:

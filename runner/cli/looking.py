@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import click
 
-from runner.cli.unattended import RUN, base_option
+from runner.cli.unattended import RUN, base_option, note
 
 WATCH_SECONDS = 2.0
 
@@ -110,7 +111,8 @@ def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
     for line in poor_answers(state["models"]):
         click.echo(line)
     if state["state"] == "stopped" and word != "cancelled":
-        click.echo(f"Go on with: runner {'unpause' if word == 'paused' else 'resume'} {where}")
+        named = safe(shlex.quote(str(directory)), 1000)
+        click.echo(f"Go on with: runner {'unpause' if word == 'paused' else 'resume'} {named}")
 
 
 @click.command()
@@ -138,8 +140,11 @@ def results(directory: Path, form: str, out: Path | None, table: str, raw_cells:
     """Write the results of RUN, a directory or an id; of a run that was stopped, what it has."""
     from runner.report.safe import safe, safe_whole
     from runner.storage.exports import export
+    from runner.storage.states import mind_the_tables
 
     shown = safe_whole if out is None and sys.stdout.isatty() else None
+    if said := mind_the_tables(directory, table):
+        note(said)
     written = export(directory, form, out, table=table, raw_cells=raw_cells, shown=shown)
     if out is not None:
         for path, lines in written:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,7 +91,7 @@ def run(
             finish = given.told(job.name, None, lambda: app.start(prepare(job, setup), place, attend, fork))
         if finish is None:
             return 0
-        print_finish(finish, quiet=quiet, as_json=as_json)
+        print_finish(finish, quiet=quiet, as_json=as_json, words=given.words)
     given.last_word(finish)
     return finish.ending.exit_code
 
@@ -176,7 +177,7 @@ def resume(
         finish = given.told(directory.name, None, lambda: by_policy(call, given.policy, note))
         if finish is None:
             return 0
-        print_finish(finish, quiet=quiet, as_json=as_json)
+        print_finish(finish, quiet=quiet, as_json=as_json, words=given.words)
     given.last_word(finish)
     return finish.ending.exit_code
 
@@ -249,6 +250,7 @@ def repair(directory: Path, out: Path | None) -> int:
     for place in found.damaged:
         click.echo(f"Left out: bytes {place.offset:,} to {place.end:,} of the journal.")
     click.echo(
-        f"{found.frames:,} frames saved, {found.lost:,} bytes left out. Go on with: runner resume {found.directory}"
+        f"{found.frames:,} frames saved, {found.lost:,} bytes left out. "
+        f"Go on with: runner resume {shlex.quote(str(found.directory))}"
     )
     return 0

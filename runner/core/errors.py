@@ -40,6 +40,10 @@ class StorageFailed(RunnerError):
     exit_code = 8
 
 
+class StorageDamaged(StorageFailed):
+    """What the run directory holds does not read back; going on as before would not help."""
+
+
 class GatewayUnavailable(RunnerError):
     """The gateway could not be used for longer than the run's patience."""
 

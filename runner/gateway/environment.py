@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import stat
 import sys
 import urllib.parse
@@ -126,6 +127,19 @@ def resolve(choice: str | None, environ: Mapping[str, str] = os.environ, *, last
     return Gateway(origin, Secret(token), {})
 
 
+def again(choice: str | None) -> str:
+    """The words, with a blank before, by which a command finds a gateway that was chosen so; none where it does anyway.
+
+    The local gateway stands in the manifest; another's address is never taken from there.
+    """
+    if choice is None or is_local(choice):
+        return ""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if choice == {**dotenv_values(Path(".env")), **os.environ}.get(BASE_URL):
+            return ""
+    return f" --gateway {shlex.quote(choice)}"
+
+
 def resolve_again(manifest: Mapping[str, Any], choice: str | None) -> Gateway:
     """The gateway to go on with: the same as before, as the environment names it now.
 
@@ -136,11 +150,13 @@ def resolve_again(manifest: Mapping[str, Any], choice: str | None) -> Gateway:
             raise UsageError("The run was begun against the local gateway; begin a new one for another gateway.")
         options = manifest["options"] if choice in (None, LOCAL) else resolve(choice).options
         return Gateway(None, Secret(LOCAL_TOKEN), options)
-    gateway = resolve(choice)
+    begun = f"The run was begun against {manifest['origin']}"
+    try:
+        gateway = resolve(choice, lasting=True)
+    except UsageError as error:
+        raise UsageError(f"{begun}. {error}") from None
     if gateway.url != manifest["origin"]:
-        raise UsageError(
-            f"The run was begun against {manifest['origin']}, and the gateway is now {gateway.url or 'local'}."
-        )
+        raise UsageError(f"{begun}, and the gateway is now {gateway.url or 'local'}.")
     return gateway
 
 

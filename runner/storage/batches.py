@@ -70,10 +70,15 @@ def word_of(facts: Facts) -> str:
 
 def last_summary(directory: RunDirectory) -> dict[str, Any] | None:
     """The summary of the run's last session; None if that has not ended, or was killed."""
+    return directory.read_json(directory.summary_path) if is_current(directory) else None
+
+
+def is_current(directory: RunDirectory) -> bool:
+    """Whether the run's last session has ended, and left its tables and its summary."""
     summary, journal = directory.summary_path, directory.journal_path
-    if not summary.exists() or (journal.exists() and journal.stat().st_mtime_ns > summary.stat().st_mtime_ns):
-        return None
-    return directory.read_json(summary)
+    if not summary.exists():
+        return False
+    return not journal.exists() or journal.stat().st_mtime_ns <= summary.stat().st_mtime_ns
 
 
 def has_ended(directory: RunDirectory) -> bool:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from runner.core.errors import StorageFailed
+from runner.core.errors import StorageDamaged, StorageFailed
 from runner.storage.rundir import sync_directory
 
 VERSION = 2
@@ -248,15 +249,15 @@ def scan(path: Path) -> Iterator[Frame | Damage]:
 
 
 def read(path: Path) -> Iterator[Frame]:
-    """All whole frames, in order. A torn tail ends the reading; damage before whole frames raises StorageFailed."""
+    """All whole frames, in order. A torn tail ends the reading; damage before whole frames raises StorageDamaged."""
     damage: Damage | None = None
     for found in scan(path):
         if isinstance(found, Damage):
             damage = damage or found
         elif damage is not None:
-            raise StorageFailed(
+            raise StorageDamaged(
                 f"The journal {path} is damaged at byte {damage.offset}, with whole frames behind the damage. "
-                f"To save what can be read into a copy: runner repair {path.parent}"
+                f"To save what can be read into a copy: runner repair {shlex.quote(str(path.parent))}"
             )
         else:
             yield found
@@ -325,7 +326,7 @@ def read_at(file: Any, offset: int) -> dict[str, Any]:
     file.seek(offset)
     found = _payload(file.readline())
     if found is None:
-        raise StorageFailed(f"The journal's frame at byte {offset} no longer reads back.")
+        raise StorageDamaged(f"The journal's frame at byte {offset} no longer reads back.")
     return found[0]
 
 

@@ -38,12 +38,13 @@ def repair(run: RunDirectory, out: Path) -> Repaired:
     """
     if out.exists():
         raise UsageError(f"{out} exists already. Name another place for the copy with --out.")
-    if not run.journal_path.is_file():
+    is_there = run.journal_path.is_file()
+    if not is_there and not run.summary_path.is_file():
         raise UsageError(f"{run.path} has no journal: nothing was sent, and nothing needs to be repaired.")
     copy = RunDirectory.create(out, out.name)
     book = journal.Journal(journal.DiskFile(copy.journal_path))
     frames, damaged = 0, []
-    for found in journal.scan(run.journal_path):
+    for found in journal.scan(run.journal_path) if is_there else ():
         if isinstance(found, Damage):
             damaged.append(found)
             continue

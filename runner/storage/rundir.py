@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shlex
 import socket
 import stat
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from runner.core.errors import RunBusy, StorageFailed, UsageError
+from runner.core.errors import RunBusy, StorageDamaged, StorageFailed, UsageError
 from runner.storage.names import complaint_about_name
 
 LOOSE = stat.S_IWGRP | stat.S_IWOTH
@@ -72,7 +73,7 @@ class RunDirectory:
         except OSError as error:
             raise StorageFailed(f"The run directory {path} cannot be made: {error.strerror}.") from None
         if run.manifest_path.exists():
-            raise UsageError(f"{path} holds a run already. Continue it with: runner resume {path}")
+            raise UsageError(f"{path} holds a run already. Continue it with: runner resume {shlex.quote(str(path))}")
         if occupied:
             raise UsageError(f"{path} is not empty, and holds no run. Choose another --out.")
         if stat.S_IMODE(status.st_mode) != 0o700:
@@ -153,14 +154,24 @@ class RunDirectory:
             self.unlock()
 
     def read_json(self, path: Path) -> dict[str, Any]:
-        """A JSON file of the run; raises StorageFailed if it does not read back."""
+        """A JSON file of the run; raises StorageFailed, with what helps, if it does not read back."""
         try:
             value = orjson.loads(path.read_bytes())
-        except (OSError, orjson.JSONDecodeError) as error:
-            raise StorageFailed(f"{path} cannot be read: {error}.") from None
+        except OSError as error:
+            raise StorageFailed(f"{path} cannot be read: {error.strerror}.") from None
+        except orjson.JSONDecodeError as error:
+            raise StorageDamaged(f"{path} is damaged: {error}.{self._remedy(path)}") from None
         if not isinstance(value, dict):
-            raise StorageFailed(f"{path} does not hold a JSON object.")
+            raise StorageDamaged(f"{path} is damaged: it does not hold a JSON object.{self._remedy(path)}")
         return value
+
+    def _remedy(self, path: Path) -> str:
+        run = shlex.quote(str(self.path))
+        if path == self.summary_path:
+            return f" It is made again: remove it, and go on with: runner resume {run}"
+        if path == self.manifest_path:
+            return f" The run cannot be gone on with; what its tables hold: runner results {run}"
+        return ""
 
     def write_json(self, path: Path, value: Mapping[str, Any]) -> None:
         """Replace a JSON file of the run in one step."""

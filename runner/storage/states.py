@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.core.errors import StorageDamaged, UsageError
 from runner.core.job import Job
 from runner.core.tally import Tally
 from runner.core.values import Status
@@ -25,6 +27,43 @@ def seal(directory: RunDirectory) -> dict[str, Any]:
     return {"journal": journal.checksum(directory.journal_path), "tables": tables}
 
 
+def mind_the_journal(directory: RunDirectory, end: int) -> None:
+    """Raise StorageDamaged if a journal, whole up to `end`, is less than the last session's summary was made of.
+
+    A journal only grows; what is missing behind its end looks like a torn tail, and would be paid for again.
+    """
+    if not directory.summary_path.is_file():
+        return
+    sealed = directory.read_json(directory.summary_path).get("files", {}).get("journal", {}).get("bytes", 0)
+    if end < sealed:
+        run = shlex.quote(str(directory.path))
+        raise StorageDamaged(
+            f"The journal {directory.journal_path} ends at byte {end:,}, and had {sealed:,} bytes when its summary was "
+            f"written: answers are missing. The tables still hold them (runner results {run}). "
+            f"To ask again for what is missing, in a copy: runner repair {run}"
+        )
+
+
+def mind_the_tables(path: Path, table: str) -> str | None:
+    """What to say of a table that is older than its run's journal; raises UsageError if it is not there at all.
+
+    A process that goes, or was killed, has left the tables of the session before it, or none.
+    """
+    directory, run = RunDirectory.open(path), shlex.quote(str(path))
+    if batches.is_current(directory):
+        return None
+    if directory.is_locked:
+        said = f"A process works in {path}, and writes its tables when it ends: runner status {run} says how far it is"
+    else:
+        said = (
+            f"The process that worked in {path} is gone, and has not written its tables: runner resume {run} goes on, "
+            f"runner cancel {run} writes what was answered"
+        )
+    if not (path / f"{table}.parquet").is_file():
+        raise UsageError(f"{said}.")
+    return f"{said}. These are the tables of the session before."
+
+
 def finished(directory: RunDirectory) -> dict[str, Any] | None:
     """The summary of a run in which nothing is left to do: every task has ended, and its tables are there."""
     if not directory.summary_path.is_file() or not directory.journal_path.is_file():
@@ -42,7 +81,9 @@ def status_of(path: Path) -> dict[str, Any]:
     """A run's state (running, finished, stopped), its sums, and the fields of a batch; UsageError if there is none."""
     directory = RunDirectory.open(path)
     manifest = directory.read_json(directory.manifest_path)
-    tally = read_history(directory.journal_path, Job.from_json(manifest["job"]).slots).tally
+    history = read_history(directory.journal_path, Job.from_json(manifest["job"]).slots)
+    mind_the_journal(directory, history.end)
+    tally = history.tally
     total = manifest["input"]["tasks"]  # None until the input has been looked over
     if total is not None:
         total += tally.escalated

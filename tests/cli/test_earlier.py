@@ -205,7 +205,8 @@ class TestRedrive:
 
     def test_a_run_in_which_nothing_was_sent_yet_is_begun(self, command, gateway, rows, tmp_path) -> None:
         command("run", rows(2), "-m", MODEL, "-o", "run", env=gateway.env)
-        (tmp_path / "run" / "journal.jsonl").unlink()
+        for name in ("journal.jsonl", "summary.json"):
+            (tmp_path / "run" / name).unlink()
         assert command("redrive", "run", env=gateway.env).code == 0
 
     def test_a_redrive_goes_on_with_the_run(self, command, bad, errored, tmp_path) -> None:
@@ -281,10 +282,10 @@ class TestRepair:
         return journal.read_bytes()
 
     def test_resume_names_the_command_that_helps(self, command, gateway, damaged) -> None:
-        """And changes nothing."""
+        """And none that does not, and changes nothing."""
         done = command("resume", "run", env=gateway.env)
         assert done.code == 8
-        assert "runner repair run" in done.err
+        assert done.err.endswith("runner repair run\n")
 
     def test_what_can_be_read_is_saved_and_the_rest_is_asked_again(self, command, gateway, damaged, tmp_path) -> None:
         """One row in five; the damaged run stays as it is."""
@@ -298,6 +299,19 @@ class TestRepair:
         assert [line["text"] for line in after if line["row"] != 2] == [x["text"] for x in before if x["row"] != 2]
         assert [line["status"] for line in after] == ["succeeded"] * 5
         assert (tmp_path / "run/journal.jsonl").read_bytes() == damaged
+
+    def test_a_journal_that_was_emptied_is_not_paid_for_again(self, command, gateway, damaged, tmp_path) -> None:
+        """Nor one that was cut: what its summary was made of is missing, though what is left reads well."""
+        for left in (b"", damaged[: damaged.index(b'"t":"landed"')]):
+            (tmp_path / "run/journal.jsonl").write_bytes(left)
+            for words in ("resume", "status"):
+                done = command(words, "run", env=gateway.env)
+                assert (done.code, "answers are missing" in done.err) == (8, True), done.err
+            assert (asked(gateway), command("results", "run").code) == (0, 0)
+        (tmp_path / "run/journal.jsonl").unlink()
+        assert command("resume", "run", env=gateway.env).code == 8
+        assert command("repair", "run", env=gateway.env).code == 0
+        assert command("resume", "run-repaired", env=gateway.env).code == 0
 
     def test_a_copy_overwrites_nothing(self, command, gateway, damaged, tmp_path) -> None:
         """Another place is asked for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import signal
 import socket
 import subprocess
@@ -385,6 +386,27 @@ def test_resumes_after_a_deadline_come_to_the_end(late, command, gateway, tmp_pa
     """Every session has the whole time again, so resuming makes progress as the limits allow."""
     wait_for(lambda: command("resume", tmp_path / "run", env=gateway.env).code == 0)
     assert statuses(tmp_path / "run") == ["succeeded"] * 4
+
+
+def test_the_command_that_goes_on_names_the_gateway_as_the_run_did(command, gateway, rows, tmp_path) -> None:
+    """It can be copied as it stands, also where the directory's name has blanks."""
+    token = {"NEON_AI_GATEWAY_TOKEN": gateway.env["NEON_AI_GATEWAY_TOKEN"]}
+    words = ["run", rows(3), "-m", MODEL, "--out", tmp_path / "my run", "--gateway", gateway.url]
+    done = command(*words, "--max-total-tokens", "1", env=token)
+    [said] = [line for line in done.err.splitlines() if line.startswith("Go on with: ")]
+    _, *again = shlex.split(said.removeprefix("Go on with: "))
+    assert again == ["resume", str(tmp_path / "my run"), "--gateway", gateway.url]
+    assert command(*again, "--max-total-tokens", "10000", env=token).code == 0
+
+
+def test_the_command_that_goes_on_names_the_environment_file(command, gateway, rows, tmp_path) -> None:
+    """The gateway and its token are in it alone."""
+    own = tmp_path / "own.env"
+    own.write_text("".join(f"{name}={value}\n" for name, value in gateway.env.items()))
+    own.chmod(0o600)
+    words = ["run", rows(3), "-m", MODEL, "--out", "run", "--env-file", "own.env"]
+    done = command(*words, "--max-total-tokens", "1")
+    assert "Go on with: runner resume run --env-file own.env" in done.err.splitlines()
 
 
 # 5

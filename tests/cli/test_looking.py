@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -175,7 +176,48 @@ def test_results_of_a_run_under_way_are_not_there_yet(command, going) -> None:
     """The sentence says when they will be."""
     done = command("results", going.directory)
     assert done.code == 2
-    assert "has no results yet: they are written when the run ends, or stops" in done.err
+    assert f"A process works in {going.directory}, and writes its tables when it ends" in done.err
+
+
+def killed(directory: Path) -> None:
+    """Leave a run as a process does that is killed in the middle of its first session."""
+    for name in ("summary.json", "results.parquet", "errors.parquet", "attempts.parquet"):
+        (directory / name).unlink(missing_ok=True)
+
+
+def test_a_killed_run_has_no_results_until_it_is_gone_on_with_or_cancelled(command, stopped) -> None:
+    """The sentence says who is gone, and both commands that help; the second writes what there is."""
+    killed(stopped)
+    done = command("results", stopped)
+    assert done.code == 2
+    assert f"is gone, and has not written its tables: runner resume {stopped} goes on" in done.err
+    assert f"runner cancel {stopped} writes what was answered" in done.err
+    assert command("cancel", stopped).code == 0
+    assert len(command("results", stopped).out.splitlines()) == 4
+
+
+def test_results_that_are_older_than_the_journal_are_said_to_be(command, finished) -> None:
+    """The session after them was killed."""
+    summary = (finished / "summary.json").stat().st_mtime_ns
+    assert command("results", finished).err == ""
+    os.utime(finished / "journal.jsonl", ns=(summary + 1, summary + 1))
+    done = command("results", finished)
+    assert (done.code, len(done.out.splitlines())) == (0, 4)
+    assert "These are the tables of the session before." in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("summary.json", "remove it, and go on with: runner resume"), ("manifest.json", "runner results")],
+)
+def test_a_damaged_file_of_a_run_comes_with_what_helps(command, gateway, finished, name, remedy) -> None:
+    """And with nothing that would end in the same way."""
+    (finished / name).write_text('{"a')
+    for words in (("status", finished), ("resume", finished)):
+        done = command(*words, env=gateway.env)
+        assert (done.code, done.err.count("runner resume") + done.err.count("runner results")) == (8, 1), done.err
+        assert f"{finished / name} is damaged" in done.err
+        assert remedy in done.err
 
 
 # models

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from runner.core.errors import UsageError
-from runner.gateway.environment import BASE_URL, LOCAL_TOKEN, TOKEN, resolve, resolve_again
+from runner.gateway.environment import BASE_URL, LOCAL_TOKEN, TOKEN, again, resolve, resolve_again
 
 URL = "https://gateway.example"
 
@@ -195,8 +195,26 @@ def test_a_run_does_not_go_on_with_another_gateway(env: Any, url: str) -> None:
 def test_a_stored_address_never_gets_the_token(env: Any) -> None:
     """A manifest that somebody prepared names no gateway; the environment does."""
     env(url=None)
-    with pytest.raises(UsageError, match=f"Set {BASE_URL}"):
+    with pytest.raises(UsageError, match=f"begun against https://evil.example. No gateway is named. Set {BASE_URL}"):
         resolve_again({"local": False, "origin": "https://evil.example", "credential": "x"}, None)
+
+
+@pytest.mark.parametrize(
+    ("choice", "set_to", "words"),
+    [
+        (None, URL, ""),
+        ("local?window=fixed", None, ""),
+        (URL, URL, ""),
+        (URL, None, f" --gateway {URL}"),
+        (URL, "https://other.example", f" --gateway {URL}"),
+    ],
+)
+def test_what_the_environment_does_not_name_is_named_to_go_on(
+    env: Any, choice: str | None, set_to: str | None, words: str
+) -> None:
+    """The local gateway is remembered."""
+    env(url=set_to)
+    assert again(choice) == words
 
 
 def test_a_real_run_does_not_go_on_locally(env: Any) -> None:
