@@ -41,6 +41,8 @@ EXIT_CODES: Mapping[Kind, int] = {
 """What a failure that stops a run ends it with; 5 for any other."""
 CANARY_SECONDS = 1.0
 """How long, with windows of a minute, the first request is alone on its way, if it is not answered before."""
+FIRST_PATIENCE = 30.0
+"""Seconds for which a gateway may fail from which nothing ever came back: its address is wrong, most likely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,10 @@ async def run(
     seen = watch if keep_going else alike
     if escalator is not None:
         seen = escalating(escalator, scheduler, seen)
-    engine = Engine(scheduler, tasks, send, seen, learn=learn, flush=flush, patience=patience, waiting=waiting)
+    engine = Engine(
+        scheduler, tasks, send, seen,
+        learn=learn, flush=flush, patience=patience, first_patience=FIRST_PATIENCE, waiting=waiting,
+    )  # fmt: skip
     begun(engine)
     try:
         await engine.run()

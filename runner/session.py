@@ -22,7 +22,7 @@ from runner.core.values import Status
 from runner.core.waiting import Waiting
 from runner.engines.interruptions import Interruptions
 from runner.engines.local import Engine, Send
-from runner.execution import Ending, make_scheduler, run, tasks_of
+from runner.execution import FIRST_PATIENCE, Ending, make_scheduler, run, tasks_of
 from runner.foresight import Foresight
 from runner.labelling import escalation, recall
 from runner.ledgers.memory import MemoryLedger
@@ -117,6 +117,12 @@ class Session:
             self.ledger.restore(spent.model, spent.charge, self.started - max(0.0, self._wall() - spent.at))
         for scope, until in self.history.shut.items():
             self.scheduler.gates.restore(scope, self.started + until - self._wall(), self.started)
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which the gateway may fail without an answer."""
+        patience = self.prepared.job.patience
+        return patience if self.scheduler.reached else min(patience, FIRST_PATIENCE)
 
     async def run(self, send: Send, watch: Callable[[Event], None], interruptions: Interruptions) -> Ending:
         """Ask what is left to be asked, until all is done or something ends it.

@@ -29,8 +29,8 @@ class Beginning(click.Choice[str]):
 @click.option("--json", "as_json", is_flag=True, help="The runs as JSON.")
 def list(base: Path | None, as_json: bool) -> int:  # noqa: A001 - the command is called so
     """List the runs, newest last: id, state, tasks done and errored, age. A run's id is what other commands take."""
+    from runner.report.counts import clock
     from runner.report.printing import print_json
-    from runner.report.progress import clock
     from runner.report.safe import safe
     from runner.storage.rundir import RUNS
     from runner.storage.runs import briefs

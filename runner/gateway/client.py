@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import ipaddress
 import math
+import os
 import ssl
 from types import TracebackType
 from typing import Self
@@ -39,6 +40,8 @@ NO_COMMON_TLS = frozenset(
     }
 )
 """OpenSSL's words for a server whose protocol is too old or too weak: no later handshake will end otherwise."""
+NO_TLS = "WRONG_VERSION_NUMBER"
+"""OpenSSL's word for what begins like no handshake at all."""
 
 
 def _is_loopback(host: str) -> bool:
@@ -76,6 +79,19 @@ def _tls() -> ssl.SSLContext:
 def _reason(error: aiohttp.ClientConnectorSSLError) -> str | None:
     cause: object = error.os_error
     return cause.reason if isinstance(cause, ssl.SSLError) else None
+
+
+def _unconnected(error: aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) -> str:
+    """Why there is no connection, in words."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"none within {CONNECT_SECONDS:g} seconds"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"the name {error.host} leads nowhere ({error.os_error.strerror or error.os_error})"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        reason = _reason(error)
+        return "it speaks no TLS there" if reason == NO_TLS else f"TLS failed ({reason or error.os_error})"
+    number = error.os_error.errno
+    return os.strerror(number) if number else str(error)
 
 
 class _Answer(aiohttp.ClientResponse):
@@ -230,7 +246,8 @@ class Client:
                 kind=Kind.CERTIFICATE, message=f"The gateway speaks no TLS that is safe: {message}", scope="all"
             )
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            return Failure(kind=Kind.UNREACHABLE, message=f"No connection to {self.origin}: {message}", scope="all")
+            message = self._token.redact(f"No connection to {self.origin}: {_unconnected(error)}")[:500]
+            return Failure(kind=Kind.UNREACHABLE, message=message, scope="all")
         if isinstance(error, TimeoutError):
             seconds = self._timeout.total or 0
             return Failure(kind=Kind.TIMEOUT, message=f"No whole answer within {seconds:g} seconds.", ambiguous=True)

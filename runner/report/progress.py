@@ -16,9 +16,10 @@ from rich.text import Text
 
 from runner.core.events import Event, What
 from runner.core.limits import ALL, Limit
-from runner.core.values import Status
+from runner.core.values import Failure, Status
+from runner.report.counts import clock
 from runner.report.safe import safe
-from runner.report.waits import now_waiting
+from runner.report.waits import now_waiting, silence
 
 if TYPE_CHECKING:
     from runner.session import Attend, Session
@@ -65,12 +66,16 @@ class View:
         self.session = session
         self._loop = asyncio.get_running_loop()
         self.stopping: str | None = None
+        self._heard = ""
+        """What the last failure said."""
         self.show: Callable[[], None] = lambda: None
         """Shows the figures at once."""
 
     def watch(self, event: Event) -> None:
-        """What the tally does not know: what becomes of the rest, and that the run is being stopped."""
+        """What the tally does not know: what becomes of the rest, what failed, and that the run is being stopped."""
         self.session.foresight.watch(event)
+        if isinstance(event.result, Failure):
+            self._heard = event.result.message
         if event.what is What.STOPPED:
             self.stopping = event.reason
             self.show()
@@ -100,7 +105,7 @@ class View:
         tally, total = self.session.history.tally, self.total
         failed = tally.statuses[Status.ERRORED]
         minutes = max(self.elapsed, 1e-9) / 60
-        eta = self.eta()
+        eta = None if self.session.scheduler.failing_since is not None else self.eta()
         parts = [
             f"{tally.ended:,} rows, input being looked over" if total is None else f"{tally.ended:,}/{total:,} rows",
             f"{failed:,} errored" if failed else "",
@@ -115,8 +120,14 @@ class View:
         return " · ".join(part for part in parts if part)
 
     def waiting(self) -> str:
-        """What is being waited for, and by which models."""
-        return now_waiting(self.session.scheduler.waiting_for(self.now))
+        """What is being waited for, and by which models; or that the gateway is down."""
+        scheduler, now = self.session.scheduler, self.now
+        since, last = scheduler.failing_since, scheduler.last_answer
+        if since is None:
+            return now_waiting(scheduler.waiting_for(now))
+        left = self.session.patience - (now - since)
+        since_answer = None if last is None else now - last
+        return silence(now - since, since_answer, self._heard, left, reached=scheduler.reached)
 
     def limits(self) -> list[tuple[Limit, float]]:
         """Each limit's window, as a fraction of the limit; requests a second left out."""
@@ -160,18 +171,6 @@ class View:
 
 def _share(share: float | None) -> str:
     return "" if share is None else f"{share:.0%}"
-
-
-def clock(seconds: float) -> str:
-    """A duration for people: 42 s, 3 min 20 s, 5 h 12 min."""
-    whole = round(seconds)
-    if whole < 100:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 100:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
 
 
 @contextlib.contextmanager

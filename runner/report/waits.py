@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.core.waiting import BY_LIMIT, Cause, Holds
+from runner.report.counts import clock
+from runner.report.safe import safe
 
 WAITED_FOR: Mapping[Cause, str] = {
     Cause.COMBINED_INPUT: "the combined input limit",
@@ -37,6 +39,17 @@ def now_waiting(holds: Holds) -> str:
             by_causes.setdefault(causes, []).append(model)
     said = [" and ".join(WAITED_FOR[cause] for cause in causes) + _who(models) for causes, models in by_causes.items()]
     return "waiting for " + ", ".join(said) if said else ""
+
+
+def silence(length: float, since_answer: float | None, heard: str, left: float, *, reached: bool) -> str:
+    """A gateway that fails, in words: for how long, since its last answer, with what, and when the run gives up.
+
+    `reached` says whether anything ever came back from it. Lengths are in seconds.
+    """
+    before = "" if since_answer is None else f" (the last one {clock(since_answer)} ago)"
+    why = "--patience" if reached else "nothing has ever come from it"
+    said = safe(heard, 200).rstrip(".")
+    return f"no answer for {clock(length)}{before}: {said} · gives up in {clock(max(0.0, left))} ({why})"
 
 
 def _who(models: list[str]) -> str:

@@ -384,6 +384,22 @@ def read(status: int, body: Any, headers: dict[str, str] | None = None) -> Failu
     return failure(Response(status=status, headers=headers or {}, body=raw))
 
 
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        (b"<html><head><title>502 Bad Gateway</title></head><hr>nginx</html>", ": nginx"),
+        (
+            b"<!DOCTYPE html>\n<html><style>p {color: red}</style><p>Sorry &ndash; busy</p></html>",
+            ": Sorry &ndash; busy",
+        ),
+        (b"<HTML></HTML>", ""),
+    ],
+)
+def test_of_a_proxy_s_page_the_status_and_the_words_are_said(page: bytes, message: str) -> None:
+    """Nobody reads tags in a line of text."""
+    assert read(502, page).message == f"502 Bad Gateway, with a web page instead of an answer{message}"
+
+
 def check(found: object, kind: Kind, facts: dict[str, Any]) -> None:
     assert isinstance(found, Failure)
     assert found.kind is kind

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from runner.core.events import Event, What
+from runner.core.values import Failure, Kind
 from runner.core.waiting import Cause, Holds
+from runner.report.progress import View
 from runner.report.waits import (
     DONE,
     WAITED_FOR,
@@ -14,6 +19,7 @@ from runner.report.waits import (
     divided,
     limit_lines,
     now_waiting,
+    silence,
     time_line,
     waits_for_limits,
 )
@@ -43,6 +49,29 @@ def test_every_cause_has_its_words() -> None:
 def test_what_is_waited_for_now_is_said_with_who_waits(holds: Holds, said: str) -> None:
     """Work of our own is no waiting."""
     assert now_waiting(holds) == said
+
+
+@pytest.mark.parametrize(
+    ("since_answer", "reached", "said"),
+    [
+        (None, False, "no answer for 12 s: It is down · gives up in 18 s (nothing has ever come from it)"),
+        (None, True, "no answer for 12 s: It is down · gives up in 18 s (--patience)"),
+        (200.0, True, "no answer for 12 s (the last one 3 min 20 s ago): It is down · gives up in 18 s (--patience)"),
+    ],
+)
+def test_a_gateway_that_is_down_is_said_to_be(since_answer: float | None, reached: bool, said: str) -> None:
+    """With what was last heard of it, and when the waiting ends."""
+    assert silence(12.0, since_answer, "It is down.", 18.0, reached=reached) == said
+
+
+async def test_the_view_says_what_was_heard_last_of_a_gateway_that_is_down() -> None:
+    """Instead of the cool-downs that its failures lead to."""
+    now = asyncio.get_running_loop().time()
+    scheduler = SimpleNamespace(failing_since=now - 7, last_answer=None, reached=True)
+    foresight = SimpleNamespace(watch=lambda _event: None)
+    view = View(cast("Any", SimpleNamespace(scheduler=scheduler, foresight=foresight, patience=600.0)))
+    view.watch(Event(now, What.LANDED, result=Failure(kind=Kind.UNREACHABLE, message="No connection.")))
+    assert view.waiting() == "no answer for 7 s: No connection · gives up in 9 min 53 s (--patience)"
 
 
 def test_limits_are_waited_for_where_the_words_say_so() -> None:

@@ -34,6 +34,9 @@ MESSAGES = ("message", "msg", "detail", "error_description", "error", "reason")
 CODES = ("error_code", "code", "status", "type")
 """The most telling first."""
 
+PAGE = re.compile(r"<(!doctype html|html|head|body)\b", re.IGNORECASE)
+TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>?", re.IGNORECASE)
+
 STANDS_FOR: tuple[tuple[re.Pattern[str], int], ...] = (
     (re.compile(r"rate_?limit|request_limit|resource_exhausted|quota"), 429),
     (re.compile(r"overloaded"), 529),
@@ -143,10 +146,13 @@ def _retry_delay(layer: Mapping[str, Json]) -> float | None:
 
 
 def _plain(response: Response) -> str:
-    """A message for a body that says nothing readable."""
-    if text := excerpt(response.body, LONGEST_MESSAGE):
-        return text
+    """A message for a body that says nothing readable; of a page, which is some proxy's, the words."""
     try:
-        return f"{response.status} {HTTPStatus(response.status).phrase}"
+        status = f"{response.status} {HTTPStatus(response.status).phrase}"
     except ValueError:
-        return f"status {response.status}"
+        status = f"status {response.status}"
+    text = excerpt(response.body, LONGEST_MESSAGE)
+    if not PAGE.match(text):
+        return text or status
+    words = " ".join(TAGS.sub(" ", text).replace(status, " ").split())[:LONGEST_EXCERPT]
+    return f"{status}, with a web page instead of an answer{words and f': {words}'}"
