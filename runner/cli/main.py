@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from runner.cli.streams import spoken
-from runner.core.errors import RunnerError, UsageError
+from runner.core.errors import BrokenInvariant, RunnerError, StorageFailed, UsageError
 
 READER_LEFT = (errno.EPIPE, errno.EIO)
 """How it shows that nobody reads any more: at a pipe, and at a terminal."""
@@ -161,10 +161,18 @@ def _called() -> int:
     except MemoryError:
         click.echo("runner: The memory did not suffice. What was answered is kept; the run can be resumed.", err=True)
         code = 70
-    except BaseException as error:  # the last net, also for what Rust calls a panic: one sentence, and what to send us
-        if os.environ.get("RUNNER_DEBUG"):
-            click.echo(_safe(traceback.format_exc()), err=True)
-        click.echo(_safe(f"runner: internal error: {type(error).__name__}: {error}"), err=True)
-        click.echo("This is a bug in runner; RUNNER_DEBUG=1 shows where. The run directory can be resumed.", err=True)
-        code = 70
+    except BaseException as error:  # the last net, also for what Rust calls a panic
+        code = _last_word(error)
     return code if isinstance(code, int) else 0
+
+
+def _last_word(error: BaseException) -> int:
+    """The exit code of what nobody expected, said in one sentence, with what to send us if it is a bug."""
+    if os.environ.get("RUNNER_DEBUG"):
+        click.echo(_safe(traceback.format_exc()), err=True)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        click.echo(_safe(f"runner: {error.filename} cannot be used: {error.strerror}."), err=True)
+        return StorageFailed.exit_code
+    click.echo(_safe(f"runner: internal error: {type(error).__name__}: {error}"), err=True)
+    click.echo("This is a bug in runner; RUNNER_DEBUG=1 shows where. The run directory can be resumed.", err=True)
+    return BrokenInvariant.exit_code

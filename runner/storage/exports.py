@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import os
@@ -58,8 +59,8 @@ def export(
     if form == "openai-batch" and table != "results":
         raise UsageError(f"OpenAI's batch output is made of results, not of {table}.")
     if not source.is_file():
-        why = "" if table == "results" else f", if its job has {table}"
-        raise UsageError(f"{path} has no {table} yet: they are written when the run ends, or stops{why}.")
+        why = "they are written when the run ends, or stops" if table == "results" else "its job makes none"
+        raise UsageError(f"{path} has no {table}: {why}.")
     beside = None if out is None else out.with_name(f"{out.stem}.errors{out.suffix}")
     for target in (out, beside if form == "openai-batch" else None):
         if target is not None and (target.exists() or target.is_symlink()):
@@ -136,7 +137,8 @@ def _write(out: Path | None, write: Callable[[Any], int], shown: Shown | None = 
     except OSError as error:
         raise StorageFailed(f"{out} cannot be written: {error.strerror}.") from None
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
     return str(out), lines
 
 

@@ -7,6 +7,7 @@ is ever in memory whole. The same journal and input give the same bytes.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -379,5 +380,6 @@ def write_table(frame: pl.LazyFrame, path: Path, group: int | None = None) -> No
         )
         beside.replace(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise StorageFailed(f"{path} cannot be written: {str(error).partition(chr(10))[0][:300]}") from None

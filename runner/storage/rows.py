@@ -81,7 +81,9 @@ class Source:
             status = path.stat()
         except FileNotFoundError:
             raise InputRejected(f"There is no input at {path}.") from None
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise InputRejected(f"{str(path)[:200]} cannot be read: {error.strerror}.") from None
+        except ValueError as error:
             raise InputRejected(f"{str(path)[:200]} cannot be read: {error}.") from None
         if not stat.S_ISREG(status.st_mode):
             raise InputRejected(
@@ -261,10 +263,13 @@ def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
+        if (wrong := _not_utf8(data)) is not None:
+            return BadRow(index, where, f"not JSON at byte {offset + wrong}: it is not UTF-8")
         text = data.decode("utf-8", "replace")
         byte = offset + len(text[: error.pos].encode("utf-8", "replace"))
         if error.pos >= len(text.rstrip("\r\n")):
-            return BadRow(index, where, f"not JSON at byte {byte}: the line ends in the middle")
+            said = "the line ends in the middle, and an object has to stand on one"
+            return BadRow(index, where, f"not JSON at byte {byte}: {said}")
         return BadRow(index, where, f"not JSON at byte {byte}: {error.msg}")
     if not isinstance(value, dict):
         return BadRow(index, where, f"a JSON {_json_name(value)}, not an object (byte {offset})")
@@ -272,6 +277,15 @@ def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
     if complaint is not None:
         return BadRow(index, where, f"{complaint} (byte {offset})")
     return Row(index, where, value, _digest(data.strip()))
+
+
+def _not_utf8(data: bytes) -> int | None:
+    """The first byte that is not UTF-8, if there is one."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return None
 
 
 def _json_name(value: Any) -> str:

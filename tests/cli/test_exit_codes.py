@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -671,6 +672,18 @@ def test_a_resume_once_there_is_room_finishes(full, command, gateway, tmp_path) 
     done = command("resume", tmp_path / "run", env=gateway.env)
     assert done.code == 0
     assert statuses(tmp_path / "run") == ["succeeded"] * 40
+
+
+def test_a_place_that_a_command_cannot_use_ends_with_8_and_is_named(command, monkeypatch, tmp_path) -> None:
+    """Whichever it is: what the disk refuses is no bug of ours."""
+
+    def refuses(*_words: object, **_more: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/there/history")
+
+    monkeypatch.setattr("runner.storage.runs.briefs", refuses)
+    done = command("list")
+    assert done.code == 8
+    assert sentence(done) == "runner: /there/history cannot be used: Read-only file system."
 
 
 # 9

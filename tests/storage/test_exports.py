@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -300,9 +302,22 @@ def test_a_full_disk_leaves_no_half_of_an_export(run: Run, out: Path, form: str,
     assert not out.exists()
 
 
+def test_a_place_that_cannot_be_written_is_named(run: Run, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be made, nothing can be taken away either."""
+
+    def refuses(*_words: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    run.hold(line(0))
+    monkeypatch.setattr(os, "open", refuses)
+    monkeypatch.setattr(os, "unlink", refuses)
+    with pytest.raises(StorageFailed, match="cannot be written: Read-only file system"):
+        export(run.path, "jsonl", out)
+
+
 def test_a_run_without_results_has_nothing_to_export(run: Run, out: Path) -> None:
     """The message says when there will be."""
-    with pytest.raises(UsageError, match="no results yet"):
+    with pytest.raises(UsageError, match="has no results: they are written when"):
         export(run.path, "csv", out)
     assert not out.exists()
 

@@ -92,6 +92,12 @@ def test_a_bad_line_is_named_by_line_and_byte_and_the_rest_is_read(write: Any) -
     assert bad.reason.startswith("not JSON at byte 24:")  # 12 bytes of line 1, and `{"a": "é", ` with é as two
 
 
+def test_a_line_in_another_encoding_is_named_by_its_first_byte(write: Any) -> None:
+    """Not by where it begins."""
+    [_, bad] = write(b'{"a": 1}\n{"a": "caf\xe9"}\n')
+    assert bad.reason == "not JSON at byte 19: it is not UTF-8"
+
+
 def test_the_byte_of_an_error_behind_a_byte_order_mark_counts_the_mark(write: Any) -> None:
     """The byte that is named is where a hex editor finds the error."""
     [bad] = write(b"\xef\xbb\xbf{x}\n")
