@@ -207,11 +207,16 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     said = replaced(said, settings, labels)
     origin = job_file(source)
     spooled = said.get("input") == STDIN
-    setup = Setup.by(ways(said, origin), memory=memory, share=share, spooled=spooled)
+    over = {
+        *given,
+        *(setting.partition("=")[0].strip() for setting in settings),
+        *(["answer.labels"] if labels else []),
+    }
+    setup = Setup.by(ways(said, origin, over), memory=memory, share=share, spooled=spooled)
     if setup.spooled:
         folder = click.get_current_context().with_resource(tempfile.TemporaryDirectory(prefix="runner-"))
         said["input"] = str(named_by_content(spool(sys.stdin.buffer, Path(folder) / "stdin.jsonl")))
-    return declare(absolute(said), origin), setup
+    return declare(absolute(said), origin, over), setup
 
 
 def place_of(out: Path | None, base: Path | None, name: str) -> Path | None:

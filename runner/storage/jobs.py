@@ -9,7 +9,8 @@ import contextlib
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -134,6 +135,26 @@ WITHOUT_OPTION = (*SECTIONS, "gates", "top_p", "tools", "tool_choice")
 """Those that have no option of their name."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where a job's words were said."""
+
+    file: str
+    """The job file; empty if there is none."""
+    over: frozenset[str] = frozenset()
+    """The places at which an option has put its words over the file's."""
+
+    def is_option(self, place: str) -> bool:
+        """Whether what stands at a place was said by an option."""
+        return not self.file or any(f"{place}.".startswith(f"{word}.") for word in self.over)
+
+    def of(self, place: str) -> str:
+        """Where a word was said: in a job file, by the option of that name, or by `--set` or `--labels`."""
+        if not self.is_option(place):
+            return f"{self.file}: {place}"
+        return place if place.partition(".")[0] in WITHOUT_OPTION else f"--{place.replace('_', '-')}"
+
+
 def _one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str | Path) else value
 
@@ -245,8 +266,12 @@ def absolute(words: Mapping[str, Any]) -> dict[str, Any]:
     return {**words, "input": str(Path(path).absolute())} if isinstance(path, str) else dict(words)
 
 
-def declare(words: Mapping[str, Any], origin: str) -> Job:
-    """A job from words; raises UsageError with every error in them, each with its place."""
+def declare(words: Mapping[str, Any], file: str, over: Collection[str] = ()) -> Job:
+    """A job from words; raises UsageError with every error in them, each with its place.
+
+    They were said in a job file, if it has a name, but for those at the places in `over`, which options say.
+    """
+    origin = _Origin(file, frozenset(over))
     with _explained(origin):
         said = Words.model_validate(dict(words))
     _refuse_together(said, origin)
@@ -255,8 +280,8 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
         input=said.input,
         name=said.name or Path(said.input).name.partition(".")[0],
         models=tuple(said.models),
-        prompt=None if said.prompt is None else text_or_file(said.prompt, _where("prompt", origin))[0],
-        system=None if said.system is None else text_or_file(said.system, _where("system", origin))[0],
+        prompt=None if said.prompt is None else text_or_file(said.prompt, origin.of("prompt"))[0],
+        system=None if said.system is None else text_or_file(said.system, origin.of("system"))[0],
         settings=_settings(said, origin),
         cap_is=said.caps,
         caps=Caps(max_cost=said.max_cost, max_total_tokens=said.max_total_tokens, deadline=said.deadline),
@@ -266,34 +291,36 @@ def declare(words: Mapping[str, Any], origin: str) -> Job:
     )
 
 
-def ways(words: dict[str, Any], origin: str) -> Ways:
+def ways(words: dict[str, Any], file: str, over: Collection[str] = ()) -> Ways:
     """How to run a job, taken out of its words; raises UsageError with every error in that."""
-    with _explained(origin):
+    with _explained(_Origin(file, frozenset(over))):
         return Ways.model_validate({name: words.pop(name) for name in Ways.model_fields if name in words})
 
 
 @contextlib.contextmanager
-def _explained(origin: str) -> Iterator[None]:
+def _explained(origin: _Origin) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
         raise UsageError("\n".join(_explain(error, origin))) from None
 
 
-def _refuse_together(said: Words, origin: str) -> None:
+def _refuse_together(said: Words, origin: _Origin) -> None:
     """Raise UsageError for words that are right, but not beside each other."""
     if said.answer and said.answer.structured and said.schema_ is not None:
-        raise UsageError(f"{origin}: answer.structured: the job's `schema` asks for structured output already.")
+        where = origin.of("answer.structured")
+        raise UsageError(f"{where}: the job's `schema` asks for structured output already.")
     if said.gold and said.gold.file and said.evaluate:
-        raise UsageError(f"{origin}: gold.file: [evaluate] has its right answers in the input, and mixes nothing in.")
+        where = origin.of("gold.file")
+        raise UsageError(f"{where}: [evaluate] has its right answers in the input, and mixes nothing in.")
 
 
-def _settings(said: Words, origin: str) -> Settings:
+def _settings(said: Words, origin: _Origin) -> Settings:
     """What requests have in common; a structured answer asks for its own schema."""
     if said.answer and said.answer.structured:
         schema = said.answer.made().reader.ask_schema()
     else:
-        schema = schema_of(said.schema_, _where("schema", origin))
+        schema = schema_of(said.schema_, origin.of("schema"))
     return Settings(
         max_tokens=said.max_tokens,
         temperature=said.temperature,
@@ -306,22 +333,24 @@ def _settings(said: Words, origin: str) -> Settings:
     )
 
 
-def _gates(section: GatesSection | None, evaluate: Evaluation | None, origin: str) -> Gates | None:
+def _gates(section: GatesSection | None, evaluate: Evaluation | None, origin: _Origin) -> Gates | None:
     """The gates; raises UsageError for those that no metric can open."""
     if section is None:
         return None
     if evaluate is None and (section.least or section.not_worse):
-        raise UsageError(f"{origin}: gates: `least` and `not_worse` are about metrics, and there is no [evaluate].")
+        where = origin.of("gates")
+        raise UsageError(f"{where}: `least` and `not_worse` are about metrics, and there is no [evaluate].")
     known = evaluate.metrics if evaluate else ()
     if unknown := [name for name in section.least if name not in known]:
-        raise UsageError(f"{origin}: gates.least: there is no metric {unknown[0]!r}; there are {', '.join(known)}.")
+        where = origin.of("gates.least")
+        raise UsageError(f"{where}: there is no metric {unknown[0]!r}; there are {', '.join(known)}.")
     return section.made()
 
 
 def caps_from(given: Mapping[str, Any]) -> dict[str, Any]:
     """Caps that were given anew, checked; raises UsageError."""
     said = {name: value for name, value in given.items() if value is not None}
-    with _explained(""):
+    with _explained(_Origin("")):
         words = Words.model_validate({"input": "", **said})
     return {name: getattr(words, name) for name in said}
 
@@ -336,24 +365,18 @@ def _words_of(path: tuple[Any, ...]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _where(place: str, origin: str) -> str:
-    """Where a word was said: in a job file, by the option of that name, or by `--set` or `--labels`."""
-    if origin:
-        return f"{origin}: {place}"
-    return place if place.partition(".")[0] in WITHOUT_OPTION else f"--{place.replace('_', '-')}"
-
-
-def _explain(error: ValidationError, origin: str) -> list[str]:
+def _explain(error: ValidationError, origin: _Origin) -> list[str]:
     lines = []
     for problem in error.errors(include_url=False):
         place = ".".join(str(part) for part in problem["loc"])
-        where = _where(place, origin)
+        where = origin.of(place)
         if problem["type"] == "extra_forbidden":
             *tables, word = problem["loc"]
             near = difflib.get_close_matches(str(word), _words_of(tuple(tables)), n=1)
             inside = f" in [{'.'.join(map(str, tables))}]" if tables else ""
             guess = f" Did you mean {near[0]!r}?" if near else ""
-            lines.append(f"{origin}: there is no word {word!r}{inside}.{guess}".removeprefix(": "))
+            file = "" if origin.is_option(place) else f"{origin.file}: "
+            lines.append(f"{file}there is no word {word!r}{inside}.{guess}")
         elif problem["type"] == "missing":
             lines.append(f"{where} is missing.")
         else:

@@ -177,3 +177,22 @@ def test_the_schema_describes_each_section(command: Any) -> None:
     words = found["$defs"]["AnswerSection"]["properties"]
     assert words["asks"]["description"].startswith("How often a row is asked again")
     assert "schema" in words
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--effort", "wrong"), "runner: --effort: input should be"),
+        (("--schema", "none.json"), "runner: --schema: none.json: No such file"),
+        (("--set", "nope=1"), "runner: there is no word 'nope'."),
+        (("--set", "top_p=7"), "runner: top_p: input should be"),
+        ((), "job/job.toml: max_tokens: input should be"),
+    ],
+)
+def test_a_wrong_word_is_blamed_on_whoever_said_it(command, tmp_path, words, said) -> None:
+    """The option, where it goes over the job file; else the file."""
+    (tmp_path / "job").mkdir()
+    wrong = "" if words else "max_tokens = 0\n"
+    (tmp_path / "job" / "job.toml").write_text(f'input = "rows.jsonl"\neffort = "low"\n{wrong}')
+    done = command("run", "job", *words)
+    assert (done.code, said in done.err) == (2, True), done.err
