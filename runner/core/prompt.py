@@ -57,6 +57,7 @@ class Prompt:
 
     def _system(self, columns: Mapping[str, Any]) -> tuple[Message, ...]:
         text = columns.get("system") if self.row_settings else None
+        text = None if text == "" else text  # as CSV has it where nothing is given
         if text is None and self.system is not None:
             text = self.system(columns)
         if text is None:
@@ -92,7 +93,7 @@ class Prompt:
             dialect = self.by_url(columns["url"])
         except UsageError as error:
             raise RowError(str(error)) from None
-        if self.system is not None or (self.row_settings and columns.get("system") is not None):
+        if self.system is not None or (self.row_settings and columns.get("system") not in (None, "")):
             raise RowError("its `body` is sent as it is, and takes no system prompt beside it: put that into the body")
         _mind_what_is_read(body)
         settings = _row_settings(columns, self.settings) if self.row_settings else self.settings
@@ -148,16 +149,26 @@ def _mind_what_is_read(body: Mapping[str, Any]) -> None:
 
 def _row_settings(columns: Mapping[str, Any], settings: Settings) -> Settings:
     changes: dict[str, Any] = {}
-    if columns.get("max_tokens") is not None:
-        changes["max_tokens"] = _whole("max_tokens", columns["max_tokens"])
-    temperature = columns.get("temperature")
-    if temperature is not None:
+    if (cap := _number(columns.get("max_tokens"))) is not None:
+        changes["max_tokens"] = _whole("max_tokens", cap)
+    if (temperature := _number(columns.get("temperature"))) is not None:
         if isinstance(temperature, bool) or not isinstance(temperature, int | float):
             raise RowError(f"its `temperature` is {temperature!r}, not a number")
         if not 0 <= temperature <= 2:
             raise RowError(f"its `temperature` is {temperature!r}, and not from 0 to 2")
         changes["temperature"] = float(temperature)
     return replace(settings, **changes) if changes else settings
+
+
+def _number(value: Any) -> Any:
+    """A cell's value, with a number for a text of one and None for an empty text: CSV has nothing but texts."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    try:
+        return int(text) if text.isdecimal() else float(text) if text else None
+    except ValueError:
+        return value
 
 
 def _whole(name: str, value: Any) -> int:

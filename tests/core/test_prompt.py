@@ -110,6 +110,19 @@ ROWS: tuple[tuple[str, Mapping[str, Any], Request], ...] = (
         {**line(n=1), "max_tokens": 9, "temperature": 0.5},
         Request(dialect="chat", body={"n": 1}, settings=Settings(max_tokens=9, temperature=0.5)),
     ),
+    (
+        "a row of CSV, where all is text",
+        {"prompt": "hello", "max_tokens": "9", "temperature": " 0.5", "system": "Be brief."},
+        Request(
+            messages=(Message(role="system", content="Be brief."), Message(role="user", content="hello")),
+            settings=Settings(max_tokens=9, temperature=0.5),
+        ),
+    ),
+    (
+        "a row of CSV with empty cells",
+        {"prompt": "hello", "max_tokens": "", "temperature": "", "system": "", "model": ""},
+        user("hello"),
+    ),
     ("a web page with what to ask of it", {"url": "https://a.example", "body": "x", "prompt": "hello"}, user("hello")),
 )
 
@@ -124,6 +137,9 @@ REFUSED: tuple[tuple[Mapping[str, Any], str], ...] = (
     ({"prompt": "x", "max_tokens": 0}, "its `max_tokens` is 0, not a whole number above zero"),
     ({"prompt": "x", "max_tokens": 1.5}, "its `max_tokens` is 1.5, not a whole number above zero"),
     ({"prompt": "x", "max_tokens": True}, "its `max_tokens` is True, not a whole number above zero"),
+    ({"prompt": "x", "max_tokens": "ten"}, "its `max_tokens` is 'ten', not a whole number above zero"),
+    ({"prompt": "x", "max_tokens": "1.5"}, "its `max_tokens` is 1.5, not a whole number above zero"),
+    ({"prompt": "x", "temperature": "nan"}, "its `temperature` is nan, and not from 0 to 2"),
     ({"prompt": "x", "temperature": "hot"}, "its `temperature` is 'hot', not a number"),
     ({"prompt": "x", "temperature": 3}, "its `temperature` is 3, and not from 0 to 2"),
     ({"prompt": "x", "temperature": float("nan")}, "its `temperature` is nan, and not from 0 to 2"),
