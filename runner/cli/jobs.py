@@ -34,6 +34,7 @@ def schema() -> int:
 @click.argument("name")
 def init(kind: str, name: str) -> int:
     """Begin a job of this KIND in the folder jobs/NAME: a job file, a prompt and a few rows, ready to run."""
+    import shlex
     import shutil
 
     folder = Path("jobs") / name
@@ -47,7 +48,8 @@ def init(kind: str, name: str) -> int:
         raise UsageError(f"{folder} cannot be written: {error.strerror}.") from None
     for path in sorted(folder.iterdir()):
         click.echo(f"{path}")
-    click.echo(f"Try it with: runner check {folder} && runner run {folder} --gateway local")
+    named = shlex.quote(str(folder))
+    click.echo(f"Try it with: runner check {named} && runner run {named} --gateway local")
     return 0
 
 

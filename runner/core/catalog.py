@@ -222,7 +222,8 @@ def _model(
 ) -> Model:
     provider = facts.get("provider")
     if provider is None or not isinstance(provider.value, str):
-        raise UsageError(f'models."{name}": a new model needs a `provider`.')
+        where = next((fact.where.rpartition(".")[0] for fact in facts.values()), f'models."{name}"')
+        raise UsageError(f"{where}: a new model needs a `provider`.")
     own = dict(facts)
     terms = providers.get(provider.value, {}).get("terms")
     if terms is not None:

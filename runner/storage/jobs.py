@@ -342,8 +342,8 @@ def _gates(section: GatesSection | None, evaluate: Evaluation | None, origin: _O
         raise UsageError(f"{where}: `least` and `not_worse` are about metrics, and there is no [evaluate].")
     known = evaluate.metrics if evaluate else ()
     if unknown := [name for name in section.least if name not in known]:
-        where = origin.of("gates.least")
-        raise UsageError(f"{where}: there is no metric {unknown[0]!r}; there are {', '.join(known)}.")
+        where = origin.of(f"gates.least.{unknown[0]}")
+        raise UsageError(f"{where}: there is no such metric; there are {', '.join(known)}.")
     return section.made()
 
 

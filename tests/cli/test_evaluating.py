@@ -169,7 +169,7 @@ def test_a_stopped_run_is_scored_when_it_has_come_to_its_end(
         ('main = "f1"', "main is 'f1', which is none of the metrics: exact"),
         ("expected = 3", "evaluate.expected"),
         ('scorer = "exact"', "there is no word 'scorer' in [evaluate]. Did you mean 'scorers'?"),
-        ("[gates]\nleast.f1 = 0.5", "gates.least: there is no metric 'f1'; there are exact"),
+        ("[gates]\nleast.f1 = 0.5", "gates.least.f1: there is no such metric; there are exact"),
         ("[gates]\nmost_unread = 2", "gates.most_unread"),
         ('slices = ["section", "section"]', "the slice 'section' is there twice"),
     ],

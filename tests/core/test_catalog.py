@@ -315,7 +315,7 @@ def test_a_family_may_name_every_formula_that_there_is(formula: str) -> None:
 
 def test_a_new_model_must_name_its_provider() -> None:
     """All else may be unknown of it."""
-    with pytest.raises(UsageError, match=r'models\."gpt-6": a new model needs a `provider`'):
+    with pytest.raises(UsageError, match=r'mine\.toml: models\."gpt-6": a new model needs a `provider`'):
         catalogue(own("[models.gpt-6]\nnotes = 'new'"))
 
 
