@@ -81,8 +81,9 @@ def _changes(directory: RunDirectory, manifest: Mapping[str, Any], source: Sourc
     before = manifest["input"]["rows"]
     counts = f"it has {rows:,} rows" + (f", and had {before:,}" if before not in (None, rows) else "")
     gone = f"; {len(known):,} rows with an outcome are gone" if known else ""
-    where = f", the first in {first}" if changed else ""
-    return f"{counts}; {changed:,} rows with an outcome are not what they were{where}{gone}"
+    if not changed:
+        return f"{counts}; no row with an outcome differs{gone}"
+    return f"{counts}; rows with an outcome that differ: {changed:,}, the first in {first}{gone}"
 
 
 def digests(directory: RunDirectory, end: int | None) -> dict[int, str]:

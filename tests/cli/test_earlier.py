@@ -168,7 +168,7 @@ def test_a_changed_input_is_refused_with_what_changed(command, gateway, tmp_path
     write(source, ["a", "B"])
     done = command("resume", "run", env=gateway.env)
     assert done.code == 7
-    assert "it has 2 rows, and had 3; 1 rows with an outcome are not what they were, the first in line 2" in done.err
+    assert "it has 2 rows, and had 3; rows with an outcome that differ: 1, the first in line 2" in done.err
     assert "1 rows with an outcome are gone" in done.err
     assert "--fork run" in done.err
 

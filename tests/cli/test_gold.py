@@ -132,7 +132,7 @@ def test_a_changed_input_is_told_without_them(folder: Path, command: Any, gatewa
         file.write('{"n": 21, "text": "one more"}\n')
     done = command("resume", folder / "run", env=gateway.env)
     assert done.code == 7
-    assert "it has 21 rows, and had 20; 0 rows with an outcome are not what they were." in done.err
+    assert "it has 21 rows, and had 20; no row with an outcome differs." in done.err
 
 
 def test_a_check_counts_them(folder: Path, command: Any) -> None:
