@@ -14,7 +14,7 @@ from typing import Any
 from runner.core.catalog import Catalogue
 from runner.core.errors import UsageError
 from runner.core.estimate import Size, measure
-from runner.core.prompt import RowError
+from runner.core.prompt import RowError, is_batch_line
 from runner.core.sampling import Sample
 from runner.core.survey import Survey
 from runner.core.tasks import NeverFits, TaskMaker
@@ -30,6 +30,8 @@ STRIDE = 64
 """Rows between two looks at the clock."""
 MEASURED_FIRST, MEASURED = 50, 100
 """Rows that are measured exactly: so many first ones, and then one of so many."""
+UNASKED = "a line's own body is not asked, nor are its options sent: the prompt goes before it"
+"""What is said where a prompt stands beside lines of OpenAI's batch format."""
 
 
 class Look:
@@ -81,6 +83,8 @@ class Look:
         if survey.selected <= MEASURED_FIRST or survey.selected % MEASURED == 0:
             survey.note_size(tasks[0].size.text, exact_size(tasks[0]).text)
         self._note(tasks, record.where)
+        if maker.job.prompt is not None and is_batch_line(record.columns):
+            self._noticed.setdefault(UNASKED, f" (first in {record.where})")
 
     def among(self, rows: Iterable[Row]) -> None:
         """Look at rows that are asked about among the input's; raises UsageError if one cannot be."""

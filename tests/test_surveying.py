@@ -117,3 +117,10 @@ def test_what_will_not_come_of_a_batch_line_is_told_with_the_line(tmp_path: Path
         "--endpoint responses is left out where a line's own url says where to",
         "stream is left out: answers are read whole (first in line 2)",
     ]
+
+
+def test_a_prompt_that_goes_before_batch_lines_is_told(tmp_path: Path) -> None:
+    """Nothing of their bodies is sent, then, but what it shows."""
+    line = {"custom_id": "a", "url": "/v1/chat/completions", "body": {"messages": [], "temperature": 0}}
+    [said] = prepared(tmp_path, [line, line], prompt="Say {{ custom_id }}").notices
+    assert said.endswith("the prompt goes before it (first in line 1)")
