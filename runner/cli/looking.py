@@ -138,8 +138,9 @@ def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
 @click.option("--raw-cells", is_flag=True, help="CSV: do not defuse cells that a spreadsheet would take for formulas.")
 def results(directory: Path, form: str, out: Path | None, table: str, raw_cells: bool) -> int:
     """Write the results of RUN, a directory or an id; of a run that was stopped, what it has."""
+    from runner.report.counts import counted
     from runner.report.safe import safe, safe_whole
-    from runner.storage.exports import export
+    from runner.storage.exports import export, unanswered
     from runner.storage.states import mind_the_tables
 
     shown = safe_whole if out is None and sys.stdout.isatty() else None
@@ -149,4 +150,6 @@ def results(directory: Path, form: str, out: Path | None, table: str, raw_cells:
     if out is not None:
         for path, lines in written:
             click.echo(f"{safe(path, 1000)}: {lines:,} lines", err=True)
+    elif form == "openai-batch" and (left := unanswered(directory)):
+        note(f"{counted(left, 'row')} without an answer: --out FILE writes their error file, too.")
     return 0

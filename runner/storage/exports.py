@@ -101,6 +101,12 @@ def _export(
     return written
 
 
+def unanswered(path: Path) -> int:
+    """How many lines of a run's results are none of OpenAI's output file, but of its error file."""
+    failed = pl.scan_parquet(RunDirectory(path).results_path, glob=False).filter(pl.col("status") != Status.SUCCEEDED)
+    return int(failed.select(pl.len()).collect().item())
+
+
 def rows(results: Path) -> Iterator[dict[str, Any]]:
     """The lines of a results table; times that are finer than Python's are texts, by ISO 8601."""
     table = pl.scan_parquet(results, glob=False)

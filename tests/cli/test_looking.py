@@ -163,6 +163,14 @@ def test_a_forms_beginning_is_enough(command, finished) -> None:
     assert (wrong.code, "'openai-batch'" in wrong.err) == (2, True)
 
 
+def test_openai_s_errors_are_told_where_only_its_output_is_written(command, finished, tmp_path) -> None:
+    """Standard output is one file, and the errors are another."""
+    done = command("results", finished, "--to", "openai-batch")
+    assert (len(done.out.splitlines()), "1 row without an answer: --out FILE" in done.err) == (3, True)
+    done = command("results", finished, "--to", "openai-batch", "--out", "out.jsonl")
+    assert "without an answer" not in done.err
+
+
 def test_results_are_not_written_over_a_file(command, finished, tmp_path) -> None:
     """What is there stays there."""
     (tmp_path / "mine.csv").write_text("mine")
