@@ -111,11 +111,12 @@ def test_what_will_not_come_of_a_batch_line_is_told_with_the_line(tmp_path: Path
     said = {"messages": [{"role": "user", "content": "Hi"}], "model": "claude-haiku-4-5"}
     line = {"custom_id": "a", "url": "/v1/chat/completions", "body": said}
     streamed = {**line, "body": {**said, "stream": True, "temperature": 0}}
-    rows = [line, streamed, {**streamed, "body": {**streamed["body"], "stop": "x"}}]
+    odd = {**line, "body": {**said, "temperature": [], "stop": {}}}  # the gateway's to refuse
+    rows = [line, odd, streamed, {**streamed, "body": {**streamed["body"], "stop": "x"}}]
     found = prepared(tmp_path, rows, endpoint="responses").notices
     assert found == [
         "--endpoint responses is left out where a line's own url says where to",
-        "stream is left out: answers are read whole (first in line 2)",
+        "stream is left out: answers are read whole (first in line 3)",
     ]
 
 
