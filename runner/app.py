@@ -115,7 +115,7 @@ def resume(
         if (summary := finished(directory)) is not None:
             return Finish(directory.path, Ending(summary["exit_code"]), summary, idle=True, said=tuple(notices))
         own, judges = ({}, caps or {}) if judges_are_capped(directory) else (caps or {}, {})
-        prepared = manifest.reopen(directory, said, own, changes or {})
+        prepared = manifest.reopen(directory, said, own, changes or {}, gateway)
         setup = replace(prepared.setup, memory=memory, share=share, scorers=scorers or {})
         prepared = replace(prepared, setup=setup)
         mind_the_evaluation(prepared)

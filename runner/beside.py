@@ -123,11 +123,11 @@ class LookBeside:
             if not self._task.done():
                 return Ending(4, "the look over the input was not waited for")
             self._task.result()
-        survey = self._prepared.survey
+        survey, again = self._prepared.survey, self._prepared.again(self._run)
         if survey.complete and survey.bad and self._prepared.job.bad_rows == "stop":
-            return Ending(InputRejected.exit_code, refusal(str(self._prepared.source.path), survey, self._run))
+            return Ending(InputRejected.exit_code, refusal(str(self._prepared.source.path), survey, again))
         if self._failed is not None:
-            how = f"What was answered is kept. When that is mended, go on with:\n  runner resume {self._run}"
+            how = f"What was answered is kept. When that is mended, go on with:\n  {again}"
             return Ending(self._failed.exit_code, f"{self._failed}\n{how}")
         return ending
 

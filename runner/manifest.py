@@ -52,16 +52,21 @@ def complete(prepared: Prepared, directory: RunDirectory) -> None:
 
 
 def reopen(
-    directory: RunDirectory, manifest: Mapping[str, Any], caps: Mapping[str, Any], changes: Mapping[str, Any]
+    directory: RunDirectory,
+    manifest: Mapping[str, Any],
+    caps: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    gateway: str | None = None,
 ) -> Prepared:
     """A run's job as it was declared; raises InputRejected if the input is not what it was.
 
-    `caps` replaces caps by name, `changes` what else of the job may change; None changes nothing.
+    `caps` replaces caps by name, `changes` what else of the job may change; None changes nothing. `gateway` is the one
+    that is named now.
     """
     job = Job.from_json(manifest["job"])
     given = {name: value for name, value in changes.items() if value is not None}
     job = replace(job, caps=replace(job.caps, **caps), **given)
-    setup = Setup(gateway=None, catalogs=tuple(Path(name) for name in manifest["catalogs"]))
+    setup = Setup(gateway=gateway, catalogs=tuple(Path(name) for name in manifest["catalogs"]))
     said = manifest["input"]
     catalogue, limits = load_catalogue(setup.catalogs), from_table(manifest["limits"], "manifest.json")
     known = None if said.get("survey") is None else Survey.from_json(said["survey"])

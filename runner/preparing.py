@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from runner.core.tasks import TaskMaker, selected
 from runner.evaluation.checking import check
 from runner.examples import shots_of
 from runner.gateway.dialects import by_url, choose, say
+from runner.gateway.environment import again
 from runner.gateway.images import pixels
 from runner.reading import Replies
 from runner.storage.jobs import Ways
@@ -136,7 +138,12 @@ class Prepared:
             raise UsageError(f"[gold] names the column {gold.column!r}, and the columns are {names}.")
         if survey.bad and (self.job.bad_rows == "stop" or survey.bad == survey.selected):
             copied = self.setup.spooled and run is None  # to a place that is gone when this is read
-            raise InputRejected(refusal("standard input" if copied else str(self.source.path), survey, run))
+            source = "standard input" if copied else str(self.source.path)
+            raise InputRejected(refusal(source, survey, None if run is None else self.again(run)))
+
+    def again(self, run: Path) -> str:
+        """The command that goes on with its run in the directory `run`."""
+        return f"runner resume {shlex.quote(str(run))}{again(self.setup.gateway)}"
 
     @property
     def models(self) -> dict[str, Model]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from runner.core.catalog import Catalogue
@@ -139,17 +138,17 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
-def refusal(source: str, survey: Survey, run: Path | None = None) -> str:
+def refusal(source: str, survey: Survey, again: str | None = None) -> str:
     """What is said of rows that cannot be asked: each reason by line, and how to go on.
 
-    `run` is the directory of the run that they stopped, if it had begun.
+    `again` is the command that goes on with the run that they stopped, if it had begun.
     """
-    done = "nothing was sent" if run is None else "the run is stopped"
+    done = "nothing was sent" if again is None else "the run is stopped"
     lines = [f"{source}: {survey.bad:,} of {survey.selected:,} rows cannot be asked; {done}."]
     lines += [f"  {problem}" for problem in survey.problems]
-    if run is not None:
+    if again is not None:
         lines.append("What was answered is kept. To have these rows as errored rows beside the others, go on with:")
-        lines.append(f"  runner resume {run} --bad-rows record")
+        lines.append(f"  {again} --bad-rows record")
         lines.append("A mended file is another input, and needs a new run.")
     elif survey.bad < survey.selected:
         lines.append("Mend them, or give --bad-rows record to have them as errored rows beside the others.")

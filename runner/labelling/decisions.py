@@ -81,7 +81,9 @@ def _lines(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, s
                 yield lines.line_num, line
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no text in UTF-8: save it as CSV in UTF-8.") from None
-    except (OSError, csv.Error) as error:
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    except csv.Error as error:
         raise UsageError(f"{path} cannot be read: {error}.") from None
 
 

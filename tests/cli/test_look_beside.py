@@ -256,6 +256,13 @@ def test_a_resume_that_does_not_record_them_is_refused(spoilt, command, gateway,
     assert "--bad-rows record" in done.err
 
 
+def test_the_command_that_records_them_names_the_gateway_as_it_was_named(spoilt, command, gateway, tmp_path) -> None:
+    """It can be copied as it stands."""
+    token = {"NEON_AI_GATEWAY_TOKEN": gateway.env["NEON_AI_GATEWAY_TOKEN"]}
+    done = command("resume", tmp_path / "run", "--gateway", gateway.url, env=token)
+    assert f"runner resume {tmp_path / 'run'} --gateway {gateway.url} --bad-rows record" in done.err
+
+
 @pytest.mark.parametrize("first", ["the look", "the run"])
 def test_bad_rows_that_are_to_be_recorded_stop_nothing(run, begun, after_the_run, tmp_path, first) -> None:
     """Whoever comes upon them first."""
