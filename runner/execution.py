@@ -80,6 +80,7 @@ def make_scheduler(
         lengths=charges.lengths,
         canary=min(CANARY_SECONDS, window / 60),
         again=again,
+        held_back=() if job.escalate is None else set(job.escalate.models) - set(job.models),
     )
     for name, work in survey.pinned.items():
         scheduler.expect(name, work)

@@ -96,7 +96,9 @@ class Session:
         )
         self.foresight = self._foresight(most_in_flight)
         """How long it will still take, for those who tell it what happens."""
-        self._escalator = escalation(prepared.job, partial(recall, directory.journal_path, history))
+        self._escalator = escalation(
+            prepared.job, partial(recall, directory.journal_path, history), self.scheduler.is_shelved
+        )
 
     def _foresight(self, most_in_flight: int) -> Foresight:
         prepared, tally = self.prepared, self.history.tally

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from runner.core.queues import Queue
 from runner.core.values import Failure, Status
@@ -19,8 +19,13 @@ from runner.core.work import Finished, Task
 class Backlog:
     """All tasks of a run that are neither under way nor ended."""
 
-    def __init__(self, models: Iterable[str], arrived: Callable[[tuple[str, ...]], None]) -> None:
-        """`arrived` is told the models that have got a task to choose from."""
+    def __init__(
+        self, models: Iterable[str], arrived: Callable[[tuple[str, ...]], None], held_back: Collection[str] = ()
+    ) -> None:
+        """`arrived` is told the models that have got a task to choose from.
+
+        Those that are `held_back` get tasks only when others have answered.
+        """
         self.asked: set[str] = set()
         """Models that some task was for."""
         self.lost: dict[str, Failure] = {}
@@ -28,6 +33,7 @@ class Backlog:
         self.shelved = 0
         """Tasks that only pending models may answer."""
         self._arrived = arrived
+        self._held_back = frozenset(held_back)
         self._queues: dict[tuple[str, ...], Queue] = {}
         self._of_model: dict[str, list[Queue]] = {model: [] for model in models}
         self._later: list[tuple[float, int, Task]] = []
@@ -51,7 +57,7 @@ class Backlog:
             models = tuple(model for model in models if model not in self.lost)
             if not models:
                 return Finished(task, task.models[0], Status.ERRORED, self.lost[task.models[0]])
-        if self.pending.keys() >= set(models):
+        if self.is_shelved(models):
             self.asked.update(models)
             self.shelved += 1
             return None
@@ -124,7 +130,7 @@ class Backlog:
         """A model's quota is used up."""
         self.pending[model] = failure
         for queue in self._of_model[model]:
-            if self.pending.keys() >= set(queue.models):
+            if self.is_shelved(queue.models):
                 tasks = sum(1 for _ in queue.drain())
                 self._length -= tasks
                 self.shelved += tasks
@@ -149,10 +155,18 @@ class Backlog:
         """Tasks that can be sent in this run, those that wait for another attempt included."""
         return self._length + len(self._later)
 
+    def is_shelved(self, models: tuple[str, ...]) -> bool:
+        """Whether a task for these models is one for a later session."""
+        return self.pending.keys() >= set(models)
+
     @property
     def is_stuck(self) -> bool:
-        """Whether nothing can be sent any more, whatever else is offered: all models are pending, or lost."""
-        return bool(self.pending) and all(model in self.pending or model in self.lost for model in self._of_model)
+        """Whether nothing can be sent any more, whatever else is read: all models are pending, or lost.
+
+        A model that is held back is asked only about what others have answered.
+        """
+        gone = {*self.pending, *self.lost, *self._held_back.difference(self.working)}
+        return bool(self.pending) and gone.issuperset(self._of_model)
 
     @property
     def retry_at(self) -> float:

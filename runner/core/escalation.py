@@ -34,15 +34,18 @@ class Escalator:
         is_due: Callable[[Mapping[str, Vote]], bool],
         read: Callable[[str, str], Answer | Invalid],
         recall: Callable[[int, int], tuple[str, str] | None],
+        is_shelved: Callable[[Task], bool] = lambda _task: False,
     ) -> None:
         """`is_due` says, by the votes of all annotators, whether stronger models are to be asked.
 
         `read` reads a reply's text, given the text that spans are of. `recall` gives text and outcome of the reply that
-        ended a row's task in an earlier session, None for a failure.
+        ended a row's task in an earlier session, None for a failure. A row one of whose tasks `is_shelved`, since it
+        cannot be asked in this session, is not held: it is for another one.
         """
         self._is_due = is_due
         self._read = read
         self._recall = recall
+        self._is_shelved = is_shelved
         self._open: dict[int, _Open] = {}
 
     def hold(self, made: Sequence[Task], held: Sequence[Task], ended: Callable[[int, int], bool]) -> Sequence[Task]:
@@ -57,7 +60,8 @@ class Escalator:
                 said = self._recall(task.row, task.slot)
                 row.votes[task.annotator] = None if said is None else self._vote(*said, task.source)
         if row.waiting:
-            self._open[made[0].row] = row
+            if not any(task.slot in row.waiting and self._is_shelved(task) for task in made):
+                self._open[made[0].row] = row
             return ()
         return self._due(row)
 

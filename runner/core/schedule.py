@@ -8,7 +8,7 @@ engine under asyncio, the plan in virtual time) reports every landing back. Its 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from random import Random
 
 from runner.core.backlog import Backlog
@@ -45,17 +45,19 @@ class Scheduler:
         lengths: Lengths | None = None,
         canary: float = 0.0,
         again: Again | None = None,
+        held_back: Collection[str] = (),
     ) -> None:
         """`charge` says what to reserve for a task at a model, and with it the output cap to send; it may take them
         from `lengths`, which is told here what became of them.
 
         For the first `canary` seconds a single request is under way: a gateway that takes none refuses it at once.
+        Models that are `held_back` are asked only about what others have answered.
         """
         self._spending = spending
         self.flights = Flights(budgets, most_in_flight, canary)
         self.gates = Gates(window, rng)
         self._blocked = Blocked(budgets, ledger, charge)
-        self._backlog = Backlog(budgets, self._blocked.lift)
+        self._backlog = Backlog(budgets, self._blocked.lift, held_back)
         standing = Standing(
             budgets=budgets,
             window=window,
@@ -158,6 +160,10 @@ class Scheduler:
     def in_flight(self) -> int:
         """Requests under way."""
         return len(self.flights)
+
+    def is_shelved(self, task: Task) -> bool:
+        """Whether a task is for a later session: the quota of all its models is used up."""
+        return self._backlog.is_shelved(task.models)
 
     @property
     def takes_more(self) -> bool:

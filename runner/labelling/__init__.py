@@ -12,6 +12,7 @@ from runner.core.answers import Answer, Invalid
 from runner.core.errors import UsageError
 from runner.core.escalation import Escalator
 from runner.core.job import Job
+from runner.core.work import Task
 from runner.labelling import decisions
 from runner.labelling.tables import ids_of, input_columns, labels_table, write_disagreements, write_labels
 from runner.labelling.votes import POLLS, Votes, poll, read_votes, verdicts
@@ -67,7 +68,11 @@ def _own(job: Job, results: Path, votes: Votes) -> Votes:
     return read_votes(results, votes.kind, votes.annotators, votes.stronger, votes.rows[-count])
 
 
-def escalation(job: Job, recall: Callable[[int, int], tuple[str, str] | None]) -> Escalator | None:
+def escalation(
+    job: Job,
+    recall: Callable[[int, int], tuple[str, str] | None],
+    is_shelved: Callable[[Task], bool] = lambda _task: False,
+) -> Escalator | None:
     """What asks stronger models, if the job wants that; `recall` gives the answers that are there already."""
     if job.escalate is None or job.answer is None:
         return None
@@ -83,7 +88,7 @@ def escalation(job: Job, recall: Callable[[int, int], tuple[str, str] | None]) -
         stated = {name: vote.confidence if isinstance(vote, Answer) else None for name, vote in votes.items()}
         return least_sure is not None and basis is not None and confidence(cells, stated, kind, basis) < least_sure
 
-    return Escalator(is_due, Replies(job).read, recall)
+    return Escalator(is_due, Replies(job).read, recall, is_shelved)
 
 
 def recall(journal_path: Path, history: History, row: int, slot: int) -> tuple[str, str] | None:

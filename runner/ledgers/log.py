@@ -120,12 +120,16 @@ class Log:
             self._changed_at = found_at
 
     def remember(self, wall: float, now: float) -> dict[str, float | str]:
-        """What the next run can begin with; nothing where all that is configured is there."""
-        amount = self.belief.amount(now)
-        if amount == self.limit.amount:
+        """What the next run can begin with; nothing where nothing was ever learned."""
+        if self._changed_at == -math.inf:
             return {}
-        return {"amount": round(amount, 1), "configured": self.limit.amount, "until": round(wall, 3)}
+        amount = round(self.belief.amount(now), 1)
+        return {"amount": amount, "configured": self.limit.amount, "until": round(wall, 3)}
 
     def recall(self, facts: Mapping[str, float | str], wall: float, now: float, *, spending: bool) -> None:
         """Begin with what an earlier run remembered. Raises KeyError or ValueError if that is garbled."""
-        self.belief.recall(float(facts["amount"]), now)
+        amount = float(facts["amount"])
+        if amount == float(facts["configured"]):
+            return  # all of what was configured then says nothing of more
+        self.belief.recall(amount, now)
+        self._changed_at = now

@@ -150,7 +150,7 @@ class MemoryLedger:
         """Learn from a 429; before it is settled."""
         held = tuple(zip(self._budgets[lease.model], lease.takes, strict=True))
         if failure.measure == "requests":
-            return self._refused_rate(held, now)
+            return self._refused_rate(held, failure, now)
         concerned = [
             (window, take)
             for window, take in held
@@ -168,9 +168,13 @@ class MemoryLedger:
             self._tell(window, now)
         return Refused.EXPECTED if expected else Refused.SURPRISING
 
-    def _refused_rate(self, held: Iterable[tuple[Window | Log, Take]], now: float) -> Refused:
+    def _refused_rate(self, held: Iterable[tuple[Window | Log, Take]], failure: Failure, now: float) -> Refused:
         """Too many requests were sent in too short a time."""
-        rates = [(window, take) for window, take in held if isinstance(window, Log) and self._learns]
+        rates = [
+            (window, take)
+            for window, take in held
+            if isinstance(window, Log) and self._learns and (window.limit.scope == ALL) == (failure.scope == "all")
+        ]
         for window, take in rates:
             window.refused(take, now)
         return Refused.SURPRISING if rates else Refused.UNKNOWN

@@ -717,6 +717,20 @@ def test_tasks_that_only_used_up_models_may_answer_are_let_go_of() -> None:
     assert isinstance(bench.next(), Wait)  # there may be more for b
 
 
+def test_a_model_that_is_asked_only_about_answers_of_others_keeps_no_run_going() -> None:
+    """Nothing falls due any more where those are used up; what is due already is asked."""
+    bench = Bench({"a": (), "b": ()}, held_back={"b"})
+    bench.offer(task(0, "a"), task(1, "b"))
+    first, due = bench.asks()
+    bench.land(first, failure(Kind.QUOTA_EXHAUSTED, scope="model"))
+    bench.offer(task(2, "b"))
+    assert bench.scheduler.takes_more
+    late = bench.ask()
+    bench.land(due)
+    bench.land(late)
+    assert bench.next() == Done()
+
+
 def test_a_run_is_done_when_all_models_are_used_up_whatever_else_is_to_come() -> None:
     """Reading on would only find more that nobody may answer."""
     bench = Bench({"a": (), "b": ()})

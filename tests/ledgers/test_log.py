@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.core.limits import Budget, Limit
+from runner.core.limits import ALL, Budget, Limit
 from runner.core.ports import Lease, Ledger, Refusal, Refused
 from runner.core.values import Charge
 from runner.ledgers.memory import MemoryLedger
@@ -90,7 +90,26 @@ def test_the_next_run_begins_with_the_rate_that_was_learned() -> None:
     assert len(sent(second, 1000.0)) == 30
 
 
-@pytest.mark.parametrize("facts", [{}, {"amount": "many"}, {"amount": "nan"}, {"amount": -5.0}])
+def test_a_rate_that_came_back_in_one_run_is_all_there_for_the_next() -> None:
+    """What was remembered of a bad night is told to be over, or every run would begin with it."""
+    first, second, third = (MemoryLedger(BUDGETS, learns=True) for _ in range(3))
+    refuse(first, sent(first, 0.0)[30:], 0.2)
+    second.recall(first.remember(1e9, 5.0), 1e9, 1000.0)
+    learned = second.remember(1e9 + 500, 1500.0)
+    assert learned["a/requests"]["amount"] == 100
+    third.recall(learned, 1e9 + 1000, 2000.0)
+    assert len(sent(third, 2000.0)) == 100
+
+
+def test_a_refusal_of_one_model_says_nothing_of_what_all_share() -> None:
+    """The limit that it names is its own."""
+    shared = Limit(scope=ALL, measure="requests", amount=200, window=1.0)
+    ledger = MemoryLedger({"a": (RATE, shared)}, learns=True)
+    refuse(ledger, sent(ledger, 0.0)[30:], 0.2)
+    assert [window.belief.amount(0.3) for window in ledger.windows] == [30, 200]
+
+
+@pytest.mark.parametrize("facts", [{}, {"amount": "many"}, {"amount": "nan", "configured": 100}])
 def test_garbled_facts_of_a_rate_stop_no_run(facts: dict[str, Any]) -> None:
     """A file may hold anything."""
     ledger = MemoryLedger(BUDGETS, learns=True)
