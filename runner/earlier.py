@@ -19,7 +19,7 @@ from runner.storage.takeover import FINAL, reopen_errored
 def reopened(directory: RunDirectory, manifest: Mapping[str, Any], kinds: Iterable[Kind]) -> list[str]:
     """Open a run's errored rows again, those with these kinds of failure if any are named; what there is to say."""
     slots = Job.from_json(manifest["job"]).slots
-    count, left = reopen_errored(directory.journal_path, slots, frozenset(kinds) or None)
+    count, left = reopen_errored(directory, slots, frozenset(kinds) or None)
     said = [f"{count:,} errored {'rows are' if count != 1 else 'row is'} asked again."]
     if left:
         said.append("Left as errored: " + ", ".join(f"{kind} {number:,}" for kind, number in left.most_common()) + ".")

@@ -25,7 +25,7 @@ from runner.storage.history import History, read_history
 from runner.storage.results import Tables, unread
 from runner.storage.rows import Row
 from runner.storage.rundir import RunDirectory
-from runner.storage.states import seal
+from runner.storage.states import mind_the_journal, seal
 
 UNSEEN = "The input was not looked over to its end: the tables end with the last row that was answered."
 STOPPED = 143
@@ -111,6 +111,7 @@ def _fold(directory: RunDirectory) -> None:
     mind_the_input(directory, manifest)
     prepared = reopen(directory, manifest, {}, {})
     history = read_history(directory.journal_path, prepared.maker.slots)
+    mind_the_journal(directory, history.end)
     if directory.journal_path.exists():
         journal.cut_torn_tail(directory.journal_path, history.end)
     if not prepared.survey.complete:

@@ -22,6 +22,7 @@ from runner.report.counts import counted
 from runner.storage.history import History, read_history
 from runner.storage.rows import Row, Source
 from runner.storage.rundir import RunDirectory
+from runner.storage.states import mind_the_journal
 from runner.storage.takeover import Answers, take_over
 
 Decisions = Mapping[str, deque[str | None]]
@@ -52,11 +53,12 @@ def read(prepared: Prepared, path: Path) -> Fork:
     old, kept = job_of(other), decisions.kept(path)
     changed = prepared.job.differences(old, but=("models", "each"))  # an answer says itself which model gave it
     changed += _other_columns(prepared, other)
-    nothing = changed or not other.journal_path.exists()
+    answers = None if changed or not other.journal_path.exists() else Answers(other.journal_path, old.slots)
+    mind_the_journal(other, other.journal_bytes if answers is None else answers.end)
     return Fork(
         path=path,
         changed=changed,
-        answers=None if nothing else Answers(other.journal_path, old.slots),
+        answers=answers,
         decisions=None if changed or _choices(prepared.job) != _choices(old) else _decisions(other, kept),
         decided=len(kept),
     )

@@ -123,7 +123,7 @@ def _stopped(directory: Path, word: str) -> int:
         try:
             fold(directory)
         except RunnerError as error:
-            note(f"What is finished is in the journal, but the tables cannot be written: {error}")
+            note(f"The run is cancelled, but the tables cannot be written: {error}")
             return error.exit_code
     return 0
 

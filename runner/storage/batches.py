@@ -70,15 +70,24 @@ def word_of(facts: Facts) -> str:
 
 def last_summary(directory: RunDirectory) -> dict[str, Any] | None:
     """The summary of the run's last session; None if that has not ended, or was killed."""
-    return directory.read_json(directory.summary_path) if is_current(directory) else None
+    if not directory.summary_path.is_file():
+        return None
+    summary = directory.read_json(directory.summary_path)
+    return summary if _is_current(directory, summary) else None
 
 
-def is_current(directory: RunDirectory) -> bool:
-    """Whether the run's last session has ended, and left its tables and its summary."""
-    summary, journal = directory.summary_path, directory.journal_path
-    if not summary.exists():
-        return False
-    return not journal.exists() or journal.stat().st_mtime_ns <= summary.stat().st_mtime_ns
+def sealed(summary: Mapping[str, Any]) -> int | None:
+    """How many bytes the journal had that a summary was made of; an early one does not say so."""
+    length: int | None = summary.get("files", {}).get("journal", {}).get("bytes")
+    return length
+
+
+def _is_current(directory: RunDirectory, summary: Mapping[str, Any]) -> bool:
+    """Whether nothing was journaled after a summary. Times tell little of it: a copy has its own."""
+    length, journal = sealed(summary), directory.journal_path
+    if length is not None:
+        return directory.journal_bytes == length
+    return not journal.exists() or journal.stat().st_mtime_ns <= directory.summary_path.stat().st_mtime_ns
 
 
 def has_ended(directory: RunDirectory) -> bool:

@@ -55,6 +55,15 @@ class RunDirectory:
     disagreements_path = property(lambda self: self.path / "disagreements.csv")
     summary_path = property(lambda self: self.path / "summary.json")
 
+    @property
+    def journal_bytes(self) -> int:
+        """The length of the journal; 0 if there is none."""
+        path: Path = self.journal_path
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
     @classmethod
     def create(cls, path: Path | None, name: str) -> RunDirectory:
         """A new run directory at `path`, or under runs/ by time and name.

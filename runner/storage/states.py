@@ -34,7 +34,7 @@ def mind_the_journal(directory: RunDirectory, end: int) -> None:
     """
     if not directory.summary_path.is_file():
         return
-    sealed = directory.read_json(directory.summary_path).get("files", {}).get("journal", {}).get("bytes", 0)
+    sealed = batches.sealed(directory.read_json(directory.summary_path)) or 0
     if end < sealed:
         run = shlex.quote(str(directory.path))
         raise StorageDamaged(
@@ -45,13 +45,21 @@ def mind_the_journal(directory: RunDirectory, end: int) -> None:
 
 
 def mind_the_tables(path: Path, table: str) -> str | None:
-    """What to say of a table that is older than its run's journal; raises UsageError if it is not there at all.
+    """What to say of a table that is older than its run's journal, or all that is left of it.
 
-    A process that goes, or was killed, has left the tables of the session before it, or none.
+    Raises UsageError if it is not there at all. A process that goes, or was killed, has left the tables of the session
+    before it, or none.
     """
     directory, run = RunDirectory.open(path), shlex.quote(str(path))
-    if batches.is_current(directory):
-        return None
+    is_there = (path / f"{table}.parquet").is_file()
+    try:
+        if batches.last_summary(directory) is not None:
+            return None
+        mind_the_journal(directory, directory.journal_bytes)
+    except StorageDamaged as error:
+        if not is_there:
+            raise
+        return str(error)
     if directory.is_locked:
         said = f"A process works in {path}, and writes its tables when it ends: runner status {run} says how far it is"
     else:
@@ -59,7 +67,7 @@ def mind_the_tables(path: Path, table: str) -> str | None:
             f"The process that worked in {path} is gone, and has not written its tables: runner resume {run} goes on, "
             f"runner cancel {run} writes what was answered"
         )
-    if not (path / f"{table}.parquet").is_file():
+    if not is_there:
         raise UsageError(f"{said}.")
     return f"{said}. These are the tables of the session before."
 

@@ -16,7 +16,8 @@ from runner.core.values import Kind, Status
 from runner.core.work import Task
 from runner.storage import journal
 from runner.storage.history import read_history
-from runner.storage.rundir import UNFINISHED
+from runner.storage.rundir import UNFINISHED, RunDirectory
+from runner.storage.states import mind_the_journal
 
 FINAL = frozenset({Kind.BAD_ROW, Kind.NEVER_FITS})
 """Rows that cannot be asked at all: asking again would end the same way."""
@@ -50,6 +51,8 @@ class Answers:
         """Where the answers of stronger models stand that have not been taken."""
         self._offsets: dict[tuple[str, str], list[int]] = {}
         history = read_history(path, slots)
+        self.end = history.end
+        """Where the last whole frame ends."""
         for frame in journal.read(path):
             payload = frame.payload
             if payload["t"] not in ("landed", "adopted") or payload.get("final") != Status.SUCCEEDED:
@@ -112,14 +115,16 @@ def _write(path: Path, name: str, frames: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
-def reopen_errored(path: Path, slots: int, kinds: frozenset[Kind] | None) -> tuple[int, Counter[str]]:
+def reopen_errored(directory: RunDirectory, slots: int, kinds: frozenset[Kind] | None) -> tuple[int, Counter[str]]:
     """Take the outcome from the tasks that errored, those with one of these kinds if any are named.
 
-    Gives how many were reopened, and by kind how many stay errored.
+    Gives how many were reopened, and by kind how many stay errored. Raises StorageDamaged if answers are missing.
     """
+    path = directory.journal_path
+    history = read_history(path, slots)
+    mind_the_journal(directory, history.end)
     if not path.exists():  # nothing was ever sent
         return 0, Counter()
-    history = read_history(path, slots)
     journal.cut_torn_tail(path, history.end)
     reopened: list[dict[str, Any]] = []
     left: Counter[str] = Counter()

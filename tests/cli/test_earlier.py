@@ -126,7 +126,8 @@ class TestFork:
 
     def test_a_run_in_which_nothing_was_sent_yet_has_no_answers(self, command, gateway, source, tmp_path) -> None:
         """The new run asks about all rows."""
-        (tmp_path / "old/journal.jsonl").unlink()
+        for name in ("journal.jsonl", "summary.json"):
+            (tmp_path / "old" / name).unlink()
         done = command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", env=gateway.env)
         assert (done.code, asked(gateway)) == (0, 4)
         assert "0 answers were taken over from old." in done.err
@@ -312,6 +313,34 @@ class TestRepair:
         assert command("resume", "run", env=gateway.env).code == 8
         assert command("repair", "run", env=gateway.env).code == 0
         assert command("resume", "run-repaired", env=gateway.env).code == 0
+
+    @pytest.mark.parametrize(
+        "words",
+        [("cancel", "run"), ("redrive", "run"), ("run", "rows.jsonl", "-m", MODEL, "-o", "new", "--fork", "run")],
+    )
+    @pytest.mark.parametrize("left", [0, -1])
+    def test_what_a_cut_journal_has_left_is_not_written_over(
+        self, command, gateway, damaged, tmp_path, words, left
+    ) -> None:
+        """Its tables are all that there is of what is missing."""
+        journal, results = tmp_path / "run/journal.jsonl", tmp_path / "run/results.parquet"
+        cut = damaged[: damaged.index(b'"t":"landed"') - 40 if left else 0]
+        journal.write_bytes(cut)
+        tables = results.read_bytes()
+        done = command(*words, env=gateway.env)
+        assert (done.code, "answers are missing" in done.err) == (8, True), done.err
+        assert (journal.read_bytes(), results.read_bytes()) == (cut, tables)
+        assert (asked(gateway), (tmp_path / "new").exists()) == (0, False)
+
+    def test_results_of_a_cut_journal_advise_nothing_that_would_write_over_them(
+        self, command, damaged, tmp_path
+    ) -> None:
+        """They are told from results that a process which was killed has left behind."""
+        (tmp_path / "run/journal.jsonl").write_bytes(damaged[:-9])
+        done = command("results", "run")
+        assert (done.code, len(done.out.splitlines())) == (0, 5)
+        assert "answers are missing" in done.err
+        assert not [words for words in ("is gone", "cancel", "resume") if words in done.err]
 
     def test_a_copy_overwrites_nothing(self, command, gateway, damaged, tmp_path) -> None:
         """Another place is asked for."""

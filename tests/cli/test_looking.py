@@ -206,12 +206,20 @@ def test_a_killed_run_has_no_results_until_it_is_gone_on_with_or_cancelled(comma
 
 def test_results_that_are_older_than_the_journal_are_said_to_be(command, finished) -> None:
     """The session after them was killed."""
-    summary = (finished / "summary.json").stat().st_mtime_ns
     assert command("results", finished).err == ""
-    os.utime(finished / "journal.jsonl", ns=(summary + 1, summary + 1))
+    with (finished / "journal.jsonl").open("ab") as file:
+        file.write(b"what was being written")
     done = command("results", finished)
     assert (done.code, len(done.out.splitlines())) == (0, 4)
     assert "These are the tables of the session before." in done.err
+
+
+def test_results_of_a_finished_run_that_was_copied_are_as_good(command, finished) -> None:
+    """A copy gives its files the times in which they were written."""
+    summary = (finished / "summary.json").stat().st_mtime_ns
+    os.utime(finished / "journal.jsonl", ns=(summary + 1, summary + 1))
+    assert command("results", finished).err == ""
+    assert "finished" in command("status", finished).out.splitlines()[0]
 
 
 @pytest.mark.parametrize(
