@@ -20,7 +20,7 @@ from runner.reading import Replies, as_text
 from runner.storage import journal
 from runner.storage.history import History
 from runner.storage.rundir import RunDirectory
-from runner.storage.states import seal
+from runner.storage.states import sizes
 
 __all__ = ["adopt", "escalation", "label", "recall"]
 
@@ -133,7 +133,8 @@ def adopt(path: Path, file: Path) -> tuple[int, dict[str, Any]]:
         found = decisions.read_decisions(file, ids_of(results, votes.end), Replies(job))
         decisions.keep(directory.path, found, file.name)
         summary["labels"] = label(job, annotators, stronger, directory)
-        summary["files"] = seal(directory)
+        # The journal's seal stays: what came behind it is in no table.
+        summary["files"] = {**summary.get("files", {}), "tables": sizes(directory)}
         directory.write_json(directory.summary_path, summary)
     finally:
         directory.unlock()

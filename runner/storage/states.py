@@ -23,8 +23,12 @@ TABLES = (
 
 def seal(directory: RunDirectory) -> dict[str, Any]:
     """What binds a summary to the files that it is of: the journal's content, and the tables' sizes."""
-    tables = {name: (directory.path / name).stat().st_size for name in TABLES if (directory.path / name).is_file()}
-    return {"journal": journal.checksum(directory.journal_path), "tables": tables}
+    return {"journal": journal.checksum(directory.journal_path), "tables": sizes(directory)}
+
+
+def sizes(directory: RunDirectory) -> dict[str, int]:
+    """The tables that a run has, and their sizes."""
+    return {name: (directory.path / name).stat().st_size for name in TABLES if (directory.path / name).is_file()}
 
 
 def mind_the_journal(directory: RunDirectory, end: int) -> None:

@@ -252,6 +252,27 @@ def doubted(gateways: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+def test_decisions_do_not_make_a_summary_one_of_what_was_journaled_after_it(
+    command: Any, gateway: Any, tmp_path: Path
+) -> None:
+    """A process that is killed leaves a torn tail, or rows that it has opened again: neither counts as summed up."""
+    run = tmp_path / "run"
+    (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    (tmp_path / "decisions.csv").write_text("row,decision\n0,a\n")
+    words = ("run", "rows.jsonl", "-m", "gpt-5-4", "-p", "{{ text }}", "--labels", "a,b")
+    assert command(*words, "-o", run, env=gateway.env).code == 0
+    sealed = summary(run)["files"]
+    with (run / "journal.jsonl").open("ab") as file:
+        file.write(b"00000100 torn")
+    assert command("adopt", run, tmp_path / "decisions.csv").code == 0
+    assert summary(run)["files"]["journal"] == sealed["journal"]
+    assert summary(run)["files"]["tables"]["labels.parquet"] == (run / "labels.parquet").stat().st_size
+    assert command("status", run).code == 0
+    done = command("resume", run, "--json", env=gateway.env)
+    assert (done.code, done.json()["labels"]["decided"]) == (0, 1), done.err
+    assert "bytes were cut off" in done.json()["notices"][0]
+
+
 class TestFork:
     """What a run of another input, or with another way to count votes, takes over of one that escalates."""
 
