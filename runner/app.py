@@ -71,9 +71,10 @@ def start(prepared: Prepared, out: Path | None, attend: Attend = unattended, for
     directory = RunDirectory.create(out, prepared.job.name)
     with _held(directory, prepared.setup.gateway) as named:
         history = History(prepared.maker.slots)
-        if before is not None:  # first: what is cut off here must not be a run that asks everything again
+        if before is not None:
             history = forking.begin(prepared, directory, before)
         prepared = manifest.found(prepared, directory, gateway)
+        directory.settle()
         finish = _evaluated(_run(prepared, directory, gateway, history, attend), prepared, directory, gateway, attend)
         return replace(finish, named=named)
 

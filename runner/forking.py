@@ -82,11 +82,13 @@ def _decisions(directory: RunDirectory, kept: Mapping[int, str]) -> Decisions:
 def begin(prepared: Prepared, directory: RunDirectory, fork: Fork) -> History:
     """Begin a run's journal with the answers that an earlier run has to the same rows, asked in the same way.
 
-    What people have decided about these rows goes with them. What does not is said.
+    What people have decided about these rows goes with them. What does not is said. Both belong to the run as soon as
+    it has a manifest (`RunDirectory.settle`): what is cut off before must be no run that asks everything again.
     """
     count, answers = 0, fork.answers
+    begun = directory.beginning(directory.journal_path.name)
     if answers is not None:
-        count = take_over(directory.journal_path, directory.path.name, _frames(prepared, answers))
+        count = take_over(begun, directory.path.name, _frames(prepared, answers))
     why = f", because it asked otherwise: {'; '.join(fork.changed)}" if fork.changed else ""
     prepared.notices.append(f"{count:,} answers were taken over from {fork.path}{why}.")
     if answers is not None and answers.stronger:
@@ -96,9 +98,9 @@ def begin(prepared: Prepared, directory: RunDirectory, fork: Fork) -> History:
         )
     if fork.decided:
         decided = _decided(prepared, fork.decisions or {})
-        decisions.keep(directory.path, decided, fork.path.name)
+        decisions.keep(directory.beginning(decisions.FILE), decided, fork.path.name)
         prepared.notices.append(_about_decisions(fork, len(decided)))
-    return read_history(directory.journal_path, prepared.maker.slots)
+    return read_history(begun, prepared.maker.slots)
 
 
 def _about_decisions(fork: Fork, taken: int) -> str:

@@ -131,7 +131,7 @@ def adopt(path: Path, file: Path) -> tuple[int, dict[str, Any]]:
         results = directory.results_path
         votes = _own(job, results, read_votes(results, job.answer.reader.kind, annotators, stronger))
         found = decisions.read_decisions(file, ids_of(results, votes.end), Replies(job))
-        decisions.keep(directory.path, found, file.name)
+        decisions.keep(directory.path / decisions.FILE, found, file.name)
         summary["labels"] = label(job, annotators, stronger, directory)
         # The journal's seal stays: what came behind it is in no table.
         summary["files"] = {**summary.get("files", {}), "tables": sizes(directory)}

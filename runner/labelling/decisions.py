@@ -108,16 +108,16 @@ def _plain(cell: str) -> str:
     return text if number is None else number[1]
 
 
-def keep(directory: Path, decisions: Mapping[int, str], origin: str) -> None:
-    """Add decisions to those of a run; the last one about a row holds."""
+def keep(path: Path, decisions: Mapping[int, str], origin: str) -> None:
+    """Add decisions to those in a run's file; the last one about a row holds."""
     at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     lines = [{"row": row, "label": label, "from": origin, "at": at} for row, label in decisions.items()]
     try:
-        with (directory / FILE).open("ab") as file:
+        with path.open("ab") as file:
             file.write(b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines))
-        (directory / FILE).chmod(0o600)
+        path.chmod(0o600)
     except OSError as error:
-        raise StorageFailed(f"{directory / FILE} cannot be written: {error.strerror}.") from None
+        raise StorageFailed(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def kept(directory: Path) -> dict[int, str]:

@@ -26,9 +26,9 @@ RUNS = Path("runs")
 """Where runs stand, unless somebody says otherwise."""
 COPIES = ("input.jsonl", "input.csv", "input.tsv")
 """What a copy of standard input is called in a run directory."""
-UNFINISHED = ".journal.jsonl.new"
-"""A journal that is being begun with what an earlier run has answered."""
-LEFTOVERS = {"lock", "log", ".manifest.json.new", UNFINISHED}
+TAKEN_OVER = ("journal.jsonl", "decisions.jsonl")
+"""What a new run takes over from an earlier one; until the new run has a manifest it has another name (`beginning`)."""
+LEFTOVERS = {"lock", "log", ".manifest.json.new", *(f".{name}.new" for name in TAKEN_OVER)}
 """What a process leaves that is killed before it has written what its run is, and so before anything was sent."""
 LOCK_TRIES, LOCK_SECONDS = 10, 0.01
 """A look at a lock holds it for a moment, so one that is held is tried again, so many times and so often."""
@@ -153,13 +153,38 @@ class RunDirectory:
             os.close(self._lock)
             self._lock = None
 
+    def beginning(self, name: str) -> Path:
+        """Where something that is taken over is written, before there is a run that it belongs to."""
+        return self.path / f".{name}.new"
+
+    def settle(self) -> None:
+        """Give what was taken over its name if there is a run by now, and else remove it: whoever wrote it is gone.
+
+        Raises StorageFailed.
+        """
+        is_run = self.manifest_path.is_file()
+        begun = [name for name in TAKEN_OVER if self.beginning(name).is_file()]
+        try:
+            for name in begun:
+                if is_run:
+                    self.beginning(name).replace(self.path / name)
+                else:
+                    self.beginning(name).unlink()
+            if begun:
+                sync_directory(self.path)
+        except OSError as error:
+            raise StorageFailed(f"What {self.path} takes over cannot be kept: {error.strerror}.") from None
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold the directory for as long as the context lasts; raises RunBusy if another process does."""
         self.lock()
         try:
+            self.settle()
             yield
         finally:
+            with contextlib.suppress(StorageFailed):
+                self.settle()
             self.unlock()
 
     def read_json(self, path: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from a task, so that it is asked again. What was there before stays in the journ
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from runner.core.values import Kind, Status
 from runner.core.work import Task
 from runner.storage import journal
 from runner.storage.history import read_history
-from runner.storage.rundir import UNFINISHED, RunDirectory
+from runner.storage.rundir import RunDirectory
 from runner.storage.states import mind_the_journal
 
 FINAL = frozenset({Kind.BAD_ROW, Kind.NEVER_FITS})
@@ -87,22 +86,7 @@ class Answers:
 
 
 def take_over(path: Path, name: str, frames: Iterable[Mapping[str, Any]]) -> int:
-    """Begin the journal of the run `name` with frames of an earlier one, all or none; how many they are."""
-    beside = path.with_name(UNFINISHED)
-    with journal.at_disk(beside, "begun"):
-        beside.unlink(missing_ok=True)
-    try:
-        count = _write(beside, name, frames)
-        with journal.at_disk(path, "begun"):
-            beside.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
-    return count
-
-
-def _write(path: Path, name: str, frames: Iterable[Mapping[str, Any]]) -> int:
+    """Begin the journal of the run `name` with frames of an earlier one; how many they are."""
     book = journal.Journal(journal.DiskFile(path))
     book.append({"t": "header", "version": journal.VERSION, "run": name})
     count = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from runner.core.errors import StorageFailed
+from runner.labelling import decisions
 from runner.ledgers.pages import Member
 from runner.storage.journal import DiskFile
+from runner.storage.rundir import RunDirectory
 
 MODEL = "claude-haiku-4-5"
 
@@ -159,6 +163,49 @@ class TestFork:
         (tmp_path / "new/.journal.jsonl.new").write_text("as kill -9 leaves it")
         done = command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", "--json", env=gateway.env)
         assert (done.code, asked(gateway), done.json()["requests"]["adopted"]) == (0, 0, 4)
+
+    @pytest.mark.parametrize("end", [StorageFailed("No space left on device"), KeyboardInterrupt()])
+    def test_a_fork_that_is_cut_off_before_it_is_a_run_can_be_tried_again(
+        self, command, gateway, source, tmp_path, monkeypatch, end
+    ) -> None:
+        """Its journal is written by then: it counts for nothing until the manifest is there."""
+
+        def fail(*_: object) -> None:
+            raise end
+
+        decisions.keep(tmp_path / "old" / decisions.FILE, {0: "a"}, "decisions.csv")
+        with monkeypatch.context() as patch:
+            patch.setattr("runner.manifest.found", fail)
+            failed = command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", env=gateway.env)
+        assert failed.code in (8, 130)
+        done = command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", "--json", env=gateway.env)
+        assert (done.code, asked(gateway), done.json()["requests"]["adopted"]) == (0, 0, 4), done.err
+        assert decisions.kept(tmp_path / "new") == {0: "a"}
+
+    def test_a_fork_that_is_cut_off_as_soon_as_it_is_a_run_goes_on_with_what_it_took_over(
+        self, command, gateway, source, monkeypatch
+    ) -> None:
+        """Between its manifest and its journal's name."""
+
+        def fail(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RunDirectory, "settle", fail)
+            patch.setattr(RunDirectory, "held", lambda _: contextlib.nullcontext())
+            assert command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", env=gateway.env).code == 130
+        done = command("resume", "new", "--json", env=gateway.env)
+        assert (done.code, asked(gateway), done.json()["requests"]["adopted"]) == (0, 0, 4), done.err
+
+    def test_a_fork_that_was_cut_off_leaves_nothing_to_a_run_that_is_none(
+        self, command, gateway, source, tmp_path
+    ) -> None:
+        """What it had begun is cleared away."""
+        (tmp_path / "new").mkdir(mode=0o700)
+        (tmp_path / "new/.journal.jsonl.new").write_bytes((tmp_path / "old/journal.jsonl").read_bytes())
+        for words in (("run", source, "-m", MODEL, "-o", "new"), ("resume", "new")):
+            assert command(*words, env=gateway.env).code == 0
+        assert asked(gateway) == 4
 
 
 @pytest.mark.fault("R5")

@@ -328,6 +328,27 @@ def test_where_answers_have_changed_the_grades_that_still_hold_are_taken_over(
     assert (requests["sent"], requests["adopted"]) == (0, gradings)
 
 
+def test_a_judge_that_was_cut_off_while_it_took_grades_over_is_begun_once_more(
+    command: Any, judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its place is the only one for these questions: the run could not be gone on with otherwise."""
+    run = tmp_path / "run"
+    assert command("run", judged, "--gateway", LOCAL, "--out", run).code == 0
+    file = run / "judge-1.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    (run / "scores.parquet").unlink()
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("runner.manifest.found", fail)
+        assert command("resume", run).code == 130
+    done = command("resume", run, "--json")
+    assert done.code == 0, done.err
+    assert json.loads((run / "judge-2" / "summary.json").read_bytes())["requests"]["sent"] == 0
+
+
 def test_a_judge_whose_run_never_began_is_passed_over(command: Any, judged: Path, tmp_path: Path) -> None:
     """There is nothing to take over, and the answers are graded all the same."""
     run = tmp_path / "run"

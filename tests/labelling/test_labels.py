@@ -17,7 +17,7 @@ from runner.core.job import Job
 from runner.core.labelling import Voting
 from runner.labelling import label
 from runner.labelling.confidence import confidences
-from runner.labelling.decisions import keep, kept, read_decisions
+from runner.labelling.decisions import FILE, keep, kept, read_decisions
 from runner.labelling.figures import figures, right
 from runner.labelling.tables import ids_of
 from runner.labelling.votes import STATUSES, read_votes, verdicts
@@ -288,8 +288,8 @@ def test_decisions_take_the_place_of_the_vote(job: Make, results: Write) -> None
     directory = results({"x": ["a", "a", "a"], "y": ["b", "b", "a"]})
     found = decide(directory, job(), "row,id,decision\n0,id-0,b\n1,id-1,\n2,id-2, B \n")
     assert found == {0: "b", 2: "b"}
-    keep(directory.path, found, "decisions.csv")
-    keep(directory.path, {0: "c"}, "decisions.csv")
+    keep(directory.path / FILE, found, "decisions.csv")
+    keep(directory.path / FILE, {0: "c"}, "decisions.csv")
     assert kept(directory.path) == {0: "c", 2: "b"}
     for _ in range(2):
         said = label(job(), ["x", "y"], [], directory)
