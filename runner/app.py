@@ -40,10 +40,10 @@ from runner.session import Attend, Session, unattended
 from runner.sharing import ledger_of, sharing
 from runner.storage import history as histories
 from runner.storage import journal as journals
-from runner.storage.batches import ENDED, judges_are_capped
+from runner.storage.batches import ENDED
 from runner.storage.history import History
 from runner.storage.rundir import RunDirectory
-from runner.storage.states import finished, mind_the_journal, seal
+from runner.storage.states import finished, mind_the_journal, only_judges_are_left, seal
 
 
 @contextlib.contextmanager
@@ -102,7 +102,7 @@ def resume(
 ) -> Finish:
     """Go on with a run; what has an outcome is not asked again.
 
-    `caps` replaces caps by name, those of its judges where these have reached theirs; `changes` says what else of the
+    `caps` replaces caps by name, those of its judges where only these are left; `changes` says what else of the
     job may change, where None changes nothing. With `redrive`,
     errored rows are asked again: those with these kinds of failure, or all if it is empty.
     """
@@ -115,7 +115,8 @@ def resume(
         notices = [] if redrive is None else earlier.reopened(directory, said, redrive)
         if (summary := finished(directory)) is not None:
             return Finish(directory.path, Ending(summary["exit_code"]), summary, idle=True, said=tuple(notices))
-        own, judges = ({}, caps or {}) if judges_are_capped(directory) else (caps or {}, {})
+        judges_alone = bool(caps) and only_judges_are_left(directory, said)
+        own, judges = ({}, caps or {}) if judges_alone else (caps or {}, {})
         prepared = manifest.reopen(directory, said, own, changes or {}, gateway)
         setup = replace(prepared.setup, memory=memory, share=share, scorers=scorers or {})
         prepared = replace(prepared, setup=setup)
@@ -229,6 +230,7 @@ def _ask_judge(
     setup = replace(prepared.setup, gateway=gateway.choice, scorers={}, spooled=False)
     if (path / "manifest.json").is_file():
         return resume(path, attend, gateway.choice, caps, memory=setup.memory, share=setup.share)
+    job = replace(job, caps=replace(job.caps, **caps))
     return start(prepare_with(job, setup, prepared.catalogue, prepared.limits, whole=True), path, attend, before)
 
 

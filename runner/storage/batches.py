@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from runner.core.evaluating import JUDGE, PAIRWISE
 from runner.storage import marks
 from runner.storage.marks import Mark, Wish
 from runner.storage.rundir import RunDirectory
@@ -38,11 +39,13 @@ class Facts:
     wish: Wish | None
     summary: Mapping[str, Any] | None
     """What the last session left when it ended; None if it left nothing."""
+    judged: bool
+    """Whether judges are asked about its answers."""
 
     @property
     def done(self) -> bool:
         """Whether every task has its outcome, and judges did not stop before their end."""
-        left = self.summary is not None and self.summary["exit_code"] not in ENDED
+        left = self.judged and self.summary is not None and self.summary["exit_code"] not in ENDED
         return self.total is not None and self.ended >= self.total and not left
 
     @property
@@ -96,13 +99,13 @@ def has_ended(directory: RunDirectory) -> bool:
     return summary is not None and summary["exit_code"] in ENDED and not summary["tasks"]["open"]
 
 
-def judges_are_capped(directory: RunDirectory) -> bool:
-    """Whether a run's last session ended by a cap that was not its own: what its own stops is not scored."""
-    summary = last_summary(directory)
-    return summary is not None and summary["exit_code"] == CAPS and "evaluation" in summary
+def has_judges(manifest: Mapping[str, Any]) -> bool:
+    """Whether judges are asked about a run's answers."""
+    said = manifest["job"].get("evaluate") or {}
+    return any(said.get(judge) for judge in (JUDGE, PAIRWISE))
 
 
-def facts_of(directory: RunDirectory, sent: int, ended: int, total: int | None) -> Facts:
+def facts_of(directory: RunDirectory, manifest: Mapping[str, Any], sent: int, ended: int, total: int | None) -> Facts:
     """The facts of a run, its sums being known."""
     locked = directory.is_locked
     return Facts(
@@ -112,6 +115,7 @@ def facts_of(directory: RunDirectory, sent: int, ended: int, total: int | None) 
         total=total,
         wish=marks.read(directory),
         summary=None if locked else last_summary(directory),
+        judged=has_judges(manifest),
     )
 
 

@@ -70,7 +70,7 @@ def brief(path: Path) -> dict[str, Any]:
         return {name: said[name] for name in ("status", "created_at", "tasks")} | names
     tasks = summary["tasks"]
     ended = tasks["total"] - tasks["open"]
-    facts = batches.facts_of(directory, summary["requests"]["sent"], ended, tasks["total"])
+    facts = batches.facts_of(directory, manifest, summary["requests"]["sent"], ended, tasks["total"])
     shown = batches.batch(directory, manifest, facts, {str(status): tasks[status] for status in Status})
     return {"status": shown["status"], "created_at": shown["created_at"], "tasks": tasks} | names
 

@@ -89,6 +89,11 @@ def finished(directory: RunDirectory) -> dict[str, Any] | None:
     return summary
 
 
+def only_judges_are_left(directory: RunDirectory, manifest: Mapping[str, Any]) -> bool:
+    """Whether every task of a run has its outcome, and what is left is for its judges."""
+    return batches.has_judges(manifest) and status_of(directory.path)["tasks"]["open"] == 0
+
+
 def status_of(path: Path) -> dict[str, Any]:
     """A run's state (running, finished, stopped), its sums, and the fields of a batch; UsageError if there is none."""
     directory = RunDirectory.open(path)
@@ -100,7 +105,7 @@ def status_of(path: Path) -> dict[str, Any]:
     if total is not None:
         total += tally.escalated
     counts = {str(status): tally.statuses[status] for status in Status}
-    facts = batches.facts_of(directory, tally.sent, tally.ended, total)
+    facts = batches.facts_of(directory, manifest, tally.sent, tally.ended, total)
     state = "running" if facts.locked else "finished" if facts.done else "stopped"
     return {
         **batches.batch(directory, manifest, facts, counts),

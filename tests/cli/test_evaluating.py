@@ -281,6 +281,28 @@ def test_a_judge_that_its_cap_stopped_goes_on_with_a_higher_one(command: Any, ju
     assert command("history", judged, "--runs", tmp_path).code == 0
 
 
+@pytest.mark.parametrize("way", ["killed", "stopped", "answers have changed"])
+def test_a_higher_cap_is_the_judge_s_where_the_run_itself_has_ended(
+    command: Any, judged: Path, tmp_path: Path, way: str
+) -> None:
+    """However the session before ended, and also where the judge begins anew with what it has judged."""
+    run = tmp_path / "run"
+    words = ("--set", "evaluate.judge.max_cost=0.00008")
+    assert command("run", judged, "--gateway", LOCAL, "--out", run, *words).code == 4
+    if way == "killed":
+        (run / "summary.json").unlink()
+    elif way == "stopped":
+        said = json.loads((run / "summary.json").read_bytes())
+        del said["evaluation"]
+        (run / "summary.json").write_text(json.dumps(said | {"exit_code": 143}))
+    else:
+        file = run / "judge-1.jsonl"
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    done = command("resume", run, "--max-cost", "1", "--json")
+    assert done.code == 0, done.err
+    assert done.json()["evaluation"]["judge"]["graded"] == 8
+
+
 def test_a_judge_that_was_stopped_goes_on_with_the_run(command: Any, judged: Path, tmp_path: Path) -> None:
     """Its run is in the run's directory, and what it graded is not graded again."""
     run = tmp_path / "run"

@@ -23,9 +23,12 @@ MANIFEST = {
 DEADLINE = {"exit_code": 4, "reason": "--deadline: 3600 seconds are over"}
 COST = {"exit_code": 4, "reason": "--max-cost 1: $0.9 are spent or in flight"}
 
+STOPPED = {"exit_code": 130, "reason": "interrupted"}
+
 
 def facts(**more: Any) -> Facts:
     some: dict[str, Any] = {"locked": False, "sent": 5, "ended": 4, "total": 10, "wish": None, "summary": None}
+    some["judged"] = False
     return Facts(**some | more)
 
 
@@ -40,6 +43,10 @@ def facts(**more: Any) -> Facts:
         ({"locked": True, "wish": Wish(Mark.CANCELLED, 1.0)}, "cancelling"),
         ({"ended": 10}, "completed"),
         ({"ended": 10, "wish": Wish(Mark.PAUSED, 1.0)}, "completed"),
+        ({"ended": 10, "summary": STOPPED}, "completed"),
+        ({"ended": 10, "summary": STOPPED, "wish": Wish(Mark.CANCELLED, 1.0)}, "completed"),
+        ({"ended": 10, "summary": STOPPED, "judged": True}, "failed"),
+        ({"ended": 10, "summary": STOPPED, "judged": True, "wish": Wish(Mark.CANCELLED, 1.0)}, "cancelled"),
         ({"wish": Wish(Mark.PAUSED, 1.0)}, "paused"),
         ({"wish": Wish(Mark.CANCELLED, 1.0), "summary": DEADLINE}, "cancelled"),
         ({"summary": DEADLINE}, "expired"),
