@@ -5,7 +5,7 @@ All of it is read before the new run is begun, and written before it is founded:
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,8 @@ from runner.storage.states import mind_the_journal
 from runner.storage.takeover import Answers, take_over
 
 Decisions = Mapping[str, deque[str | None]]
-"""The digest of rows -> what a person has decided about each of them, in their order; None where nothing was."""
+"""The digest of rows -> what a person has decided about each of them, in their order; None where nothing was. Those of
+which none was decided are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +74,11 @@ def _decisions(directory: RunDirectory, kept: Mapping[int, str]) -> Decisions:
     if not kept:
         return {}
     manifest = directory.read_json(directory.manifest_path)
-    found = defaultdict[str, deque[str | None]](deque)
-    for row, digest in sorted(digests(directory, manifest["input"].get("mixed_in_from")).items()):
-        found[digest].append(kept.get(row))
+    rows = digests(directory, manifest["input"].get("mixed_in_from"))
+    found: dict[str, deque[str | None]] = {rows[row]: deque() for row in kept if row in rows}
+    for row, digest in sorted(rows.items()):
+        if digest in found:
+            found[digest].append(kept.get(row))
     return found
 
 
@@ -98,7 +101,7 @@ def begin(prepared: Prepared, directory: RunDirectory, fork: Fork) -> History:
         )
     if fork.decided:
         decided = _decided(prepared, fork.decisions or {})
-        decisions.keep(directory.beginning(decisions.FILE), decided, fork.path.name)
+        decisions.keep(directory.beginning(decisions.FILE), decided, fork.path.resolve().name)
         prepared.notices.append(_about_decisions(fork, len(decided)))
     return read_history(begun, prepared.maker.slots)
 

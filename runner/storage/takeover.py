@@ -46,6 +46,7 @@ class Answers:
     def __init__(self, path: Path, slots: int) -> None:
         """Read a journal; raises StorageFailed if it is damaged."""
         self.path = path
+        self._name = path.parent.resolve().name  # a person may have called it "."
         self.stronger: set[int] = set()
         """Where the answers of stronger models stand that have not been taken."""
         self._offsets: dict[tuple[str, str], list[int]] = {}
@@ -76,7 +77,7 @@ class Answers:
                     "row": task.row,
                     "slot": task.slot,
                     "id": task.id,
-                    "from": self.path.parent.name,
+                    "from": self._name,
                     "final": Status.SUCCEEDED,
                     "usage": old["usage"],
                     "cost": old["cost"],

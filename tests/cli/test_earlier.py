@@ -11,10 +11,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from runner import forking
 from runner.core.errors import StorageFailed
+from runner.earlier import job_of
 from runner.labelling import decisions
 from runner.ledgers.pages import Member
-from runner.storage.journal import DiskFile
+from runner.preparing import Setup, prepare
+from runner.storage.journal import DiskFile, read
 from runner.storage.rundir import RunDirectory
 
 MODEL = "claude-haiku-4-5"
@@ -196,6 +199,25 @@ class TestFork:
             assert command("run", source, "-m", MODEL, "-o", "new", "--fork", "old", env=gateway.env).code == 130
         done = command("resume", "new", "--json", env=gateway.env)
         assert (done.code, asked(gateway), done.json()["requests"]["adopted"]) == (0, 0, 4), done.err
+
+    def test_only_rows_like_one_that_was_decided_are_kept_in_memory(self, source, tmp_path) -> None:
+        """A decision about one row of a million is as small as one of two; equal rows keep their order."""
+        decisions.keep(tmp_path / "old" / decisions.FILE, {2: "a"}, "decisions.csv")
+        prepared = prepare(job_of(RunDirectory.open(tmp_path / "old")), Setup())
+        found = forking.read(prepared, tmp_path / "old").decisions
+        assert found is not None
+        assert [list(labels) for labels in found.values()] == [[None, "a"]]
+
+    def test_what_is_taken_over_says_the_name_of_its_run_however_that_was_given(
+        self, command, gateway, source, tmp_path
+    ) -> None:
+        """Such as by dots, which name another place elsewhere."""
+        decisions.keep(tmp_path / "old" / decisions.FILE, {0: "a"}, "decisions.csv")
+        (tmp_path / "old/folder").mkdir()
+        assert command("run", source, "-m", MODEL, "-o", "new", "--fork", "old/folder/..", env=gateway.env).code == 0
+        frames = [frame.payload for frame in read(tmp_path / "new/journal.jsonl")]
+        assert {frame["from"] for frame in frames if frame["t"] == "adopted"} == {"old"}
+        assert json.loads((tmp_path / "new/decisions.jsonl").read_text())["from"] == "old"
 
     def test_a_fork_that_was_cut_off_leaves_nothing_to_a_run_that_is_none(
         self, command, gateway, source, tmp_path
