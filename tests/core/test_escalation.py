@@ -51,13 +51,11 @@ def finish(made: Escalator, *results: Reply | Failure | str) -> list[list[Task]]
 
 def test_a_row_of_which_some_cannot_be_asked_in_this_session_is_not_held() -> None:
     """Its tasks never end, and an input may have millions of such rows."""
-    third = FIRST[2]
-    made = Escalator(
-        lambda _votes: True,
-        lambda text, _source: READER.read(text),
-        lambda _row, _slot: None,
-        lambda each: each is third,
-    )
+
+    def is_shelved(each: Task) -> bool:
+        return each is FIRST[2]
+
+    made = Escalator(lambda _votes: True, lambda text, _source: READER.read(text), lambda _row, _slot: None, is_shelved)
     assert list(made.hold(FIRST, HELD, lambda _row, _slot: False)) == []
     assert finish(made, "a", "b", "c") == [[], [], []]
 
