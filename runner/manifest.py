@@ -23,6 +23,10 @@ from runner.storage.rows import Source
 from runner.storage.rundir import COPIES, RunDirectory
 from runner.storage.specs import load_catalogue
 
+VERSION = 2
+FILLS = 2
+"""The first version in whose runs options fill in what batch lines leave open."""
+
 
 def found(prepared: Prepared, directory: RunDirectory, gateway: Gateway) -> Prepared:
     """Write down what a new run is; its input is at another place then if it was a copy of standard input."""
@@ -70,13 +74,18 @@ def reopen(
     said = manifest["input"]
     catalogue, limits = load_catalogue(setup.catalogs), from_table(manifest["limits"], "manifest.json")
     known = None if said.get("survey") is None else Survey.from_json(said["survey"])
-    prepared = prepare_with(job, setup, catalogue, limits, known=known)
+    prepared = prepare_with(job, setup, catalogue, limits, known=known, fills=fills(manifest))
     prepared.digest = said["digest"]
     prepared.check(directory.path)
     prepared.take_digest()
     if prepared.is_whole:
         complete(prepared, directory)
     return prepared
+
+
+def fills(manifest: Mapping[str, Any]) -> bool:
+    """Whether options fill in what a run's batch lines leave open; in an early run they are asked as they were."""
+    return bool(manifest["version"] >= FILLS)
 
 
 def version() -> str:
@@ -97,7 +106,7 @@ def _moved(prepared: Prepared, target: Path) -> Prepared:
 
 def _manifest(prepared: Prepared, directory: RunDirectory, gateway: Gateway) -> dict[str, Any]:
     return {
-        "version": 1,
+        "version": VERSION,
         "run": directory.path.name,
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "runner": version(),

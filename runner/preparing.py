@@ -230,16 +230,19 @@ def prepare_with(
     whole: bool = False,
     known: Survey | None = None,
     sample: Sample | None = None,
+    fills: bool = True,
 ) -> Prepared:
     """The same with catalogue and limits at hand, as a resume has them from the run's manifest.
 
-    `known` is what an earlier look at the same input found; a look shows the `sample` all rows.
+    `known` is what an earlier look at the same input found; a look shows the `sample` all rows. `fills` is whether
+    options say what batch lines leave open.
     """
     if job.examples is not None and job.prompt is None and not job.annotators.prompts:
         raise UsageError("[examples] are shown through the job's prompt, and it has none: give it with --prompt.")
     Replies(job)  # which refuses a schema that is none
-    prompt = _prompt(job, job.prompt, "--prompt")
-    variants = {name: _prompt(job, text, f"annotators.prompts.{name}") for name, text in job.annotators.prompts.items()}
+    prompt = _prompt(job, job.prompt, "--prompt", fills)
+    prompts = job.annotators.prompts.items()
+    variants = {name: _prompt(job, text, f"annotators.prompts.{name}", fills) for name, text in prompts}
     budgets: dict[str, Budget] = {}
 
     def budget(model: Model) -> Budget:
@@ -265,7 +268,7 @@ def prepare_with(
     return prepared
 
 
-def _prompt(job: Job, text: str | None, origin: str) -> Prompt:
+def _prompt(job: Job, text: str | None, origin: str, fills: bool) -> Prompt:
     """What to ask with one template; raises UsageError if that gives a known label away."""
     labels = job.answer.reader.labels if job.answer else ()
     given = {"labels": ", ".join(labels)} if labels else {}
@@ -280,7 +283,7 @@ def _prompt(job: Job, text: str | None, origin: str) -> Prompt:
                 )
     return Prompt(
         template=template, system=system, settings=job.settings, row_settings=job.row_settings,
-        hidden=frozenset(job.hidden), shots=shots_of(job, template), by_url=by_url,
+        hidden=frozenset(job.hidden), shots=shots_of(job, template), by_url=by_url, fills=fills,
     )  # fmt: skip
 
 

@@ -40,6 +40,9 @@ class Prompt:
     """The examples that stand before what the template asks."""
     by_url: Callable[[str], str] = str
     """Finds the dialect for a batch line's `url`; raises UsageError for one that there is none for."""
+    fills: bool = True
+    """Whether settings say what batch lines leave open, and lines of which something would be lost are refused. In runs
+    that were begun without it, they are asked as they were."""
 
     def request(self, columns: Mapping[str, Any], key: str = "") -> Request:
         """The request that a row makes; raises RowError with the reason if it makes none.
@@ -93,10 +96,7 @@ class Prompt:
             dialect = self.by_url(columns["url"])
         except UsageError as error:
             raise RowError(str(error)) from None
-        if self.system is not None or (self.row_settings and columns.get("system") not in (None, "")):
-            raise RowError("its `body` is sent as it is, and takes no system prompt beside it: put that into the body")
-        _mind_what_is_read(body)
-        settings = _row_settings(columns, self.settings) if self.row_settings else self.settings
+        settings = self._settings_beside(columns, body) if self.fills else Settings(max_tokens=self.settings.max_tokens)
         cap = next((body[key] for key in CAPS_IN_BODY if body.get(key) is not None), None)
         if cap is None and isinstance(config := body.get("generationConfig"), dict):
             cap = config.get("maxOutputTokens")
@@ -104,11 +104,18 @@ class Prompt:
             settings = replace(settings, max_tokens=_whole("max_tokens", cap))
         return Request(settings=settings, dialect=dialect, body=body)
 
+    def _settings_beside(self, columns: Mapping[str, Any], body: Mapping[str, Json]) -> Settings:
+        """What is said beside a body, which it may leave open; raises RowError for what would be lost."""
+        if self.system is not None or (self.row_settings and columns.get("system") not in (None, "")):
+            raise RowError("its `body` is sent as it is, and takes no system prompt beside it: put that into the body")
+        _mind_what_is_read(body)
+        return _row_settings(columns, self.settings) if self.row_settings else self.settings
+
     def model(self, columns: Mapping[str, Any]) -> str | None:
         """The model that a row is pinned to by itself, or None."""
         name = columns.get("model") if self.row_settings else None
         if self.template is None and is_batch_line(columns):
-            name = _body(columns).get("model") or name
+            name = _body(columns).get("model") or (name if self.fills else None)
         if name is None or name == "":
             return None
         if not isinstance(name, str):

@@ -5,23 +5,36 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from runner import app
+from runner import app, finishing, rescoring
 from runner.storage.history import read_history
 from runner.storage.rundir import RunDirectory
 
-GOLDEN = sorted((Path(__file__).parent.parent / "golden").iterdir())
+FOLDER = Path(__file__).parent.parent / "golden"
+GOLDEN = sorted(FOLDER.glob("version-*"))
 
 
 @pytest.fixture(params=GOLDEN, ids=[path.name for path in GOLDEN])
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A run directory as an earlier version left it, before it wrote its tables."""
-    run = tmp_path / "run"
-    shutil.copytree(request.param, run)
+    return laid_out(request.param, tmp_path)
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    """The same of batch lines, when a system prompt and a schema beside them were dropped and `n` was sent."""
+    return laid_out(FOLDER / "batch-lines", tmp_path)
+
+
+def laid_out(kept: Path, place: Path) -> Path:
+    run = place / "run"
+    shutil.copytree(kept, run)
     manifest = (run / "manifest.json").read_text("utf-8").replace('"input.jsonl"', json.dumps(str(run / "input.jsonl")))
     (run / "manifest.json").write_text(manifest, "utf-8")
     return run
@@ -29,6 +42,15 @@ def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def expected(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "results.jsonl").read_bytes().splitlines()]
+
+
+def unfinished(run: Path) -> Path:
+    """The same run, killed when one of the answers was there."""
+    journal = run / "journal.jsonl"
+    frames = journal.read_bytes().splitlines(keepends=True)
+    landed = next(number for number, frame in enumerate(frames) if b'"t":"landed"' in frame)
+    journal.write_bytes(b"".join(frames[: landed + 1]))
+    return run
 
 
 @pytest.mark.fault("P21")
@@ -55,3 +77,33 @@ def test_an_old_journal_that_breaks_off_is_gone_on_with(golden: Path) -> None:
     assert [line["status"] in ("succeeded", "errored") for line in table] == [True] * 12
     wanted = expected(golden)
     assert [table[row]["text"] for row in known] == [wanted[row]["text"] for row in known]
+
+
+def test_old_batch_lines_keep_the_answers_that_were_paid_for(lines: Path) -> None:
+    """What is refused of new lines was asked then, of every model, and is no reason to lose it."""
+    table = app.resume(lines, memory=False).results()
+    assert table["status"].to_list() == ["succeeded"] * 6
+    assert table["annotator"].to_list() == ["gpt-5-4-nano", "claude-haiku-4-5"] * 3
+
+
+def test_old_batch_lines_are_gone_on_with_as_they_were_begun(lines: Path) -> None:
+    """Each line is asked of each model, and what was given beside it is sent with none of them."""
+    frames = [json.loads(frame.split(b" ", 3)[3]) for frame in (lines / "journal.jsonl").read_bytes().splitlines()]
+    landed = sorted((frame for frame in frames if frame["t"] == "landed"), key=itemgetter("row", "slot"))
+    wanted = [frame["text"] for frame in landed]
+    finish = app.resume(unfinished(lines), memory=False)
+    assert (finish.ending.exit_code, finish.summary["tasks"]["succeeded"]) == (0, 6)
+    assert finish.results()["text"].to_list() == wanted
+
+
+def test_old_batch_lines_are_cancelled_with_what_they_have(lines: Path) -> None:
+    """The answer stands in the table, and the others are canceled."""
+    finishing.fold(unfinished(lines))
+    assert pl.read_parquet(lines / "results.parquet")["status"].to_list() == ["succeeded"] + ["canceled"] * 5
+
+
+def test_old_batch_lines_are_scored(lines: Path) -> None:
+    """Read anew, nothing is missing."""
+    app.resume(lines, memory=False)
+    rescoring.rescore(lines, None)
+    assert pl.read_parquet(lines / "results.parquet")["status"].to_list() == ["succeeded"] * 6
