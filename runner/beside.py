@@ -87,6 +87,7 @@ class LookBeside:
             "job": prepared.job.to_json(),
             "limits": prepared.limits.to_table(),
             "catalogs": [str(path.resolve()) for path in prepared.setup.catalogs],
+            "fills": prepared.fills,
             "look": not prepared.survey.complete,
         }
 

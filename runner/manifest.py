@@ -14,11 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from runner.core.errors import UsageError
 from runner.core.job import Job
 from runner.core.limits import from_table
 from runner.core.survey import Survey
 from runner.gateway.environment import Gateway
 from runner.preparing import Prepared, Setup, prepare_with
+from runner.reading import mind_the_schema
 from runner.storage.rows import Source
 from runner.storage.rundir import COPIES, RunDirectory
 from runner.storage.specs import load_catalogue
@@ -76,6 +78,10 @@ def reopen(
     known = None if said.get("survey") is None else Survey.from_json(said["survey"])
     prepared = prepare_with(job, setup, catalogue, limits, known=known, fills=fills(manifest))
     prepared.digest = said["digest"]
+    try:
+        mind_the_schema(job)
+    except UsageError as error:  # an early run sent it unseen
+        prepared.notices.append(f"{error} Answers are taken as they are.")
     prepared.check(directory.path)
     prepared.take_digest()
     if prepared.is_whole:

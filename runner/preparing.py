@@ -27,7 +27,7 @@ from runner.examples import shots_of
 from runner.gateway.dialects import by_url, choose, say
 from runner.gateway.environment import again
 from runner.gateway.images import pixels
-from runner.reading import Replies
+from runner.reading import Replies, mind_the_schema
 from runner.storage.jobs import Ways
 from runner.storage.results import COLUMN_TYPES
 from runner.storage.rows import Record, Row, Source
@@ -90,6 +90,8 @@ class Prepared:
     """The input's, once it is known."""
     gold: tuple[Row, ...] = ()
     """Rows with known labels from a file of their own."""
+    fills: bool = True
+    """Whether options say what batch lines leave open."""
     last: int | None = None
     """The last row to read, where a run was stopped before the whole input was looked over."""
 
@@ -207,6 +209,7 @@ def prepare(job: Job, setup: Setup, *, whole: bool = False) -> Prepared:
     catalogue = load_catalogue(setup.catalogs)
     limits = Limits() if setup.no_limits else load_limits(catalogue, setup.limits)
     sample = Sample(exact_size) if whole else None
+    mind_the_schema(job)
     prepared = prepare_with(job, setup, catalogue, limits, whole=whole, sample=sample)
     prepared.check()
     mind_the_evaluation(prepared)
@@ -239,7 +242,7 @@ def prepare_with(
     """
     if job.examples is not None and job.prompt is None and not job.annotators.prompts:
         raise UsageError("[examples] are shown through the job's prompt, and it has none: give it with --prompt.")
-    Replies(job)  # which refuses a schema that is none
+    Replies(job)  # which refuses an [answer] whose schema is none
     prompt = _prompt(job, job.prompt, "--prompt", fills)
     prompts = job.annotators.prompts.items()
     variants = {name: _prompt(job, text, f"annotators.prompts.{name}", fills) for name, text in prompts}
@@ -255,7 +258,7 @@ def prepare_with(
     free = [name for name in dict.fromkeys(job.models) if catalogue.find(name).price is None]
     source = open_source(Path(job.input))
     prepared = Prepared(job, setup, catalogue, limits, source, maker, known or Survey(), _draw(job, source))
-    prepared.sample = sample
+    prepared.sample, prepared.fills = sample, fills
     if job.caps.max_cost is not None and free:
         prepared.notices.append(f"--max-cost does not hold for {', '.join(free)}: no price is known.")
     if known is None:

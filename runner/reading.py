@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.core.again import AskingAgain
 from runner.core.answers import Answer, Invalid
+from runner.core.errors import UsageError
 from runner.core.job import Job
 from runner.core.ports import TokenCounter
 from runner.core.tasks import TaskMaker
@@ -23,14 +24,26 @@ UNREAD: Mapping[str, str] = {
 """Outcome -> why such a reply is not read: half an answer may look like another one."""
 
 
+def mind_the_schema(job: Job) -> None:
+    """Raise UsageError if the schema that replies must satisfy is none."""
+    reading = job.reading
+    if reading is not None and reading.reader.schema:
+        validator(reading.reader.schema)
+
+
 class Replies:
-    """Reads the replies of one job; UsageError for a schema that is none."""
+    """Reads the replies of one job; UsageError for an [answer] whose schema is none."""
 
     def __init__(self, job: Job) -> None:
-        self._reading = job.reading
-        reader = None if self._reading is None else self._reading.reader
-        self._reader = reader
-        self._validate = validator(reader.schema) if reader is not None and reader.schema else None
+        self._reading, self._validate = job.reading, None
+        try:
+            if self._reading is not None and self._reading.reader.schema:
+                self._validate = validator(self._reading.reader.schema)
+        except UsageError:
+            if job.answer is not None:
+                raise
+            self._reading = None  # of an early run, which sent it unseen
+        self._reader = None if self._reading is None else self._reading.reader
 
     def read(self, text: str, source: str = "") -> Answer | Invalid:
         """What a reply says; its text without the spaces around it where the job asks for none by its form."""

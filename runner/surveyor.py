@@ -109,7 +109,7 @@ def find(question: Mapping[str, Any]) -> dict[str, Any]:
     if question["look"]:
         setup = Setup(catalogs=tuple(Path(name) for name in question["catalogs"]))
         catalogue, limits = load_catalogue(setup.catalogs), from_table(question["limits"], "limits")
-        prepared = prepare_with(job, setup, catalogue, limits, whole=True)
+        prepared = prepare_with(job, setup, catalogue, limits, whole=True, fills=question["fills"])
         found = {"survey": prepared.survey.to_json(), "notices": prepared.notices}
     found["digest"] = source.digest()
     if open_source(source.path).stamp != source.stamp:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 
 def question(source: Path, look: bool = True) -> dict[str, object]:
     job = Job(input=str(source), models=("gpt-5-4",))
-    return {"job": job.to_json(), "limits": {}, "catalogs": [], "look": look}
+    return {"job": job.to_json(), "limits": {}, "catalogs": [], "fills": True, "look": look}
 
 
 async def test_what_the_look_refuses_is_raised_here(tmp_path: Path) -> None:
@@ -65,3 +65,12 @@ def test_it_ends_when_whoever_asked_is_gone(tmp_path: Path) -> None:
     )
     said, _ = process.communicate(json.dumps(question(source, look=False)).encode() + b"\n", timeout=30)
     assert (process.returncode, said) == (1, b"")
+
+
+async def test_batch_lines_of_an_early_run_are_looked_over_as_it_asks_them(tmp_path: Path) -> None:
+    """What is refused of new lines stops no run that has asked such lines."""
+    source = tmp_path / "lines.jsonl"
+    body = {"messages": [{"role": "user", "content": "hi"}], "n": 2}
+    source.write_text(json.dumps({"custom_id": "a", "url": "/v1/chat/completions", "body": body}) + "\n")
+    assert surveyor.find(question(source))["survey"]["bad"] == 1
+    assert surveyor.find(question(source) | {"fills": False})["survey"]["bad"] == 0

@@ -107,3 +107,14 @@ def test_old_batch_lines_are_scored(lines: Path) -> None:
     app.resume(lines, memory=False)
     rescoring.rescore(lines, None)
     assert pl.read_parquet(lines / "results.parquet")["status"].to_list() == ["succeeded"] * 6
+
+
+def test_an_old_run_whose_schema_is_none_is_cancelled(lines: Path) -> None:
+    """Any schema was sent unseen then; answers are taken as they are."""
+    manifest = (lines / "manifest.json").read_text("utf-8").replace('"type": "object"', '"type": "objct"')
+    (lines / "manifest.json").write_text(manifest, "utf-8")
+    finishing.fold(unfinished(lines))
+    table = pl.read_parquet(lines / "results.parquet")
+    assert (table["answer"][0], table["answer_status"][0]) == (table["text"][0], None)
+    notices = json.loads((lines / "summary.json").read_bytes())["notices"]
+    assert notices[-1].startswith("The answer's schema is no JSON schema: ")
