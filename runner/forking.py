@@ -6,7 +6,7 @@ All of it is read before the new run is begun, and written before it is founded:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from typing import Any
 from runner.core.answers import Reader
 from runner.core.job import Job
 from runner.core.prompt import RowError
+from runner.core.values import Settings
 from runner.core.work import Task
 from runner.earlier import digests, job_of
 from runner.labelling import decisions, escalation
+from runner.manifest import fills
 from runner.preparing import Prepared
 from runner.report.counts import counted
 from runner.storage.history import History, read_history
@@ -43,6 +45,8 @@ class Fork:
     """None if a person would have something else to decide."""
     decided: int
     """How many rows a person has decided about."""
+    fills: bool
+    """Whether it filled in what batch lines leave open."""
 
 
 def read(prepared: Prepared, path: Path) -> Fork:
@@ -62,6 +66,7 @@ def read(prepared: Prepared, path: Path) -> Fork:
         answers=answers,
         decisions=None if changed or _choices(prepared.job) != _choices(old) else _decisions(other, kept),
         decided=len(kept),
+        fills=fills(other.read_json(other.manifest_path)),
     )
 
 
@@ -90,10 +95,17 @@ def begin(prepared: Prepared, directory: RunDirectory, fork: Fork) -> History:
     """
     count, answers = 0, fork.answers
     begun = directory.beginning(directory.journal_path.name)
+    unfilled: list[int] = []
     if answers is not None:
-        count = take_over(begun, directory.path.name, _frames(prepared, answers))
+        tasks = _tasks(prepared) if fork.fills else _filled(_tasks(prepared), unfilled)
+        count = take_over(begun, directory.path.name, _frames(prepared, answers, tasks))
     why = f", because it asked otherwise: {'; '.join(fork.changed)}" if fork.changed else ""
     prepared.notices.append(f"{count:,} answers were taken over from {fork.path}{why}.")
+    if unfilled:
+        prepared.notices.append(
+            f"Not taken over: answers to {counted(len(unfilled), 'batch line')}, which {fork.path} asked without the "
+            "options that fill in now what they leave open."
+        )
     if answers is not None and answers.stronger:
         prepared.notices.append(
             f"Not taken over: {counted(len(answers.stronger), 'answer')} of stronger models, about rows that have "
@@ -139,12 +151,22 @@ def _other_columns(prepared: Prepared, other: RunDirectory) -> list[str]:
     return [f"columns: {', '.join(before)} -> {', '.join(names)}"]
 
 
-def _frames(prepared: Prepared, answers: Answers) -> Iterator[dict[str, Any]]:
+def _filled(tasks: Iterable[list[Task]], unfilled: list[int]) -> Iterator[list[Task]]:
+    """The tasks of rows that an early run asked in the same way; the batch lines that it did not go to `unfilled`."""
+    for made in tasks:
+        request = made[0].request
+        if request.body is not None and replace(request.settings, max_tokens=None) != Settings():
+            unfilled.append(made[0].row)
+        else:
+            yield made
+
+
+def _frames(prepared: Prepared, answers: Answers, tasks: Iterable[list[Task]]) -> Iterator[dict[str, Any]]:
     """What an earlier run has answered of each row; of stronger models only where they would be asked now."""
     said: dict[int, tuple[str, str]] = {}
     escalator = escalation(prepared.job, lambda _row, slot: said[slot])
     with answers.path.open("rb") as file:
-        for made in _tasks(prepared):
+        for made in tasks:
             frames = list(answers.take(file, made))
             yield from frames
             if escalator is not None and len(frames) == len(made):

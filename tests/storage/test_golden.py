@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from runner import app, finishing, rescoring
+from runner import app, finishing, forking, rescoring
+from runner.core.job import Job
+from runner.preparing import Setup, prepare
 from runner.storage.history import read_history
 from runner.storage.rundir import RunDirectory
 
@@ -118,3 +121,17 @@ def test_an_old_run_whose_schema_is_none_is_cancelled(lines: Path) -> None:
     assert (table["answer"][0], table["answer_status"][0]) == (table["text"][0], None)
     notices = json.loads((lines / "summary.json").read_bytes())["notices"]
     assert notices[-1].startswith("The answer's schema is no JSON schema: ")
+
+
+@pytest.mark.parametrize(("option", "taken"), [({}, 2), ({"temperature": 0.5}, 0)])
+def test_a_fork_takes_over_no_old_batch_lines_that_options_fill_in_now(lines: Path, option: Any, taken: int) -> None:
+    """The options were dropped then; without any, the lines are asked as they were, but for `n`."""
+    said = json.loads((lines / "manifest.json").read_bytes())
+    said["job"] |= {"system": None, "settings": said["job"]["settings"] | {"schema": None, **option}}
+    (lines / "manifest.json").write_text(json.dumps(said))
+    job = replace(Job.from_json(said["job"]), bad_rows="record")
+    prepared = prepare(job, Setup(gateway="local"))
+    fork = forking.read(prepared, lines)
+    new = RunDirectory.create(lines.parent / "new", "new")
+    assert forking.begin(prepared, new, fork).tally.statuses["succeeded"] == 2 * taken
+    assert any("which" in notice and "batch line" in notice for notice in prepared.notices) == (not taken)
