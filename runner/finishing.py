@@ -174,7 +174,7 @@ def write_tables(prepared: Prepared, directory: RunDirectory, history: History, 
         prepared.columns,
         open_status,
         id_column=prepared.job.id_column,
-        cells=Replies(prepared.job).cells,
+        cells=Replies(prepared.job, prepared.maker.asks_form).cells,
     )
     tables.write_results(directory.results_path)
     tables.write_errors(directory.results_path, directory.errors_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.core.again import AskingAgain
@@ -34,7 +34,9 @@ def mind_the_schema(job: Job) -> None:
 class Replies:
     """Reads the replies of one job; UsageError for an [answer] whose schema is none."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, asks_form: Callable[[Mapping[str, Any]], bool] = lambda _columns: True) -> None:
+        """`asks_form` says whether the row with these columns is asked for the form that the job's schema gives."""
+        self._asks_form = (lambda _columns: True) if job.answer is not None else asks_form
         self._reading, self._validate = job.reading, None
         try:
             if self._reading is not None and self._reading.reader.schema:
@@ -53,7 +55,7 @@ class Replies:
 
     def cells(self, text: str, outcome: str, columns: Mapping[str, Any]) -> dict[str, str | float | None]:
         """The columns of the results table that say what a reply of a row with these `columns` says."""
-        if self._reading is None or self._reader is None:
+        if self._reading is None or self._reader is None or not self._asks_form(columns):
             return {"answer": text.strip()}
         source = columns.get(self._reading.source or "")
         found = Invalid(UNREAD[outcome]) if outcome in UNREAD else self.read(text, source or "")

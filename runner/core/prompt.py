@@ -109,7 +109,14 @@ class Prompt:
         if self.system is not None or (self.row_settings and columns.get("system") not in (None, "")):
             raise RowError("its `body` is sent as it is, and takes no system prompt beside it: put that into the body")
         _mind_what_is_read(body)
-        return _row_settings(columns, self.settings) if self.row_settings else self.settings
+        settings = _row_settings(columns, self.settings) if self.row_settings else self.settings
+        return replace(settings, schema=None) if _says_form(body) else settings
+
+    def asks_form(self, columns: Mapping[str, Any]) -> bool:
+        """Whether a row is asked for the form that the settings' schema gives: batch lines may say another one."""
+        if self.template is not None or not is_batch_line(columns):
+            return True
+        return self.fills and not _says_form(_body(columns))
 
     def model(self, columns: Mapping[str, Any]) -> str | None:
         """The model that a row is pinned to by itself, or None."""
@@ -124,6 +131,11 @@ class Prompt:
 
 
 CAPS_IN_BODY = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+FORMS_IN_BODY = (
+    "response_format", "text.format", "output_format", "output_config.format", "generationConfig.responseMimeType",
+    "generationConfig.responseSchema", "generationConfig.responseJsonSchema",
+)  # fmt: skip
+"""Where bodies say what form an answer has."""
 
 
 def is_batch_line(columns: Mapping[str, Any]) -> bool:
@@ -138,6 +150,15 @@ def _body(columns: Mapping[str, Any]) -> Mapping[str, Json]:
     if not isinstance(body, Mapping):
         raise RowError("its `body` is not an object")
     return body
+
+
+def _says_form(body: Mapping[str, Any]) -> bool:
+    for place in FORMS_IN_BODY:
+        outer, _, inner = place.rpartition(".")
+        table = body.get(outer) if outer else body
+        if isinstance(table, Mapping) and table.get(inner) is not None:
+            return True
+    return False
 
 
 def _mind_what_is_read(body: Mapping[str, Any]) -> None:

@@ -105,6 +105,10 @@ class TaskMaker:
             tasks.append(task)
         return tasks
 
+    def asks_form(self, columns: Mapping[str, Any]) -> bool:
+        """Whether a row is asked for the form that the job's schema gives."""
+        return next(iter(self._variants.values())).asks_form(columns)
+
     def escalations(self, made: list[Task]) -> list[Task]:
         """The tasks for stronger models that go with a row's own; a model that the row does not fit is left out."""
         first, tasks = made[0], []

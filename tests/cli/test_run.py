@@ -297,6 +297,7 @@ def test_a_system_prompt_is_sent(command, gateway, rows, tmp_path) -> None:
     assert with_system > plain + 15
 
 
+TEXT = {"type": "text"}
 SCHEMA = {
     "type": "object",
     "properties": {"team": {"enum": ["billing", "shipping"]}, "urgent": {"type": "boolean"}},
@@ -340,6 +341,20 @@ def test_an_answer_that_breaks_its_schema_is_asked_again_and_then_told_of(comman
     assert summary["invalid"] == summary["models"][MODEL]["invalid"] == len(invalid) == 12 - len(answers)
     for said in (done.out, command("status", "run").out):
         assert f"\n{len(invalid)} answers invalid: " in said
+
+
+def test_a_batch_line_with_a_form_of_its_own_is_not_read_by_the_schema(command, gateway, tmp_path) -> None:
+    """The schema was not sent with it; the line beside it leaves its form open, and is read by it."""
+    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
+    bodies = [{"messages": [{"role": "user", "content": "hi"}], **own} for own in ({"response_format": TEXT}, {})]
+    lines = [{"custom_id": str(n), "url": "/v1/chat/completions", "body": body} for n, body in enumerate(bodies)]
+    (tmp_path / "lines.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ["run", "lines.jsonl", "-m", MODEL, "--schema", "schema.json", "--out", "run"]
+    assert command(*words, env=gateway.env).code == 0
+    own, by_schema = table(tmp_path / "run").to_dicts()
+    assert (own["answer"], own["answer_status"], own["invalid_reason"]) == (own["text"], None, None)
+    assert by_schema["answer_status"] == "read"
+    jsonschema_rs.validate(SCHEMA, json.loads(by_schema["answer"]))
 
 
 @pytest.mark.parametrize("schema", ['{"type": "strng"}', '{"$ref": "http://127.0.0.1/other.json"}'])

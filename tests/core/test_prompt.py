@@ -296,3 +296,13 @@ def test_no_template_sees_a_hidden_column() -> None:
 
     Prompt(template=template, system=template, hidden=frozenset({"truth"})).request({"text": "a", "truth": "b"})
     assert seen == [["text"], ["text"]]
+
+
+@pytest.mark.parametrize(
+    "body", [{"response_format": {}}, {"text": {"format": {}}}, {"generationConfig": {"responseSchema": {}}}]
+)
+def test_a_batch_line_with_a_form_of_its_own_is_asked_for_no_other(body) -> None:
+    """Not even where both could stand beside each other."""
+    prompt = Prompt(by_url=by_url, settings=Settings(schema={"type": "object"}))
+    assert (prompt.request(line(**body)).settings.schema, prompt.asks_form(line(**body))) == (None, False)
+    assert (prompt.request(line(n=1)).settings.schema, prompt.asks_form(line(n=1))) == ({"type": "object"}, True)
