@@ -85,7 +85,7 @@ _question_options = together(
     click.option(
         "--schema",
         metavar="FILE",
-        help="JSON schema that answers must satisfy; one that does not is asked again, twice.",
+        help="JSON schema to ask for; without an [answer], one that breaks it is asked again, twice.",
     ),
     click.option("--labels", metavar="A,B,...", help="Read the answer as one of these labels, and nothing else."),
     click.option(
