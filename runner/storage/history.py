@@ -123,7 +123,7 @@ class History:
         position, failure = payload["row"] * self.slots + payload["slot"], payload.get("failure")
         if payload.get("final"):
             self._tried.pop(position, None)
-            if failure is None:  # else it may be opened again
+            if failure is None and "before" in payload:  # else it may be opened again, or the frame is early
                 self._paid.pop(position, None)
             return
         before = self._tried.get(position, NOTHING_TRIED)
@@ -146,7 +146,7 @@ class History:
         return self._tried.get(row * self.slots + slot, NOTHING_TRIED)
 
     def paid(self, row: int, slot: int) -> Paid:
-        """What the replies to a task that has no answer yet have cost; nothing if there were none."""
+        """What the replies to a task have cost that its last frame, if it has one, does not tell of."""
         return self._paid.get(row * self.slots + slot, NOTHING_PAID)
 
     def offset(self, row: int, slot: int) -> int:

@@ -209,7 +209,7 @@ class Tables:
             asked = (payload.get("key") or record.digest if isinstance(record, Row) else "").partition(":")[0]
             if isinstance(record, Row) and asked != record.digest:
                 raise self._changed(record.where)
-            _fill(line, payload)
+            _fill(line, payload, self._history.paid(record.index, slot))
             if not payload.get("failure"):
                 said = self._cells(payload["text"], payload["outcome"], columns)
                 line |= {name: _clean(value) if isinstance(value, str) else value for name, value in said.items()}
@@ -290,15 +290,15 @@ def names_in_table(columns: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _fill(line: dict[str, Any], payload: Mapping[str, Any]) -> None:
-    """A result line from the frame that ended the task."""
+def _fill(line: dict[str, Any], payload: Mapping[str, Any], earlier: Paid) -> None:
+    """A result line from the frame that ended the task; `earlier` is for early frames, which tell of one reply only."""
     line["status"] = payload["final"]
     line["model"] = payload.get("model") or line["model"]
     line["attempts"] = payload.get("attempts")
     line["latency_s"] = payload.get("latency")
     line["estimated_input_tokens"] = payload.get("est")
     line["max_tokens"] = payload.get("cap")
-    failure, before = payload.get("failure"), payload.get("before") or {}
+    failure, before = payload.get("failure"), payload.get("before") or earlier
     line |= _spent(before if failure else paid_for(payload, before))
     if failure:
         line["error_type"] = failure["kind"]

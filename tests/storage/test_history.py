@@ -217,7 +217,7 @@ def test_until_when_nothing_is_to_come_is_kept(path: Path) -> None:
 def test_what_replies_have_cost_is_known_until_the_last_word(path: Path) -> None:
     """Of a task that ended in vain it stays known, since it may be opened again."""
     asked = [replied(row, final=None, outcome=outcome) for outcome in ("ok", "truncated") for row in range(3)]
-    write(path, [*asked, replied(1), failed(2, final="errored")], slots=1)
-    history = read_history(path, 1)
     twice = {"est": 24, "input": 20, "cached_input": 0, "output": 6, "reasoning": 2, "cost": 0.5}
+    write(path, [*asked, replied(1, before=twice), failed(2, final="errored")], slots=1)
+    history = read_history(path, 1)
     assert [dict(history.paid(row, 0)) for row in range(3)] == [twice, {}, twice]

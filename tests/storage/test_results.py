@@ -140,8 +140,14 @@ def test_a_reply_fills_its_line(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("last", "times"),
-    [(replied(0, before=BEFORE), 3), (failed(0, final="errored", before=BEFORE), 2), (None, 2)],
-    ids=["answered", "errored", "open"],
+    [
+        (replied(0, before=BEFORE), 3),
+        (failed(0, final="errored", before=BEFORE), 2),
+        (None, 2),
+        (replied(0), 3),
+        (failed(0, final="errored"), 2),
+    ],
+    ids=["answered", "errored", "open", "answered, early", "errored, early"],
 )
 def test_a_line_has_what_all_replies_to_its_task_have_cost(run: Run, last: dict[str, Any] | None, times: int) -> None:
     """Those among them that were asked again, however the task ended: the table's sums are those of the run."""
