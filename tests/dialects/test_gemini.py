@@ -305,3 +305,10 @@ def test_a_model_cannot_leave_its_place_in_the_path():
     """A model's id from a user's own catalogue is quoted."""
     wire = gemini.encode(Request(messages=ASK), Model(id="a/../b?c", provider="google"))
     assert wire.path == "/ai-gateway/gemini/v1beta/models/a%2F..%2Fb%3Fc:generateContent"
+
+
+def test_a_cap_that_is_no_number_bounds_no_thinking():
+    """A batch line's own cap is the gateway's to refuse; the effort beside it does not break the look."""
+    body = {"contents": [], "generationConfig": {"maxOutputTokens": "x"}}
+    wire = gemini.encode(Request(body=body, settings=Settings(effort="low")), TWO)
+    assert orjson.loads(wire.body)["generationConfig"]["maxOutputTokens"] == "x"

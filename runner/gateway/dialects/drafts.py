@@ -7,6 +7,7 @@ is sent as it came, save for the model's name and the wish for a stream; the job
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -209,7 +210,8 @@ def _overlap(own: Mapping[str, Json], said: Mapping[str, Json]) -> bool:
 
 def budget(tokens: int, cap: int | None) -> int:
     """A thinking budget that leaves a quarter of the output cap for the answer itself."""
-    return tokens if cap is None else min(tokens, cap * 3 // 4)
+    # A batch line may state as its cap what is none: the gateway refuses that.
+    return min(tokens, int(cap) * 3 // 4) if isinstance(cap, int | float) and math.isfinite(cap) else tokens
 
 
 def _nested(place: str, value: Json) -> Fragment:
