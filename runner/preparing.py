@@ -243,9 +243,11 @@ def prepare_with(
     if job.examples is not None and job.prompt is None and not job.annotators.prompts:
         raise UsageError("[examples] are shown through the job's prompt, and it has none: give it with --prompt.")
     Replies(job)  # which refuses an [answer] whose schema is none
-    prompt = _prompt(job, job.prompt, "--prompt", fills)
+    source = open_source(Path(job.input))
+    rules = {"fills": fills, "blanks": not {"csv", "tsv"}.isdisjoint(source.format.split(", "))}
+    prompt = _prompt(job, job.prompt, "--prompt", rules)
     prompts = job.annotators.prompts.items()
-    variants = {name: _prompt(job, text, f"annotators.prompts.{name}", fills) for name, text in prompts}
+    variants = {name: _prompt(job, text, f"annotators.prompts.{name}", rules) for name, text in prompts}
     budgets: dict[str, Budget] = {}
 
     def budget(model: Model) -> Budget:
@@ -256,7 +258,6 @@ def prepare_with(
     maker = TaskMaker(job, catalogue, prompt, budget, choose, pixels, variants, say)
     _mind_the_annotators(job, maker)
     free = [name for name in dict.fromkeys(job.models) if catalogue.find(name).price is None]
-    source = open_source(Path(job.input))
     prepared = Prepared(job, setup, catalogue, limits, source, maker, known or Survey(), _draw(job, source))
     prepared.sample, prepared.fills = sample, fills
     if job.caps.max_cost is not None and free:
@@ -271,8 +272,8 @@ def prepare_with(
     return prepared
 
 
-def _prompt(job: Job, text: str | None, origin: str, fills: bool) -> Prompt:
-    """What to ask with one template; raises UsageError if that gives a known label away."""
+def _prompt(job: Job, text: str | None, origin: str, rules: Mapping[str, bool]) -> Prompt:
+    """What to ask with one template, by `rules` of the rows; raises UsageError if that gives a known label away."""
     labels = job.answer.reader.labels if job.answer else ()
     given = {"labels": ", ".join(labels)} if labels else {}
     template = None if text is None else Template(text, origin, given)
@@ -286,7 +287,7 @@ def _prompt(job: Job, text: str | None, origin: str, fills: bool) -> Prompt:
                 )
     return Prompt(
         template=template, system=system, settings=job.settings, row_settings=job.row_settings,
-        hidden=frozenset(job.hidden), shots=shots_of(job, template), by_url=by_url, fills=fills,
+        hidden=frozenset(job.hidden), shots=shots_of(job, template), by_url=by_url, **rules,
     )  # fmt: skip
 
 

@@ -40,6 +40,8 @@ class Prompt:
     """The examples that stand before what the template asks."""
     by_url: Callable[[str], str] = str
     """Finds the dialect for a batch line's `url`; raises UsageError for one that there is none for."""
+    blanks: bool = False
+    """Whether an empty text is nothing: in CSV a cell that nobody filled in is one."""
     fills: bool = True
     """Whether settings say what batch lines leave open, and lines of which something would be lost are refused. In runs
     that were begun without it, they are asked as they were."""
@@ -60,7 +62,7 @@ class Prompt:
 
     def _system(self, columns: Mapping[str, Any]) -> tuple[Message, ...]:
         text = columns.get("system") if self.row_settings else None
-        text = None if text == "" else text  # as CSV has it where nothing is given
+        text = None if text == "" and self.blanks else text
         if text is None and self.system is not None:
             text = self.system(columns)
         if text is None:
@@ -200,6 +202,8 @@ def _number(value: Any) -> Any:
 
 
 def _whole(name: str, value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():  # as tables keep whole numbers beside empty cells
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise RowError(f"its `{name}` is {value!r}, not a whole number above zero")
     return value

@@ -53,6 +53,13 @@ ROWS: tuple[tuple[str, Mapping[str, Any], Request], ...] = (
         Request(messages=(Message(role="system", content="be brief"), Message(role="user", content="hello"))),
     ),
     ("a cap of its own", {"prompt": "hello", "max_tokens": 7}, user("hello", max_tokens=7)),
+    ("a cap as a table has it", {"prompt": "hello", "max_tokens": 7.0}, user("hello", max_tokens=7)),
+    ("a cap as a table has it, in CSV", {"prompt": "hello", "max_tokens": "7.0"}, user("hello", max_tokens=7)),
+    (
+        "an empty system text of its own",
+        {"prompt": "hello", "system": ""},
+        Request(messages=(Message(role="system", content=""), Message(role="user", content="hello"))),
+    ),
     ("a temperature of its own", {"prompt": "hello", "temperature": 1}, user("hello", temperature=1.0)),
     ("no temperature", {"prompt": "hello", "temperature": None, "max_tokens": None}, user("hello")),
     ("a text block", asked({"type": "text", "text": "hello"}), user((Text("hello"),))),
@@ -120,7 +127,7 @@ ROWS: tuple[tuple[str, Mapping[str, Any], Request], ...] = (
     ),
     (
         "a row of CSV with empty cells",
-        {"prompt": "hello", "max_tokens": "", "temperature": "", "system": "", "model": ""},
+        {"prompt": "hello", "max_tokens": "", "temperature": "", "model": ""},
         user("hello"),
     ),
     ("a web page with what to ask of it", {"url": "https://a.example", "body": "x", "prompt": "hello"}, user("hello")),
@@ -137,6 +144,7 @@ REFUSED: tuple[tuple[Mapping[str, Any], str], ...] = (
     ({"prompt": "x", "max_tokens": 0}, "its `max_tokens` is 0, not a whole number above zero"),
     ({"prompt": "x", "max_tokens": 1.5}, "its `max_tokens` is 1.5, not a whole number above zero"),
     ({"prompt": "x", "max_tokens": True}, "its `max_tokens` is True, not a whole number above zero"),
+    ({"prompt": "x", "max_tokens": float("inf")}, "its `max_tokens` is inf, not a whole number above zero"),
     ({"prompt": "x", "max_tokens": "ten"}, "its `max_tokens` is 'ten', not a whole number above zero"),
     ({"prompt": "x", "max_tokens": "1.5"}, "its `max_tokens` is 1.5, not a whole number above zero"),
     ({"prompt": "x", "temperature": "nan"}, "its `temperature` is nan, and not from 0 to 2"),
@@ -306,3 +314,11 @@ def test_a_batch_line_with_a_form_of_its_own_is_asked_for_no_other(body) -> None
     prompt = Prompt(by_url=by_url, settings=Settings(schema={"type": "object"}))
     assert (prompt.request(line(**body)).settings.schema, prompt.asks_form(line(**body))) == (None, False)
     assert (prompt.request(line(n=1)).settings.schema, prompt.asks_form(line(n=1))) == ({"type": "object"}, True)
+
+
+def test_an_empty_system_text_of_csv_is_none() -> None:
+    """Nobody filled the cell in: the job's stands. Elsewhere it says that there is to be no such text."""
+    columns = {"prompt": "hello", "system": ""}
+    said = [Prompt(system=lambda _: "the job's", blanks=csv).request(columns).messages[0] for csv in (True, False)]
+    assert [message.content for message in said] == ["the job's", ""]
+    assert Prompt(blanks=True).request(columns) == user("hello")
