@@ -151,5 +151,5 @@ def results(directory: Path, form: str, out: Path | None, table: str, raw_cells:
         for path, lines in written:
             click.echo(f"{safe(path, 1000)}: {lines:,} lines", err=True)
     elif form == "openai-batch" and (left := unanswered(directory)):
-        note(f"{counted(left, 'row')} without an answer: --out FILE writes their error file, too.")
+        note(f"{counted(left, 'line')} without an answer: --out FILE writes their error file, too.")
     return 0

@@ -108,10 +108,11 @@ def unanswered(path: Path) -> int:
 
 
 def rows(results: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a results table; times that are finer than Python's are texts, by ISO 8601."""
+    """The lines of a results table; durations, and times that are finer than Python's, are texts, by ISO 8601."""
     table = pl.scan_parquet(results, glob=False)
-    finer = [pl.col(name).dt.to_string("iso:strict") for name, kind in table.collect_schema().items() if is_finer(kind)]
-    for batch in table.with_columns(finer).collect_batches(chunk_size=BATCH, maintain_order=True):
+    kinds = table.collect_schema().items()
+    said = [pl.col(name).dt.to_string("iso:strict") for name, kind in kinds if kind == pl.Duration or is_finer(kind)]
+    for batch in table.with_columns(said).collect_batches(chunk_size=BATCH, maintain_order=True):
         yield from batch.iter_rows(named=True)
 
 
@@ -180,12 +181,13 @@ def _lines(results: Path, sink: BinaryIO, form: Callable[[Mapping[str, Any]], Ma
 
 
 def _csv(results: Path, sink: BinaryIO, raw_cells: bool) -> int:
-    names = list(pl.scan_parquet(results, glob=False).collect_schema())
+    kinds = pl.scan_parquet(results, glob=False).collect_schema()
+    names, safe = list(kinds), {name for name, kind in kinds.items() if kind.is_temporal()}
     writer = csv.writer(codecs.getwriter("utf-8")(sink))  # it leaves the sink open, whatever happens
     writer.writerow(names if raw_cells else [defused(name) for name in names])
     count = 0
     for line in rows(results):
-        writer.writerow([value if raw_cells else defused(value) for value in line.values()])
+        writer.writerow([value if raw_cells or name in safe else defused(value) for name, value in line.items()])
         count += 1
     return count
 

@@ -166,7 +166,7 @@ def test_a_forms_beginning_is_enough(command, finished) -> None:
 def test_openai_s_errors_are_told_where_only_its_output_is_written(command, finished, tmp_path) -> None:
     """Standard output is one file, and the errors are another."""
     done = command("results", finished, "--to", "openai-batch")
-    assert (len(done.out.splitlines()), "1 row without an answer: --out FILE" in done.err) == (3, True)
+    assert (len(done.out.splitlines()), "1 line without an answer: --out FILE" in done.err) == (3, True)
     done = command("results", finished, "--to", "openai-batch", "--out", "out.jsonl")
     assert "without an answer" not in done.err
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import errno
 import io
 import os
@@ -105,6 +106,16 @@ def test_times_that_are_finer_than_pythons_are_written_whole(run: Run, out: Path
         "took": "PT1.123456789S",
         "time": "00:00:01.123456789",
     }
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_durations_are_written_in_one_way(run: Run, out: Path, form: str, unit: Any) -> None:
+    """By ISO 8601, whatever their unit; one below zero is no formula."""
+    run.hold(line(0, took=dt.timedelta(seconds=-90)), took=pl.Duration(unit))
+    export(run.path, form, out)
+    [found] = cells(out) if form == "csv" else objects(out)
+    assert found["took"] == "-PT1M30S"
 
 
 # CSV.
