@@ -18,6 +18,7 @@ from runner.core.errors import UsageError
 from runner.core.job import Job
 from runner.core.limits import from_table
 from runner.core.survey import Survey
+from runner.core.values import Settings
 from runner.gateway.environment import Gateway
 from runner.preparing import Prepared, Setup, prepare_with
 from runner.reading import mind_the_schema
@@ -78,6 +79,8 @@ def reopen(
     known = None if said.get("survey") is None else Survey.from_json(said["survey"])
     prepared = prepare_with(job, setup, catalogue, limits, known=known, fills=fills(manifest))
     prepared.digest = said["digest"]
+    if not prepared.fills and _leaves_out(prepared):
+        prepared.notices.append("Options are not sent with batch lines: they were not when this run was begun.")
     try:
         mind_the_schema(job)
     except UsageError as error:  # an early run sent it unseen
@@ -92,6 +95,13 @@ def reopen(
 def fills(manifest: Mapping[str, Any]) -> bool:
     """Whether options fill in what a run's batch lines leave open; in an early run they are asked as they were."""
     return bool(manifest["version"] >= FILLS)
+
+
+def _leaves_out(prepared: Prepared) -> bool:
+    """Whether something is said beside batch lines that is not sent with them."""
+    job = prepared.job
+    said = job.system is not None or replace(job.settings, max_tokens=None) != Settings()
+    return said and job.prompt is None and {"url", "body"} <= prepared.columns.keys()
 
 
 def version() -> str:

@@ -97,6 +97,9 @@ def test_old_batch_lines_are_gone_on_with_as_they_were_begun(lines: Path) -> Non
     finish = app.resume(unfinished(lines), memory=False)
     assert (finish.ending.exit_code, finish.summary["tasks"]["succeeded"]) == (0, 6)
     assert finish.results()["text"].to_list() == wanted
+    assert finish.summary["notices"] == [
+        "Options are not sent with batch lines: they were not when this run was begun."
+    ]
 
 
 def test_old_batch_lines_are_cancelled_with_what_they_have(lines: Path) -> None:
