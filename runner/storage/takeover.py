@@ -33,7 +33,6 @@ _KEPT = (
     "text",
     "calls",
     "version",
-    "before",
 )
 
 
@@ -50,7 +49,7 @@ class Answers:
         self.stronger: set[int] = set()
         """Where the answers of stronger models stand that have not been taken."""
         self._offsets: dict[tuple[str, str], list[int]] = {}
-        history = read_history(path, slots)
+        self._history = history = read_history(path, slots)
         self.end = history.end
         """Where the last whole frame ends."""
         for frame in journal.read(path):
@@ -82,6 +81,7 @@ class Answers:
                     "usage": old["usage"],
                     "cost": old["cost"],
                     **{name: old.get(name) for name in _KEPT},
+                    "before": old.get("before") or dict(self._history.paid(old["row"], old["slot"])) or None,
                     **({"escalated": True} if task.escalated else {}),
                 }
 

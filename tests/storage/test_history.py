@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from runner.core.errors import StorageFailed
 from runner.core.limits import ALL
 from runner.storage.history import History, read_history
 from runner.storage.journal import VERSION, DiskFile, Journal
+from runner.storage.takeover import Answers
 
 USAGE = {"input": 10, "output": 3, "reasoning": 1, "cached_input": 0, "cache_write": 0, "reported": True}
 
@@ -221,3 +223,13 @@ def test_what_replies_have_cost_is_known_until_the_last_word(path: Path) -> None
     write(path, [*asked, replied(1, before=twice), failed(2, final="errored")], slots=1)
     history = read_history(path, 1)
     assert [dict(history.paid(row, 0)) for row in range(3)] == [twice, {}, twice]
+
+
+def test_an_answer_that_is_taken_over_says_what_all_replies_to_its_task_have_cost(path: Path) -> None:
+    """Also where its early frame tells of one reply only."""
+    write(path, [replied(0, final=None), replied(0, key="d")], slots=1)
+    task: Any = SimpleNamespace(row=7, slot=0, id="7", models=("m",), digest="d", escalated=False)
+    with path.open("rb") as file:
+        [taken] = Answers(path, 1).take(file, [task])
+    once = {"est": 12, "input": 10, "cached_input": 0, "output": 3, "reasoning": 1, "cost": 0.25}
+    assert (taken["row"], taken["before"]) == (7, once)
