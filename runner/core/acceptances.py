@@ -10,10 +10,8 @@ import math
 
 from runner.core.counting import Counting, Kind
 from runner.core.mirrors import Bucket, Calendar, Take
-from runner.core.probing import OVERDRAFT, Probing
+from runner.core.probing import ERROR, OVERDRAFT, Probing
 
-ERROR = 0.02
-"""Of what is in flight: how wrong the guesses may be on the whole."""
 TRANSIT = 1 / 200
 """Of a window: the time after its sending at which a request is let in, at the latest."""
 

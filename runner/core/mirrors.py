@@ -18,7 +18,7 @@ from typing import Protocol
 class Take:
     """An amount held in one window, from its sending on."""
 
-    __slots__ = ("amount", "at", "back", "before", "held", "index", "overdue", "probe", "sent", "settled")
+    __slots__ = ("amount", "at", "back", "before", "held", "index", "overdue", "presumed", "probe", "sent", "settled")
 
     def __init__(self, sent: float, amount: int, before: float = 0.0) -> None:
         self.sent = sent
@@ -34,6 +34,8 @@ class Take:
         """Calendar windows: the one it counts in."""
         self.settled = False
         self.overdue = False
+        self.presumed = False
+        """Whether it was taken for let in before its answer was there."""
         self.probe = False
         """Whether it was sent though there was no room for it by the mirror, to find out how the gateway counts."""
 

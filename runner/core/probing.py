@@ -9,6 +9,7 @@ without a word of when there is room again is asked about until that is known (`
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 
 from runner.core.counting import GRAIN, Counting, Kind
@@ -17,6 +18,14 @@ from runner.core.questions import Question
 
 WORTH = 1 / 30
 """Of a window: a shorter wait is not worth a probe."""
+ERROR = 0.02
+"""Of what is in flight: how wrong the guesses may be on the whole."""
+ANSWERED = 2 / 3
+"""Of what is in use: while more than this is in flight, too little was answered to know how wrong the guesses are."""
+SLOW = 1 / 12
+"""Of a window: answers that take longer on average are not waited for."""
+LATEST = 1 / 16
+"""The weight of an answer's time beside those before it."""
 UNSURE = 0.03
 """Of the amount: with more than this still to be counted, the fill is not known well enough for a probe."""
 OVERDRAWN = 0.003
@@ -27,6 +36,8 @@ OVERDRAFT = 0.01
 """Of the amount: what is sent above what a bucket could hold, to find out whether it is one."""
 MOST_PROBES = 8
 """In flight at once, while nothing is known."""
+PRESUMED = 1 / 30
+"""Of a window: what has been under way for so long was let in, since a refusal would have been back."""
 ROUND_TRIP = 0.3
 """Seconds in which a refusal has surely come back."""
 AGAIN = 1 / 8
@@ -46,6 +57,11 @@ class Probing:
         self.surely = BY_CREDITS if counting.limit.gives_back else OVERDRAWN / 2
         """Of the amount: what a probe must exceed it by, to tell anything when it is let in."""
         self._in_flight = 0
+        self._open: deque[Take] = deque()
+        """Probes of which nothing has come back, nor was presumed, oldest first."""
+        self._has_presumed = False
+        self._answers_take = 0.0
+        """Seconds."""
         self.last_at = -math.inf
         """When one was last sent."""
         self.together: Sequence[Probing] = ()
@@ -81,7 +97,8 @@ class Probing:
         over = used + amount - believed
         if self._gives_back and self._is_bare:
             return over <= self.surely * believed + 2 * amount
-        return over <= max(OVERDRAWN * believed, amount)
+        unsure = ERROR * self._counting.recent.pending if self._has_presumed else 0.0
+        return over <= max(OVERDRAWN * believed, amount) + unsure
 
     def _knock_at(self, amount: int, until: float, now: float) -> float:
         """When to ask the first question: what happens when all of the amount has been spent?"""
@@ -108,11 +125,39 @@ class Probing:
             return
         take.probe = True
         self._in_flight += 1
+        self._open.append(take)
         self.last_at = now
 
-    def land(self) -> None:
-        """One has its answer."""
+    def answer(self, take: Take, now: float) -> None:
+        """A request has its answer, be it a probe or not."""
+        self._answers_take += (now - take.sent - self._answers_take) * LATEST
+
+    def land(self, take: Take) -> None:
+        """A probe has its answer, or was refused."""
+        if not take.presumed:
+            self._in_flight = max(0, self._in_flight - 1)
+
+    @property
+    def _is_slow(self) -> bool:
+        """Whether answers take so long that what is in flight is taken for let in and counted before.
+
+        Of limits to which answers give back it is not: what is in use is not known well enough then.
+        """
+        return not self._gives_back and self._answers_take > SLOW * self._window
+
+    @property
+    def presumes_at(self) -> float:
+        """When the next one will have been let in, if it has not been refused by then; infinity where none is open."""
+        while self._open and self._open[0].settled:
+            self._open.popleft()
+        return self._open[0].sent + PRESUMED * self._window if self._open and self._is_slow else math.inf
+
+    def presume(self) -> Take:
+        """That one."""
+        take = self._open.popleft()
+        take.presumed = self._has_presumed = True
         self._in_flight = max(0, self._in_flight - 1)
+        return take
 
     def refuse(self, take: Take) -> None:
         """A refused take counts as a probe, too, if one was sent soon after: that one may have overtaken it."""
@@ -139,7 +184,11 @@ class Probing:
 
     def _pends(self, but: int, now: float) -> bool:
         """Whether there is more in flight than that, so that the fill is not known well enough."""
-        return self._counting.recent.pending - but > UNSURE * self._belief.amount(now)
+        pending, enough = self._counting.recent.pending - but, UNSURE * self._belief.amount(now)
+        if not self._is_slow or pending <= enough or pending > ANSWERED * self._counting.mirror.used(now):
+            return pending > enough
+        young = self._counting.recent.sent_since(now - PRESUMED * self._window, enough)
+        return young + ERROR * max(0, pending - young) > enough
 
     # What was refused without a Retry-After.
 

@@ -39,6 +39,16 @@ class Recent:
             log.popleft()
             self.is_whole = False
 
+    def sent_since(self, moment: float, enough: float) -> int:
+        """What is in flight and was sent after a moment; it is not counted further when it is more than `enough`."""
+        found = 0
+        for take in reversed(self._log):
+            if take.sent < moment or found > enough:
+                break
+            if not take.settled:
+                found += take.amount
+        return found
+
     def restore(self, take: Take) -> None:
         """Keep a take of an earlier run, however old it is."""
         self._log.append(take)

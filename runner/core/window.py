@@ -74,6 +74,7 @@ class Window:
         """The moment at which `amount` may be sent (`now` if it may), and whether that holds for any amount."""
         if not amount:
             return now, False
+        presumes_at = self._probing.presumes_at
         opens = self._pacing.opens_at
         if opens > now:
             return max(opens, now + self._step), True
@@ -82,7 +83,7 @@ class Window:
             return (now, False) if asks_at <= now else (max(asks_at, now + self._step), True)
         until = self._fits_at(amount, now)
         if until > now and self.probes:
-            until = min(until, self._probing.due(amount, until, now))
+            until = min(until, presumes_at, self._probing.due(amount, until, now))
         return (now if until <= now else max(until, now + self._step)), False
 
     def room(self, now: float) -> float:
@@ -168,16 +169,30 @@ class Window:
         take.amount = amount
         take.settled = True
         if take.probe:
-            self._probing.land()
+            self._probing.land(take)
 
     def accepted(self, take: Take, now: float) -> bool:
         """The gateway let it in; before it is settled. Whether that told how the gateway counts."""
+        self._probing.answer(take, now)
+        return self._let_in(take, now)
+
+    def _let_in(self, take: Take, now: float) -> bool:
         if (question := self._probing.question) is not None:
             told = self._refusals.answer(question, take, now)
             if self._probing.question is None:
                 self._pacing.try_out(now)
             return told
         return self._acceptances.learn(take, now)
+
+    def presumed(self, now: float) -> bool:
+        """Learn from probes that were not refused in time, before their answers are there. Whether that told something.
+
+        Models may take half a minute to answer: by then another window has begun.
+        """
+        told = False
+        while self._probing.presumes_at <= now:
+            told = self._let_in(self._probing.presume(), now) or told
+        return told
 
     def refused(self, take: Take, retry_after: float | None, now: float) -> bool:
         """The gateway refused it; before it is settled. Whether that was to be expected."""

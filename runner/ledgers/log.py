@@ -97,6 +97,10 @@ class Log:
         """It teaches nothing."""
         return False
 
+    def presumed(self, now: float) -> bool:
+        """Nothing is sent to learn."""
+        return False
+
     def refused(self, take: Take, now: float) -> None:
         """The gateway refused it: what was in use, by this run and those that are seen, is all there is."""
         there = take.before / self.share

@@ -97,6 +97,8 @@ class MemoryLedger:
         """What `take` would answer, without taking anything: None where it would be a lease."""
         last, latest = now, None
         for window in self._budgets[model]:
+            if window.presumed(now):
+                self._tell(window, now)
             until, any_size = window.when(window.limit.of(charge), now)
             if until > now and any_size:
                 return Refusal(until, window.limit, True, True)

@@ -44,11 +44,15 @@ class Drive:
         changes: Sequence[tuple[float, float]] = (),
         now: float = 0.0,
         real: float = LIMIT,
-        answer: float = ANSWER,
+        answer: float | Callable[[float], float] = ANSWER,
+        refusal: float = 0.0,
         seed: int = 1,
         says: Callable[[float, float], float] | None = None,
     ) -> None:
-        """`changes` are moments, and the amount that really holds from then on; `says` makes up Retry-Afters."""
+        """`changes` are moments, and the amount that really holds from then on; `says` makes up Retry-Afters.
+
+        Answers take `answer` seconds to be made, by when they were asked for, and refusals `refusal`.
+        """
         self.window = window
         self.judge = shape.window(real)
         self.now = now
@@ -60,6 +64,7 @@ class Drive:
         self._says = says
         self._retry_after = retry_after
         self._answer = answer
+        self._refusal = refusal
         self._changes = list(changes)
         self._chance = Random(seed)
         self._gates = Gates(WINDOW, Random(1))
@@ -73,6 +78,7 @@ class Drive:
         """Go on for so many windows."""
         ends = self.now + windows * WINDOW
         while self.now < ends:
+            self.window.presumed(self.now)
             fits_at = self._gates.wait("m", self.now)
             if fits_at <= self.now:
                 fits_at, _ = self.window.when(self._size, self.now)
@@ -103,10 +109,12 @@ class Drive:
         if wait == 0.0:
             self.judge.add(self.now + self.ahead, take.amount)
             self.admitted.append((self.now, take.amount))
-            self._fly(self._answer + WAY, take, arrives=False)
+            answer = self._answer(take.sent) if callable(self._answer) else self._answer
+            self._fly(answer + WAY, take, arrives=False)
         else:
             self.refused.append(self.now)
-            self._fly(WAY, take, arrives=False, fine=False, wait=WINDOW if wait is None else wait)
+            back = self._refusal + WAY
+            self._fly(back, take, arrives=False, fine=False, wait=WINDOW if wait is None else wait)
 
     def _land(self, take: Take, fine: bool, wait: float) -> None:
         if fine:
@@ -169,6 +177,50 @@ def test_the_kind_is_found_with_few_refusals_and_the_limit_used(shape: Shape, me
     assert len(drive.refused) - found <= 5 * QUESTIONS.get(shape.kind, 0)
     assert drive.window.kind is KINDS[shape.kind]
     assert drive.share(5) >= USED.get(shape.kind, 0.96)
+
+
+def test_what_is_not_refused_in_time_was_let_in() -> None:
+    """A bucket that holds more than the amount is found before the probe is answered, which may take half a minute."""
+    window = learning()
+
+    def answer(sent: float) -> float:
+        return 6.0 if sent < 4.0 else 10.0 * (sent - 3.0) if sent < 7.0 else math.inf
+
+    drive = Drive(window, BUCKET[0], answer=answer).run(0.9)
+    assert window.kind is Kind.BUCKET
+    assert len(drive.refused) <= 2
+
+
+def test_nothing_is_presumed_before_answers_say_how_long_requests_are() -> None:
+    """A gateway may count many times what was guessed."""
+    window = learning()
+    Drive(window, BUCKET[0], answer=math.inf).run(0.9)
+    assert window.kind is Kind.UNKNOWN
+
+
+def test_of_what_answers_give_back_nothing_is_presumed() -> None:
+    """Nobody knows how much is in use until they are there."""
+    window = learning("output")
+    drive = Drive(window, BUCKET[0], answer=math.inf).run(0.9)
+    assert window.kind is Kind.UNKNOWN
+    assert not drive.refused
+
+
+def test_an_answer_after_it_was_presumed_tells_nothing_twice() -> None:
+    """The probe has told what it can; the number of those in flight is right all the same."""
+    window = learning()
+    drive = Drive(window, BUCKET[0], answer=5.0).run(3)
+    assert window.kind is Kind.BUCKET
+    assert drive.share(2) >= 0.96
+    assert window._probing._in_flight == 0
+
+
+@pytest.mark.parametrize("shape", [SLIDING, *FIXED], ids=repr)
+def test_refusals_that_take_longer_than_is_presumed_cost_little(shape: Shape) -> None:
+    """What was presumed is corrected when they come."""
+    drive = Drive(learning(), shape, refusal=5.0).run(6)
+    assert drive.share(3) >= 0.96
+    assert len(drive.refused) <= 40
 
 
 @pytest.mark.parametrize("kind", ["fixed", "counter"])
