@@ -53,14 +53,14 @@ def _is_loopback(host: str) -> bool:
 
 def origin_of(url: str) -> URL:
     """The gateway's origin; raises UsageError for an address that the token must not be sent to."""
+    if "@" in url:  # first: the other messages show it
+        raise UsageError("The gateway's address holds a user name or a password; the token belongs in the environment.")
     try:
         parsed = URL(url)
     except ValueError:
         raise UsageError(f"The gateway's address {url!r} is not a URL.") from None
     if parsed.scheme not in ("https", "http") or not parsed.host:
         raise UsageError(f"The gateway's address {url!r} is not of the form https://host.")
-    if parsed.user or parsed.password:
-        raise UsageError("The gateway's address holds a user name or a password; the token belongs in the environment.")
     if parsed.scheme == "http" and not _is_loopback(parsed.host):
         raise UsageError(f"The gateway's address {url!r} is not https: the token would be readable on the way.")
     if parsed.path not in ("", "/") or parsed.query_string:

@@ -130,9 +130,14 @@ def resolve(choice: str | None, environ: Mapping[str, str] = os.environ, *, last
 def again(choice: str | None) -> str:
     """The words, with a blank before, by which a command finds a gateway that was chosen so; none where it does anyway.
 
-    The local gateway stands in the manifest; another's address is never taken from there.
+    The local gateway stands in the manifest; another's address is never taken from there. One that is refused is not
+    repeated: it may hold a password.
     """
     if choice is None or is_local(choice):
+        return ""
+    try:
+        origin_of(choice)
+    except UsageError:
         return ""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if choice == {**dotenv_values(Path(".env")), **os.environ}.get(BASE_URL):

@@ -127,6 +127,17 @@ def test_an_address_that_the_token_must_not_go_to_is_refused(env: Any, url: str)
         resolve(None)
 
 
+@pytest.mark.parametrize(
+    "url", ["https://ann:hush@gateway.example", "ftp://ann:hush@gateway.example", "ann:hush@gateway.example", "h://[@"]
+)
+def test_an_address_with_a_password_is_shown_nowhere(url: str) -> None:
+    """Neither where it is refused, nor in a command that goes on, which may be made before that."""
+    with pytest.raises(UsageError, match="holds a user name or a password") as caught:
+        resolve(url)
+    assert "hush" not in str(caught.value)
+    assert again(url) == ""
+
+
 # The local gateway.
 
 
