@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -17,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from runner import earlier, finishing, forking, manifest, planning, sampled
+from runner.core.commands import command
 from runner.core.errors import StorageDamaged, StorageFailed
 from runner.core.job import Job
 from runner.core.lag import guard
@@ -47,18 +47,16 @@ from runner.storage.states import finished, mind_the_journal, only_judges_are_le
 
 
 @contextlib.contextmanager
-def _held(directory: RunDirectory, gateway: str | None) -> Iterator[str]:
-    """Hold a run directory, and say how to go on where the disk ends a run that it holds by then; how its gateway is
-    named then."""
-    named = environment.again(gateway)
+def _held(directory: RunDirectory, named: str) -> Iterator[None]:
+    """Hold a run directory, and say how to go on where the disk ends a run that it holds by then."""
     with directory.held():
         try:
-            yield named
+            yield
         except StorageDamaged:
             raise
         except StorageFailed as error:
             if directory.manifest_path.is_file():
-                error.add_note(f"Go on with: runner resume {shlex.quote(str(directory.path))}{named}")
+                error.add_note(f"Go on with: {command('resume', directory.path)}{named}")
             raise
 
 
@@ -69,21 +67,21 @@ def start(prepared: Prepared, out: Path | None, attend: Attend = unattended, for
         earlier.mind_what_is_there(prepared.job, out)
     before = None if fork is None else forking.read(prepared, fork)
     directory = RunDirectory.create(out, prepared.job.name)
-    with _held(directory, prepared.setup.gateway) as named:
+    with _held(directory, prepared.setup.named):
         history = History(prepared.maker.slots)
         if before is not None:
             history = forking.begin(prepared, directory, before)
         prepared = manifest.found(prepared, directory, gateway)
         directory.settle()
         finish = _evaluated(_run(prepared, directory, gateway, history, attend), prepared, directory, gateway, attend)
-        return replace(finish, named=named)
+        return replace(finish, named=prepared.setup.named)
 
 
 def found(prepared: Prepared, out: Path | None) -> Path:
     """Make the directory of a run that `resume` begins, and send nothing."""
     gateway = environment.resolve(prepared.setup.gateway)
     directory = RunDirectory.create(out, prepared.job.name)
-    with _held(directory, prepared.setup.gateway):
+    with _held(directory, prepared.setup.named):
         manifest.found(prepared, directory, gateway)
     return directory.path
 
@@ -99,15 +97,18 @@ def resume(
     share: bool = True,
     redrive: Iterable[Kind] | None = None,
     scorers: Mapping[str, Any] | None = None,
+    env_file: Path | None = None,
 ) -> Finish:
     """Go on with a run; what has an outcome is not asked again.
 
     `caps` replaces caps by name, those of its judges where only these are left; `changes` says what else of the
     job may change, where None changes nothing. With `redrive`,
-    errored rows are asked again: those with these kinds of failure, or all if it is empty.
+    errored rows are asked again: those with these kinds of failure, or all if it is empty. `env_file` is where the
+    environment was taken from.
     """
     directory = RunDirectory.open(path)
-    with _held(directory, gateway) as named:
+    named = environment.again(gateway, env_file)
+    with _held(directory, named):
         journals.read_anew(directory.journal_path)
         said = manifest.read(directory)
         earlier.mind_the_input(directory, said)
@@ -117,7 +118,7 @@ def resume(
             return Finish(directory.path, Ending(summary["exit_code"]), summary, idle=True, said=tuple(notices))
         judges_alone = bool(caps) and only_judges_are_left(directory, said)
         own, judges = ({}, caps or {}) if judges_alone else (caps or {}, {})
-        prepared = manifest.reopen(directory, said, own, changes or {}, gateway)
+        prepared = manifest.reopen(directory, said, own, changes or {}, gateway, env_file)
         setup = replace(prepared.setup, memory=memory, share=share, scorers=scorers or {})
         prepared = replace(prepared, setup=setup)
         mind_the_evaluation(prepared)
@@ -229,7 +230,8 @@ def _ask_judge(
     """Run, or go on with, a judge's job, as the run itself was."""
     setup = replace(prepared.setup, gateway=gateway.choice, scorers={}, spooled=False)
     if (path / "manifest.json").is_file():
-        return resume(path, attend, gateway.choice, caps, memory=setup.memory, share=setup.share)
+        memory, share, env_file = setup.memory, setup.share, setup.env_file
+        return resume(path, attend, gateway.choice, caps, memory=memory, share=share, env_file=env_file)
     job = replace(job, caps=replace(job.caps, **caps))
     return start(prepare_with(job, setup, prepared.catalogue, prepared.limits, whole=True), path, attend, before)
 

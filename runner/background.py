@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from runner.core.commands import command
 from runner.core.errors import RunBusy, UsageError
 from runner.storage import batches, marks
 from runner.storage.logs import open_log
@@ -131,14 +132,18 @@ def is_paused(path: Path) -> bool:
     return wish is not None and wish.mark is Mark.PAUSED
 
 
-def unpause(path: Path, words: Sequence[str] = ()) -> int | None:
-    """Go on with a run in the background, as `spawn` does; raises UsageError for one that ended or was cancelled."""
+def unpause(path: Path, words: Sequence[str] = (), named: str = "") -> int | None:
+    """Go on with a run in the background, as `spawn` does; raises UsageError for one that ended or was cancelled.
+
+    `named` is how a command that goes on finds the gateway.
+    """
     directory = RunDirectory.open(path)
     wish = marks.read(directory)
     if batches.has_ended(directory):
         raise UsageError(f"The run in {path} has ended; there is nothing left to do.")
     if wish is not None and wish.mark is Mark.CANCELLED:
-        raise UsageError(f"The run in {path} is cancelled. To go on with it all the same: runner resume {path}")
+        again = command("resume", path) + named
+        raise UsageError(f"The run in {path} is cancelled. To go on with it all the same: {again}")
     if directory.is_locked:
         raise RunBusy(f"Another runner works in {path}: {directory.holder}.")
     marks.lift(directory)

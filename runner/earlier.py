@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.core.commands import fork_of
 from runner.core.errors import InputRejected, UsageError
 from runner.core.job import Job
 from runner.core.values import Kind
@@ -27,7 +28,7 @@ def reopened(directory: RunDirectory, manifest: Mapping[str, Any], kinds: Iterab
         kinds_left = " and ".join(kind for kind in left if kind in FINAL)
         said.append(
             f"A row with {kinds_left} would end in the same way: mend the input, and take over the other answers with "
-            f"runner run ... --fork {directory.path}"
+            f"runner run ... {fork_of(directory.path)}"
         )
     return said
 
@@ -43,7 +44,7 @@ def mind_what_is_there(job: Job, out: Path) -> None:
     if lines:
         raise UsageError(
             f"{out} holds a run already, and not of this. A new run elsewhere takes over what is the same with: "
-            f"--fork {out}. It differs in\n" + "\n".join(f"  {line}" for line in lines)
+            f"{fork_of(out)}. It differs in\n" + "\n".join(f"  {line}" for line in lines)
         )
 
 
@@ -64,7 +65,7 @@ def mind_the_input(directory: RunDirectory, manifest: Mapping[str, Any]) -> None
         changes = _changes(directory, manifest, source)
         raise InputRejected(
             f"{source.path} has changed since the run in {directory.path} began: {changes}. "
-            f"To ask about the changed rows only, start a new run with: --fork {directory.path}"
+            f"To ask about the changed rows only, start a new run with: {fork_of(directory.path)}"
         )
 
 

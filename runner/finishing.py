@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from runner.core.commands import command
 from runner.core.prompt import RowError
 from runner.core.values import Status
 from runner.earlier import mind_the_input
@@ -49,7 +49,7 @@ class Finish:
     @property
     def again(self) -> str:
         """The command that goes on with it."""
-        return f"runner resume {shlex.quote(str(self.directory))}{self.named}"
+        return command("resume", self.directory) + self.named
 
     @property
     def is_empty(self) -> bool:

@@ -64,16 +64,17 @@ def reopen(
     caps: Mapping[str, Any],
     changes: Mapping[str, Any],
     gateway: str | None = None,
+    env_file: Path | None = None,
 ) -> Prepared:
     """A run's job as it was declared; raises InputRejected if the input is not what it was.
 
-    `caps` replaces caps by name, `changes` what else of the job may change; None changes nothing. `gateway` is the one
-    that is named now.
+    `caps` replaces caps by name, `changes` what else of the job may change; None changes nothing. `gateway` and
+    `env_file` are those that are named now.
     """
     job = Job.from_json(manifest["job"])
     given = {name: value for name, value in changes.items() if value is not None}
     job = replace(job, caps=replace(job.caps, **caps), **given)
-    setup = Setup(gateway=gateway, catalogs=tuple(Path(name) for name in manifest["catalogs"]))
+    setup = Setup(gateway=gateway, env_file=env_file, catalogs=tuple(Path(name) for name in manifest["catalogs"]))
     said = manifest["input"]
     catalogue, limits = load_catalogue(setup.catalogs), from_table(manifest["limits"], "manifest.json")
     known = None if said.get("survey") is None else Survey.from_json(said["survey"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.catalog import Catalogue, Model
+from runner.core.commands import command
 from runner.core.errors import InputRejected, UsageError
 from runner.core.job import Job
 from runner.core.limits import Budget, Limits
@@ -49,6 +49,8 @@ class Setup:
 
     gateway: str | None = None
     """A URL, "local" (with options: "local?latency=0.1"), or None for the environment's."""
+    env_file: Path | None = None
+    """Where the environment's was taken from, if from a file that was named."""
     limits: Path | None = None
     """A limits file."""
     no_limits: bool = False
@@ -62,6 +64,11 @@ class Setup:
     """Scorers of the caller's own: name -> `runner.scoring.Scorer`."""
     spooled: bool = False
     """Whether the input is a copy of standard input, to be moved into the run directory."""
+
+    @property
+    def named(self) -> str:
+        """The words by which a command that goes on finds the gateway, with a blank before."""
+        return again(self.gateway, self.env_file)
 
     @classmethod
     def by(cls, ways: Ways, **more: Any) -> Setup:
@@ -145,7 +152,7 @@ class Prepared:
 
     def again(self, run: Path) -> str:
         """The command that goes on with its run in the directory `run`."""
-        return f"runner resume {shlex.quote(str(run))}{again(self.setup.gateway)}"
+        return command("resume", run) + self.setup.named
 
     @property
     def models(self) -> dict[str, Model]:

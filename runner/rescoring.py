@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from runner.core.commands import command, fork_of
 from runner.core.errors import UsageError
 from runner.core.job import Job
 from runner.core.values import Status
@@ -37,7 +38,7 @@ def rescore(path: Path, job: Job | None) -> Finish:
         mind_the_input(directory, manifest)
         before = finished(directory)
         if before is None:
-            raise UsageError(f"{path} has not ended: go on with it first, with runner resume {path}.")
+            raise UsageError(f"{path} has not ended: go on with it first, with {command('resume', path)}")
         new = _merged(Job.from_json(manifest["job"]), job, path)
         manifest |= {"job": new.to_json(), "fingerprint": new.fingerprint}
         return _written(directory, manifest, before)
@@ -49,7 +50,7 @@ def _merged(old: Job, job: Job | None, path: Path) -> Job:
     if job is not None and (lines := job.differences(old)):
         raise UsageError(
             f"The replies of {path} are to another question than the job asks now: {'; '.join(lines)}. "
-            f"What is the same of them, a new run takes over with --fork {path}."
+            f"What is the same of them, a new run takes over with {fork_of(path)}"
         )
     if _rows(new) != _rows(old):
         raise UsageError(f"{path} asked about other known rows than [gold] names now: it would take a new run.")

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from runner import app
+from runner.core.commands import command
 from runner.core.errors import RunBusy, UsageError
 from runner.core.job import Job
 from runner.execution import Ending
@@ -81,7 +82,8 @@ def _run_due(turn: Turn, attend: Attend, say: Callable[[str], None]) -> Finish |
         say(f"Slots missed since the last run of {turn.job.name}: {len(found.missed):,} ({which}).")
     if found.unfinished:
         newest = turn.folder / found.unfinished[-1]
-        say(f"Earlier slots not finished: {len(found.unfinished):,}; go on with: runner resume {newest}")
+        again = command("resume", newest) + turn.setup.named
+        say(f"Earlier slots not finished: {len(found.unfinished):,}; go on with: {again}")
     if directory.manifest_path.is_file():
         _mind_whose_it_is(turn, directory)
     if found.act is Act.START:
@@ -89,12 +91,13 @@ def _run_due(turn: Turn, attend: Attend, say: Callable[[str], None]) -> Finish |
     wish = marks.read(directory)
     if wish is not None and found.act is Act.NOTHING:
         say(f"Slot {found.name} is {wish.mark}, and is left alone.")
-        return _left(path) if wish.mark is Mark.CANCELLED else None
+        return _left(path, turn.setup.named) if wish.mark is Mark.CANCELLED else None
     if found.act is Act.NOTHING and (summary := finished(directory)) is not None:
         return Finish(path, Ending(summary["exit_code"]), summary, idle=True)
     if found.act is Act.RESUME:
         say(f"Slot {found.name} was begun already; going on with it.")
-    return app.resume(path, attend, turn.setup.gateway, memory=turn.setup.memory, share=turn.setup.share)
+    gateway, memory, share, env_file = turn.setup.gateway, turn.setup.memory, turn.setup.share, turn.setup.env_file
+    return app.resume(path, attend, gateway, memory=memory, share=share, env_file=env_file)
 
 
 def _mind_whose_it_is(turn: Turn, directory: RunDirectory) -> None:
@@ -107,11 +110,11 @@ def _mind_whose_it_is(turn: Turn, directory: RunDirectory) -> None:
         )
 
 
-def _left(path: Path) -> Finish | None:
+def _left(path: Path, named: str) -> Finish | None:
     directory = RunDirectory(path)
     if not directory.summary_path.is_file():
         return None
-    return Finish(path, Ending(CANCELLED), directory.read_json(directory.summary_path), idle=True)
+    return Finish(path, Ending(CANCELLED), directory.read_json(directory.summary_path), idle=True, named=named)
 
 
 def _states(folder: Path) -> dict[str, State]:

@@ -25,6 +25,8 @@ def submit(source: str, out: Path | None, base: Path | None, env_file: Path | No
 
     What is wrong with the job is said here; what the run says goes to the file `log` in its directory.
     """
+    from dataclasses import replace
+
     from runner import app, background
     from runner.gateway.environment import is_local, take_from
     from runner.notifying import check
@@ -37,18 +39,19 @@ def submit(source: str, out: Path | None, base: Path | None, env_file: Path | No
     if env_file is not None:
         take_from(env_file)
     job, setup = declared(source, words)
+    setup = replace(setup, env_file=env_file)
     prepared = prepare(job, setup)
     for notice in prepared.notices:
         note(notice)
     path = app.found(prepared, place_of(out, base, job.name) or fresh(RUNS, job.name))
     click.echo(id_of(path))
     gateway = None if is_local(setup.gateway) else setup.gateway
-    return _begun(path, background.spawn(path, _words(gateway, setup.memory, setup.share, **told)))
+    return _begun(path, background.spawn(path, _words(gateway, env_file, setup.memory, setup.share, **told)))
 
 
-def _words(gateway: str | None, memory: bool, share: bool, **told: str | None) -> list[str]:
+def _words(gateway: str | None, env_file: Path | None, memory: bool, share: bool, **told: str | None) -> list[str]:
     """The words of `runner resume` that are not in the run's directory."""
-    given = {"gateway": gateway, **told}
+    given = {"gateway": gateway, "env_file": env_file, **told}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
     words += [word for word, is_needed in (("--no-memory", not memory), ("--no-share", not share)) if is_needed]
     return [*words, "--background"]
@@ -75,7 +78,7 @@ def unpause(
 ) -> int:
     """Go on with RUN in the background: after a pause, a reboot, a cap. What has an outcome is not asked again."""
     from runner import background
-    from runner.gateway.environment import take_from
+    from runner.gateway.environment import again, take_from
     from runner.locking import Policy, by_policy
     from runner.notifying import check
     from runner.storage.runs import id_of
@@ -83,10 +86,10 @@ def unpause(
     check(**{name: told[f"notify_{name}"] for name in ("command", "url")})
     if env_file is not None:
         take_from(env_file)
-    words = _words(gateway, memory is not False, share is not False, **told)
+    words = _words(gateway, env_file, memory is not False, share is not False, **told)
 
     def begin() -> tuple[int | None]:
-        return (background.unpause(directory, words),)
+        return (background.unpause(directory, words, again(gateway, env_file)),)
 
     # What was paused just now may still wait for its last answers.
     paused = background.is_paused(directory)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -71,6 +70,8 @@ def run(
 
     The gateway and its token come from NEON_AI_GATEWAY_BASE_URL and NEON_AI_GATEWAY_TOKEN.
     """
+    from dataclasses import replace
+
     from runner import app
     from runner.preparing import prepare
     from runner.report.printing import print_finish
@@ -80,6 +81,7 @@ def run(
     given = manner(words, slots=slot_of is not None)
     with given.in_force():
         job, setup = declared(source, words)
+        setup = replace(setup, env_file=given.env_file)
         attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
         if slot_of is not None:
             from runner.scheduled import run_slot
@@ -91,7 +93,7 @@ def run(
             finish = given.told(job.name, None, lambda: app.start(prepare(job, setup), place, attend, fork))
         if finish is None:
             return 0
-        print_finish(finish, quiet=quiet, as_json=as_json, words=given.words)
+        print_finish(finish, quiet=quiet, as_json=as_json)
     given.last_word(finish)
     return finish.ending.exit_code
 
@@ -172,12 +174,12 @@ def resume(
         def call() -> Finish:
             marks.mind(directory, lifts=not background)
             words = directory, attend, gateway, caps, changes
-            return app.resume(*words, memory=memory is not False, share=share is not False)
+            return app.resume(*words, memory=memory is not False, share=share is not False, env_file=given.env_file)
 
         finish = given.told(directory.name, None, lambda: by_policy(call, given.policy, note))
         if finish is None:
             return 0
-        print_finish(finish, quiet=quiet, as_json=as_json, words=given.words)
+        print_finish(finish, quiet=quiet, as_json=as_json)
     given.last_word(finish)
     return finish.ending.exit_code
 
@@ -243,14 +245,13 @@ def repair(directory: Path, out: Path | None) -> int:
 
     What stood in the damaged places is asked again when the copy is resumed.
     """
+    from runner.core.commands import command
     from runner.storage.repair import repair as save
     from runner.storage.rundir import RunDirectory
 
     found = save(RunDirectory.open(directory), out or directory.with_name(f"{directory.name}-repaired"))
     for place in found.damaged:
         click.echo(f"Left out: bytes {place.offset:,} to {place.end:,} of the journal.")
-    click.echo(
-        f"{found.frames:,} frames saved, {found.lost:,} bytes left out. "
-        f"Go on with: runner resume {shlex.quote(str(found.directory))}"
-    )
+    again = command("resume", found.directory)
+    click.echo(f"{found.frames:,} frames saved, {found.lost:,} bytes left out. Go on with: {again}")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,11 +64,6 @@ class Manner:
     command: str | None
     url: str | None
 
-    @property
-    def words(self) -> str:
-        """What a command that goes on has to say of it again, with a blank before."""
-        return "" if self.env_file is None else f" --env-file {shlex.quote(str(self.env_file))}"
-
     @contextlib.contextmanager
     def in_force(self) -> Iterator[None]:
         """Speak into the log, with the gateway of the environment file."""
@@ -108,7 +102,7 @@ class Manner:
 
         worth_it = finish.ending.exit_code or finish.is_empty
         if self.log is not None and worth_it and not is_standard_error(self.log):
-            click.echo(f"{paragraph(finish, self.words)} The log: {self.log}", err=True)
+            click.echo(f"{paragraph(finish)} The log: {self.log}", err=True)
 
 
 def manner(words: dict[str, Any], *, slots: bool = True) -> Manner:

@@ -127,22 +127,23 @@ def resolve(choice: str | None, environ: Mapping[str, str] = os.environ, *, last
     return Gateway(origin, Secret(token), {})
 
 
-def again(choice: str | None) -> str:
-    """The words, with a blank before, by which a command finds a gateway that was chosen so; none where it does anyway.
+def again(choice: str | None, env_file: Path | None = None) -> str:
+    """The words, with a blank before, by which a command finds a gateway that was named so; none where it does anyway.
 
     The local gateway stands in the manifest; another's address is never taken from there. One that is refused is not
     repeated: it may hold a password.
     """
+    file = "" if env_file is None else f" --env-file {shlex.quote(str(env_file))}"
     if choice is None or is_local(choice):
-        return ""
+        return file
     try:
         origin_of(choice)
     except UsageError:
-        return ""
+        return file
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if choice == {**dotenv_values(Path(".env")), **os.environ}.get(BASE_URL):
-            return ""
-    return f" --gateway {shlex.quote(choice)}"
+            return file
+    return f" --gateway {shlex.quote(choice)}{file}"
 
 
 def resolve_again(manifest: Mapping[str, Any], choice: str | None) -> Gateway:

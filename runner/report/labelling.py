@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.core.commands import command
 from runner.report.counts import counted
 from runner.report.safe import safe
 
@@ -46,7 +47,7 @@ def lines(directory: Path, labels: Mapping[str, Any]) -> Iterator[str]:
     if labels["open"]:
         rows = counted(labels["open"], "row")
         yield f"Open:    {directory / 'disagreements.csv'}, {rows} for a person to decide, then"
-        yield f"         runner adopt {directory} {directory / 'disagreements.csv'}"
+        yield f"         {command('adopt', directory, directory / 'disagreements.csv')}"
 
 
 def _annotators(labels: Mapping[str, Any]) -> Iterator[str]:

@@ -23,8 +23,8 @@ RESUMABLE = (4, 5, 8, 9, 130, 143)
 NO_ROWS = "The input has no rows: nothing was asked."
 
 
-def print_finish(finish: Finish, *, quiet: bool, as_json: bool, words: str = "") -> None:
-    """Say how a run ended: the summary on standard output. `words` are further ones of the command that goes on."""
+def print_finish(finish: Finish, *, quiet: bool, as_json: bool) -> None:
+    """Say how a run ended: the summary on standard output."""
     if as_json:
         print_json({"run": str(finish.directory), **finish.summary})
     elif not quiet:
@@ -40,10 +40,10 @@ def print_finish(finish: Finish, *, quiet: bool, as_json: bool, words: str = "")
     if finish.ending.reason and not as_json:
         sys.stderr.write(f"runner: {safe_lines(finish.ending.reason, 500)}\n")
     if finish.ending.exit_code in RESUMABLE:
-        sys.stderr.write(f"Go on with: {safe(f'{finish.again}{words}', 2000)}\n")
+        sys.stderr.write(f"Go on with: {safe(finish.again, 2000)}\n")
 
 
-def paragraph(finish: Finish, words: str = "") -> str:
+def paragraph(finish: Finish) -> str:
     """How a run ended, in a few sentences that fit in a mail, the verdict of its gates among them."""
     tasks = finish.summary["tasks"]
     counts = ", ".join(f"{tasks[name]:,} {name}" for name in tasks if name != "total" and tasks[name])
@@ -56,7 +56,7 @@ def paragraph(finish: Finish, words: str = "") -> str:
         said += f" {NO_ROWS}"
     if "gates" in finish.summary:
         said += f" {safe(finish.summary['gates']['verdict'], 4000)}"
-    return f"{said} Go on with: {finish.again}{words}" if code in RESUMABLE else said
+    return f"{said} Go on with: {finish.again}" if code in RESUMABLE else said
 
 
 def print_json(value: Mapping[str, Any]) -> None:

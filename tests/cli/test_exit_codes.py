@@ -410,6 +410,27 @@ def test_the_command_that_goes_on_names_the_environment_file(command, gateway, r
     assert "Go on with: runner resume run --env-file own.env" in done.err.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        pytest.param(["score", "my run"], "runner resume 'my run'", id="score"),
+        pytest.param(["unpause", "my run"], "runner resume 'my run'", id="unpause"),
+        pytest.param(["unpause", "my run", "--env-file", "own.env"], "'my run' --env-file own.env", id="environment"),
+        pytest.param(["run", "other.jsonl", "-m", MODEL, "-o", "my run", *LOCAL], "--fork 'my run'", id="fork"),
+    ],
+)
+def test_commands_that_are_named_can_be_copied(command, gateway, rows, tmp_path, words, named) -> None:
+    """Also where the directory's name has blanks."""
+    own = tmp_path / "own.env"
+    own.write_text("".join(f"{name}={value}\n" for name, value in gateway.env.items()))
+    own.chmod(0o600)
+    (tmp_path / "other.jsonl").write_text('{"prompt": "Another?"}\n')
+    command("run", rows(3), "-m", MODEL, "-o", "my run", "--max-total-tokens", "1", env=gateway.env)
+    command("cancel", "my run")
+    done = command(*words)
+    assert (done.code, named in done.err) == (2, True), done.err
+
+
 # 5
 
 

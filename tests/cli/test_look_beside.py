@@ -263,6 +263,15 @@ def test_the_command_that_records_them_names_the_gateway_as_it_was_named(spoilt,
     assert f"runner resume {tmp_path / 'run'} --gateway {gateway.url} --bad-rows record" in done.err
 
 
+def test_the_command_that_records_them_names_the_environment_file(spoilt, command, gateway, tmp_path) -> None:
+    """The gateway and its token are in it alone."""
+    own = tmp_path / "own.env"
+    own.write_text("".join(f"{name}={value}\n" for name, value in gateway.env.items()))
+    own.chmod(0o600)
+    done = command("resume", tmp_path / "run", "--env-file", "own.env")
+    assert f"runner resume {tmp_path / 'run'} --env-file own.env --bad-rows record" in done.err
+
+
 @pytest.mark.parametrize("first", ["the look", "the run"])
 def test_bad_rows_that_are_to_be_recorded_stop_nothing(run, begun, after_the_run, tmp_path, first) -> None:
     """Whoever comes upon them first."""
