@@ -120,13 +120,13 @@ def _entry(
     expression = parse(at)
     folder = (base or RUNS).absolute()
     options |= {"--in": folder, "--log": (log or folder / slug(_name(job)) / "log").absolute()}
-    env_file = options["--env-file"]
-    environ = {} if env_file is None else check_file(Path(env_file))
     given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
     called = [str(job.absolute()), "--slot-of", expression.text, *given, *words]
     with run.make_context("run", [*called], parent=click.get_current_context().parent) as context:
         if context.params["slot_of"] != expression.text:
             raise UsageError("--slot-of stands in the line already; say when with --at.")
+        env_file = context.params["env_file"]
+        environ = {} if env_file is None else check_file(env_file)
         _mind_the_gateway(try_out(context.params), environ)
     # By its whole path, and -P: not with whatever is called runner in the folder where it starts.
     command = [sys.executable, "-P", "-m", "runner", "run", *called]
@@ -136,14 +136,15 @@ def _entry(
 def _mind_the_gateway(setup: Setup, environ: Mapping[str, str]) -> None:
     """Say what the line lacks to find its gateway: cron does not know what is exported here.
 
-    Its own lines may set that, so only an address that is none is refused.
+    Its own lines may set that, so only an address that is none is refused, whichever file names it.
     """
     from runner.core.errors import UsageError
     from runner.gateway.client import origin_of
-    from runner.gateway.environment import is_local, resolve
+    from runner.gateway.environment import BASE_URL, is_local, resolve, values_of
 
-    if setup.gateway is not None and not is_local(setup.gateway):
-        origin_of(setup.gateway)
+    address = setup.gateway or values_of(environ).get(BASE_URL)
+    if address and not is_local(address):
+        origin_of(address)
     try:
         resolve(setup.gateway, environ, lasting=True)
     except UsageError as error:

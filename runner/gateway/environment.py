@@ -107,11 +107,7 @@ def resolve(choice: str | None, environ: Mapping[str, str] = os.environ, *, last
     if choice is not None and is_local(choice):
         options = dict(urllib.parse.parse_qsl(choice.partition("?")[2], keep_blank_values=True, strict_parsing=False))
         return Gateway(None, Secret(LOCAL_TOKEN), options)
-    try:
-        values = {**dotenv_values(Path(".env")), **environ}
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error.strerror}"
-        raise UsageError(f".env in this folder {reason}.") from None
+    values = values_of(environ)
     url = choice or values.get(BASE_URL)
     if not url:
         raise UsageError(
@@ -127,6 +123,15 @@ def resolve(choice: str | None, environ: Mapping[str, str] = os.environ, *, last
     return Gateway(origin, Secret(token), {})
 
 
+def values_of(environ: Mapping[str, str] = os.environ) -> dict[str, str | None]:
+    """What is set in an environment, over what `.env` sets; raises UsageError where that cannot be read."""
+    try:
+        return {**dotenv_values(Path(".env")), **environ}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error.strerror}"
+        raise UsageError(f".env in this folder {reason}.") from None
+
+
 def again(choice: str | None, env_file: Path | None = None) -> str:
     """The words, with a blank before, by which a command finds a gateway that was named so; none where it does anyway.
 
@@ -138,11 +143,10 @@ def again(choice: str | None, env_file: Path | None = None) -> str:
         return file
     try:
         origin_of(choice)
+        if choice == values_of().get(BASE_URL):
+            return file
     except UsageError:
         return file
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if choice == {**dotenv_values(Path(".env")), **os.environ}.get(BASE_URL):
-            return file
     return f" --gateway {shlex.quote(choice)}{file}"
 
 

@@ -137,6 +137,10 @@ def test_systemd_units_run_the_same_command(command, job, tmp_path) -> None:
         (("--at", "@daily", "--", "--wait", "5"), "--wait says how long"),
         (("--at", "@daily", "--", "--gateway", "ftp://x"), "ftp://x"),
         (("--at", "@daily", "--env-file", "open.env"), "has mode 0644, and holds a token"),
+        (("--at", "@daily", "--", "--env-file", "open.env"), "has mode 0644, and holds a token"),
+        (("--at", "@daily", "--", "--env-file", "/not/there"), "/not/there"),
+        (("--at", "@daily", "--env-file", "wrong.env"), "holds a user name or a password"),
+        (("--at", "@daily", "--", "--env-file", "wrong.env"), "holds a user name or a password"),
         (("--at", "@daily", "--", "-p", "a\nb"), "cannot hold line breaks"),
         (("--at", "@daily", "--", "-p", "x" * 1000), "cron reads 998"),
     ],
@@ -145,6 +149,8 @@ def test_what_could_never_run_is_refused_now(command, job, tmp_path, words, said
     """Not at two in the night."""
     (tmp_path / "open.env").write_text("NEON_AI_GATEWAY_TOKEN=x")
     (tmp_path / "open.env").chmod(0o644)
+    (tmp_path / "wrong.env").write_text("NEON_AI_GATEWAY_BASE_URL=https://u:pw@a.example\nNEON_AI_GATEWAY_TOKEN=x\n")
+    (tmp_path / "wrong.env").chmod(0o600)
     done = command("cron", job, *words)
     assert (done.code, said in done.err, done.out) == (2, True, ""), done.err
 
@@ -163,8 +169,15 @@ def test_a_line_that_names_no_gateway_is_told(command, job, tmp_path) -> None:
     assert "give --env-file" in command("cron", job, "--at", "@daily").err
     (tmp_path / "own.env").write_text("NEON_AI_GATEWAY_BASE_URL=https://a.example\nNEON_AI_GATEWAY_TOKEN=x\n")
     (tmp_path / "own.env").chmod(0o600)
-    for words in (("--env-file", "own.env"), ("--", "--gateway", "local")):
+    for words in (("--env-file", "own.env"), ("--", "--env-file", "own.env"), ("--", "--gateway", "local")):
         assert command("cron", job, "--at", "@daily", *words).err == ""
+
+
+def test_an_address_in_this_folder_is_looked_at_too(command, job, tmp_path) -> None:
+    """The line goes there first, and so does each run."""
+    (tmp_path / ".env").write_text("NEON_AI_GATEWAY_BASE_URL=http://a.example\nNEON_AI_GATEWAY_TOKEN=x\n")
+    done = command("cron", job, "--at", "@daily")
+    assert (done.code, "is not https" in done.err, done.out) == (2, True, "")
 
 
 @pytest.mark.parametrize("words", [("--at", "@daily"), ("--remove",), ()])
