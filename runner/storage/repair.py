@@ -34,10 +34,12 @@ class Repaired:
 def repair(run: RunDirectory, out: Path) -> Repaired:
     """Copy a run to `out`, with every whole frame of its journal chained anew.
 
-    Raises UsageError if there is something at `out`, and StorageFailed if it cannot be written.
+    Raises UsageError if there is something at `out`, and StorageFailed if it cannot be written, or the run has no
+    manifest that can be read.
     """
     if out.exists():
         raise UsageError(f"{out} exists already. Name another place for the copy with --out.")
+    run.read_json(run.manifest_path)  # without it nobody could go on with the copy
     is_there = run.journal_path.is_file()
     if not is_there and not run.summary_path.is_file():
         raise UsageError(f"{run.path} has no journal: nothing was sent, and nothing needs to be repaired.")

@@ -30,6 +30,11 @@ TAKEN_OVER = ("journal.jsonl", "decisions.jsonl")
 """What a new run takes over from an earlier one; until the new run has a manifest it has another name (`beginning`)."""
 LEFTOVERS = {"lock", "log", ".manifest.json.new", *(f".{name}.new" for name in TAKEN_OVER)}
 """What a process leaves that is killed before it has written what its run is, and so before anything was sent."""
+NEEDED = {
+    "manifest.json": {"run", "created", "job", "input", "models", "limits", "catalogs", "gateway"},
+    "summary.json": {"exit_code", "tasks", "models"},
+}
+"""A run's files -> what has to stand in them."""
 LOCK_TRIES, LOCK_SECONDS = 10, 0.01
 """A look at a lock holds it for a moment, so one that is held is tried again, so many times and so often."""
 LEAST_ROOM = 64 * 1024 * 1024
@@ -197,6 +202,8 @@ class RunDirectory:
             raise StorageDamaged(f"{path} is damaged: {error}.{self._remedy(path)}") from None
         if not isinstance(value, dict):
             raise StorageDamaged(f"{path} is damaged: it does not hold a JSON object.{self._remedy(path)}")
+        if missing := NEEDED.get(path.name, set()) - value.keys():
+            raise StorageDamaged(f"{path} is damaged: it has no {min(missing)!r}.{self._remedy(path)}")
         return value
 
     def _remedy(self, path: Path) -> str:

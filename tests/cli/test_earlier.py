@@ -411,6 +411,14 @@ class TestRepair:
         assert "answers are missing" in done.err
         assert not [words for words in ("is gone", "cancel", "resume") if words in done.err]
 
+    @pytest.mark.parametrize("left", ['{"a', "{}"])
+    def test_a_run_whose_manifest_is_damaged_is_not_copied(self, command, damaged, tmp_path, left) -> None:
+        """The copy could not be gone on with either."""
+        (tmp_path / "run/manifest.json").write_text(left)
+        done = command("repair", "run")
+        assert (done.code, "Go on with" in done.out, "runner results run" in done.err) == (8, False, True)
+        assert not (tmp_path / "run-repaired").exists()
+
     def test_a_copy_overwrites_nothing(self, command, gateway, damaged, tmp_path) -> None:
         """Another place is asked for."""
         (tmp_path / "there").mkdir()

@@ -226,9 +226,10 @@ def test_results_of_a_finished_run_that_was_copied_are_as_good(command, finished
     ("name", "remedy"),
     [("summary.json", "remove it, and go on with: runner resume"), ("manifest.json", "runner results")],
 )
-def test_a_damaged_file_of_a_run_comes_with_what_helps(command, gateway, finished, name, remedy) -> None:
+@pytest.mark.parametrize("left", ['{"a', "{}", "[]"])
+def test_a_damaged_file_of_a_run_comes_with_what_helps(command, gateway, finished, name, remedy, left) -> None:
     """And with nothing that would end in the same way."""
-    (finished / name).write_text('{"a')
+    (finished / name).write_text(left)
     for words in (("status", finished), ("resume", finished)):
         done = command(*words, env=gateway.env)
         assert (done.code, done.err.count("runner resume") + done.err.count("runner results")) == (8, 1), done.err

@@ -85,9 +85,13 @@ def make_run(tmp_path: Path) -> MakeRun:
             "created": created,
             "job": declared.to_json(),
             "gateway": {"local": True, "origin": None},
+            "input": {},
+            "models": {},
+            "limits": {},
+            "catalogs": [],
         }
         directory.write_json(directory.manifest_path, manifest)
-        summary = {"exit_code": 0, "cost_usd": 0.01 * len(answers) * len(truth)}
+        summary = {"exit_code": 0, "tasks": {}, "models": {}, "cost_usd": 0.01 * len(answers) * len(truth)}
         said = conclude(directory, declared, dict.fromkeys(["truth", *columns]), {}, summary)
         directory.write_json(directory.summary_path, {**summary, **orjson.loads(orjson.dumps(said))})
         return directory.path

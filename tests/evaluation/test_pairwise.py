@@ -80,7 +80,7 @@ def judged(make_run: Callable[..., Path]) -> Callable[..., tuple[dict[str, Any],
         job = Job(input="rows", name="job", models=tuple(answers), each=True, evaluate=evaluation, gates=gates)
         script, names = Script(says), dict.fromkeys(["truth", *given])
         found = judge(directory, job, names, script)
-        summary = {"exit_code": 0, "cost_usd": 0.01}
+        summary = {"exit_code": 0, "tasks": {}, "models": {}, "cost_usd": 0.01}
         said = conclude(directory, job, names, {}, summary, found)
         directory.write_json(directory.summary_path, {**summary, **orjson.loads(orjson.dumps(said))})
         return said, script, path
