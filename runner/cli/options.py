@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -210,7 +210,7 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     over = {
         *given,
         *(setting.partition("=")[0].strip() for setting in settings),
-        *(["answer.labels"] if labels else []),
+        *(["answer.labels"] if labels and isinstance(said["answer"], Mapping) else []),
     }
     setup = Setup.by(ways(said, origin, over), memory=memory, share=share, spooled=spooled)
     if setup.spooled:

@@ -131,8 +131,10 @@ AS_SAID = (
 """Words that a job holds as they are said."""
 SECTIONS = ("answer", "examples", "annotators", "vote", "gold", "escalate", "evaluate")
 """Those that say several things, of which they make one value of the job's."""
-WITHOUT_OPTION = (*SECTIONS, "gates", "top_p", "tools", "tool_choice")
-"""Those that have no option of their name."""
+WITHOUT_OPTION = (*SECTIONS, "gates", "input", "name", "top_p", "tools", "tool_choice")
+"""Those that have no option."""
+OPTIONS = {"models": "model", "row_settings": "no-row-settings", "catalogs": "catalog"}
+"""Those whose option has another name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +147,17 @@ class _Origin:
     """The places at which an option has put its words over the file's."""
 
     def is_option(self, place: str) -> bool:
-        """Whether what stands at a place was said by an option."""
-        return not self.file or any(f"{place}.".startswith(f"{word}.") for word in self.over)
+        """Whether what stands at a place, or a part of it, was said by an option."""
+        return not self.file or any(
+            f"{place}.".startswith(f"{word}.") or word.startswith(f"{place}.") for word in self.over
+        )
 
     def of(self, place: str) -> str:
         """Where a word was said: in a job file, by the option of that name, or by `--set` or `--labels`."""
         if not self.is_option(place):
             return f"{self.file}: {place}"
-        return place if place.partition(".")[0] in WITHOUT_OPTION else f"--{place.replace('_', '-')}"
+        word = place.partition(".")[0]
+        return place if word in WITHOUT_OPTION else f"--{OPTIONS.get(word, word.replace('_', '-'))}"
 
 
 def _one_or_more(value: Any) -> Any:

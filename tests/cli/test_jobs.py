@@ -11,6 +11,9 @@ import jsonschema_rs
 import polars as pl
 import pytest
 
+from runner.cli.running import run
+from runner.storage.jobs import WITHOUT_OPTION, File
+
 ROOT = Path(__file__).parents[2]
 SCAFFOLDS = sorted(path.name for path in (ROOT / "runner" / "scaffolds").iterdir() if path.is_dir())
 JOBS = [*(ROOT / "jobs").glob("*/job.toml"), *(ROOT / "runner" / "scaffolds").glob("*/job.toml")]
@@ -186,6 +189,11 @@ def test_the_schema_describes_each_section(command: Any) -> None:
         (("--schema", "none.json"), "runner: --schema: none.json: No such file"),
         (("--set", "nope=1"), "runner: there is no word 'nope'."),
         (("--set", "top_p=7"), "runner: top_p: input should be"),
+        (("--set", "input=3"), "runner: input: input should be"),
+        (("--set", "models=3"), "runner: --model: names are given"),
+        (("--set", "settings.x=1"), "runner: there is no word 'settings'."),
+        (("--set", "gates.least.foo=1"), "runner: gates: `least` and `not_worse` are about metrics"),
+        (("--labels", "a,a"), "runner: answer: the answer cannot be read as declared"),
         ((), "job/job.toml: max_tokens: input should be"),
     ],
 )
@@ -196,3 +204,12 @@ def test_a_wrong_word_is_blamed_on_whoever_said_it(command, tmp_path, words, sai
     (tmp_path / "job" / "job.toml").write_text(f'input = "rows.jsonl"\neffort = "low"\n{wrong}')
     done = command("run", "job", *words)
     assert (done.code, said in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize("word", sorted(File.model_fields.keys() - {*WITHOUT_OPTION, "models"}))
+def test_a_wrong_word_is_called_by_an_option_that_is_there(command, tmp_path, word) -> None:
+    """Nobody looks for `--models`."""
+    (tmp_path / "job.toml").write_text('input = "rows.jsonl"\n')
+    done = command("run", tmp_path, "--set", f"{word.rstrip('_')}=[[]]")
+    called = done.err.removeprefix("runner: ").partition(":")[0]
+    assert called in {name for option in run.params for name in option.opts}, done.err
