@@ -98,7 +98,12 @@ def _mind_the_columns(path: Path, names: Sequence[str], needed: Sequence[str]) -
     wrong = [name for name, count in counts.items() if count > 1 or (count == 0 and name in needed)]
     if wrong:
         has = f"{counts[wrong[0]] or 'no'} column{'s' if counts[wrong[0]] else ''} {wrong[0]!r}"
-        raise UsageError(f"{path} has {has}; it needs {', '.join(needed)}, each once and as the run has written them.")
+        how = ""
+        if counts[DECISION] > 1:  # as runs of earlier versions have written it
+            how = " Perhaps one of them is the input's own: give that another name."
+        raise UsageError(
+            f"{path} has {has}; it needs {', '.join(needed)}, each once and as the run has written them.{how}"
+        )
 
 
 def _plain(cell: str) -> str:

@@ -363,6 +363,7 @@ def test_rows_without_ids_are_decided_by_their_numbers(job: Make, results: Write
         ("row,id,label", "has no column 'decision'"),
         ("row,decision", "has no column 'id'"),
         ("row,id,id,decision", "has 2 columns 'id'"),
+        ("row,id,decision,decision", "the input's own: give that another name"),
     ],
 )
 def test_a_file_in_which_decisions_have_no_certain_row_is_refused(
