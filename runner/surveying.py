@@ -106,7 +106,14 @@ class Look:
         """Find out, once for each kind of request, which parameters a model will not be sent, or will not take."""
         own, settings = request.body or {}, request.settings
         said = frozenset(name for name, value in own.items() if value is not None and value is not False)
-        shape = (settings.temperature, settings.effort, own.get("temperature") == 1, said)
+        shape = (
+            settings.temperature,
+            settings.effort,
+            own.get("temperature") == 1,
+            str(own.get("top_p")),
+            str(own.get("tool_choice")),
+            said,
+        )
         if own and (endpoint := self._maker.job.endpoint) is not None:
             self._noticed[f"--endpoint {endpoint} is left out where a line's own url says where to"] = ""
         for name, dialect in dialects.items():

@@ -13,6 +13,7 @@ import pytest
 from runner import surveying
 from runner.core.errors import InputRejected
 from runner.core.job import Job
+from runner.core.values import Settings
 from runner.preparing import Prepared, Setup, prepare, prepare_with
 from runner.storage.rows import Record
 from runner.storage.specs import load_catalogue, load_limits
@@ -118,6 +119,15 @@ def test_what_will_not_come_of_a_batch_line_is_told_with_the_line(tmp_path: Path
         "--endpoint responses is left out where a line's own url says where to",
         "stream is left out: answers are read whole (first in line 3)",
     ]
+
+
+def test_what_a_line_says_against_an_effort_is_told_also_behind_lines_that_do_not(tmp_path: Path) -> None:
+    """What they say of it has one name and different values."""
+    said = {"messages": [{"role": "user", "content": "Hi"}], "model": "claude-opus-4-6", "max_tokens": 9000}
+    url = {"custom_id": "a", "url": "/v1/messages"}
+    rows = [{**url, "body": {**said, "top_p": top_p}} for top_p in (0.95, 0.5)]
+    [notice] = prepared(tmp_path, rows, settings=Settings(effort="low")).notices
+    assert notice.endswith("a line's own top_p: reasoning_effort left out (first in line 2)")
 
 
 def test_a_prompt_that_goes_before_batch_lines_is_told(tmp_path: Path) -> None:

@@ -402,3 +402,24 @@ def test_a_thinking_budget_is_one_that_the_api_takes(cap, effort):
     thinking = orjson.loads(wire.body).get("thinking")
     assert (thinking is None) == (cap < 1366) == bool(wire.dropped)
     assert thinking is None or 1024 <= thinking["budget_tokens"] < cap
+
+
+@pytest.mark.parametrize(
+    ("own", "against"),
+    [
+        ({"tool_choice": {"type": "auto"}}, None),
+        ({"temperature": None, "top_p": None}, None),
+        ({"temperature": 1, "top_p": 0.95}, None),
+        ({"temperature": 0}, "temperature"),
+        ({"top_p": 0.5}, "top_p"),
+        ({"top_p": "x"}, "top_p"),
+        ({"tool_choice": {"type": "any"}}, "tool_choice"),
+    ],
+)
+def test_an_effort_is_left_out_only_for_what_a_line_says_against_it(own, against):
+    """It says what that is."""
+    request = Request(body={"messages": ASKED, **own}, settings=Settings(effort="low", max_tokens=9000))
+    wire = messages.encode(request, EASY)
+    notice = f"claude-opus-4-6 may not think beside a line's own {against}: reasoning_effort left out"
+    assert wire.dropped == (() if against is None else (notice,))
+    assert ("thinking" in orjson.loads(wire.body)) == (against is None)

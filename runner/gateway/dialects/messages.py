@@ -53,9 +53,6 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 FORCED = ("any", "tool")
 """Tool choices under which the API refuses to think."""
 
-UNTHINKING = ("temperature", "top_p", "tool_choice")
-"""What a batch line may say that an effort of the job's would have to take out."""
-
 SMALLEST_TOP_P = 0.95
 """The API refuses less while the model thinks."""
 
@@ -74,8 +71,8 @@ def encode(request: Request, model: Model) -> Wire:
     draft = drafts.begin(GRAMMAR, request, model)
     if draft.cap is None:
         draft.put("max_tokens", model.max_output_tokens or DEFAULT_CAP)
-    if request.settings.effort is not None and any(name in draft.own for name in UNTHINKING):
-        draft.notices.append(f"{model.short} may not think beside a line's own temperature: reasoning_effort left out")
+    if request.settings.effort is not None and (against := _against_thinking(draft.own)):
+        draft.notices.append(f"{model.short} may not think beside a line's own {against}: reasoning_effort left out")
         request = replace(request, settings=replace(request.settings, effort=None))
     drafts.finish(draft, request)
     if "thinking" not in draft.own:
@@ -88,6 +85,16 @@ def decode(response: Response) -> Reply | Failure:
     return answers.decode(response, _reply)
 
 
+def _against_thinking(own: Mapping[str, Json]) -> str | None:
+    """What a batch line says that an effort of the job's would have to take out."""
+    top_p = own.get("top_p")
+    if own.get("temperature") not in (None, 1):
+        return "temperature"
+    if top_p is not None and not (isinstance(top_p, int | float) and top_p >= SMALLEST_TOP_P):
+        return "top_p"
+    return "tool_choice" if at(own, "tool_choice.type") in FORCED else None
+
+
 def _settle_thinking(draft: drafts.Draft) -> None:
     if at(draft.body, "thinking.type") not in ("enabled", "adaptive"):
         return
@@ -97,7 +104,7 @@ def _settle_thinking(draft: drafts.Draft) -> None:
         return
     if draft.body.get("temperature") != 1:
         draft.drop("temperature", f"{name} does not take temperature while it thinks: left out")
-    if draft.body.get("top_p", 1) < SMALLEST_TOP_P:
+    if (top_p := draft.body.get("top_p")) is not None and top_p < SMALLEST_TOP_P:
         draft.drop("top_p", f"{name} takes no top_p below {SMALLEST_TOP_P} while it thinks: left out")
 
 
