@@ -17,7 +17,6 @@ from runner.core.prompt import RowError, is_batch_line
 from runner.core.sampling import Sample
 from runner.core.survey import Survey
 from runner.core.tasks import NeverFits, TaskMaker
-from runner.core.values import Request
 from runner.core.work import Task
 from runner.gateway.asking import capped
 from runner.gateway.dialects import DIALECTS
@@ -96,35 +95,25 @@ class Look:
     def _note(self, tasks: Sequence[Task], where: str) -> None:
         if self._sample is not None:
             self._sample.see(tasks)
+        request = tasks[0].request
+        shape = request.settings.temperature, request.settings.effort, *_said(request.body or {})
         for task in tasks:
             self.survey.note_task(task)
-            self._note_parameters(task.request, task.dialects, task.caps, where)
+            kind = task.models, task.request.dialect, *shape
+            if kind not in self._encoded:
+                self._encoded.add(kind)
+                self._note_parameters(task, where)
 
-    def _note_parameters(
-        self, request: Request, dialects: Mapping[str, str], caps: Mapping[str, int], where: str
-    ) -> None:
+    def _note_parameters(self, task: Task, where: str) -> None:
         """Find out, once for each kind of request, which parameters a model will not be sent, or will not take."""
-        own, settings = request.body or {}, request.settings
-        said = frozenset(name for name, value in own.items() if value is not None and value is not False)
-        shape = (
-            settings.temperature,
-            settings.effort,
-            own.get("temperature") == 1,
-            str(own.get("top_p")),
-            str(own.get("tool_choice")),
-            said,
-        )
+        own, first = task.request.body, f" (first in {where})" if task.request.body else ""
         if own and (endpoint := self._maker.job.endpoint) is not None:
             self._noticed[f"--endpoint {endpoint} is left out where a line's own url says where to"] = ""
-        for name, dialect in dialects.items():
-            if (name, dialect, *shape) in self._encoded:
-                continue
-            self._encoded.add((name, dialect, *shape))
+        for name, dialect in task.dialects.items():
             try:
-                wire = DIALECTS[dialect].encode(capped(request, caps[name]), self._catalogue.find(name))
+                wire = DIALECTS[dialect].encode(capped(task.request, task.caps[name]), self._catalogue.find(name))
             except UsageError:  # the row's own fault: it errors by itself
                 continue
-            first = f" (first in {where})" if own else ""
             for notice in wire.dropped:
                 if self._maker.job.strict_params:
                     raise UsageError(f"{notice}{first} (--strict-params)")
@@ -139,6 +128,14 @@ class Look:
 def exact_size(task: Task) -> Size:
     """What a task measures, with its tokens counted."""
     return measure(task.request, counter(ENCODING), pixels)
+
+
+def _said(own: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What of a line's own body decides about what is left out of it, or will not be taken."""
+    if not own:
+        return ()
+    names = tuple([name for name, value in own.items() if value is not None and value is not False])
+    return own.get("temperature") == 1, str(own.get("top_p")), str(own.get("tool_choice")), names
 
 
 def _bytes(text: str) -> int:

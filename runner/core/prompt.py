@@ -142,14 +142,16 @@ FORMS_IN_BODY = (
 
 def is_batch_line(columns: Mapping[str, Any]) -> bool:
     """Whether a row is a line of OpenAI's batch format, a wrong one too."""
-    if isinstance(columns.get("url"), str) and isinstance(columns.get("body"), Mapping):
+    if "body" not in columns:
+        return False
+    if isinstance(columns.get("url"), str) and isinstance(columns["body"], dict):
         return True
-    return "custom_id" in columns and "body" in columns and not ("prompt" in columns or "messages" in columns)
+    return "custom_id" in columns and not ("prompt" in columns or "messages" in columns)
 
 
 def _body(columns: Mapping[str, Any]) -> Mapping[str, Json]:
     body = columns["body"]
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         raise RowError("its `body` is not an object")
     return body
 
@@ -166,7 +168,7 @@ def _says_form(body: Mapping[str, Any]) -> bool:
 def _mind_what_is_read(body: Mapping[str, Any]) -> None:
     """Raise RowError for more answers than the one that is read, or for one that comes later."""
     config = body.get("generationConfig")
-    places = {"n": body, "candidateCount": config if isinstance(config, Mapping) else {}}
+    places = {"n": body, "candidateCount": config if isinstance(config, dict) else {}}
     for name, table in places.items():
         if table.get(name) not in (None, 1):
             raise RowError(
