@@ -20,7 +20,6 @@ from runner.earlier import digests, job_of
 from runner.labelling import decisions, escalation
 from runner.manifest import fills
 from runner.preparing import Prepared
-from runner.report.counts import counted
 from runner.storage.history import History, read_history
 from runner.storage.rows import Row, Source
 from runner.storage.rundir import RunDirectory
@@ -108,8 +107,8 @@ def begin(prepared: Prepared, directory: RunDirectory, fork: Fork) -> History:
         )
     if answers is not None and answers.stronger:
         prepared.notices.append(
-            f"Not taken over: {counted(len(answers.stronger), 'answer')} of stronger models, about rows that have "
-            "changed, lack another answer, or need no such model now."
+            f"Answers of stronger models that were not taken over: {len(answers.stronger):,}. Their rows have changed, "
+            "lack another answer, or need no such model now."
         )
     if fork.decided:
         decided = _decided(prepared, fork.decisions or {})

@@ -29,7 +29,7 @@ class Beginning(click.Choice[str]):
 @click.option("--json", "as_json", is_flag=True, help="The runs as JSON.")
 def list(base: Path | None, as_json: bool) -> int:  # noqa: A001 - the command is called so
     """List the runs, newest last: id, state, tasks done and errored, age. A run's id is what other commands take."""
-    from runner.report.counts import clock
+    from runner.report.durations import clock
     from runner.report.printing import print_json
     from runner.report.safe import safe
     from runner.storage.rundir import RUNS
@@ -90,7 +90,8 @@ def _show_line(state: dict[str, Any], as_json: bool) -> None:
 
 
 def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
-    from runner.report.counts import counted, poor_answers
+    from runner.report.counts import counted
+    from runner.report.poor import poor_answers
     from runner.report.printing import print_json
     from runner.report.safe import safe
 

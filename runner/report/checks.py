@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner.report.counts import clock, counted
+from runner.report.counts import counted
+from runner.report.durations import clock
 from runner.report.printing import print_json
 from runner.report.safe import safe
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from runner.core.survey import Survey
 from runner.planning import Plan
-from runner.report.counts import clock, counted
+from runner.report.counts import counted
+from runner.report.durations import clock
 from runner.report.printing import print_json
 from runner.report.safe import safe
 from runner.report.waits import divided, waits_for_limits

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from runner.report.counts import clock, counted, poor_answers
+from runner.report.counts import counted
+from runner.report.durations import clock
 from runner.report.evaluated import evaluation_lines
 from runner.report.labelling import print_labels
+from runner.report.poor import poor_answers
 from runner.report.safe import safe, safe_json, safe_lines
 from runner.report.waits import cap_lines, divided, limit_lines, time_line
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from runner.core.events import Event, What
 from runner.core.limits import ALL, Limit
 from runner.core.values import Failure, Status
-from runner.report.counts import clock
+from runner.report.durations import clock
 from runner.report.safe import safe
 from runner.report.waits import now_waiting, silence
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.core.waiting import BY_LIMIT, Cause, Holds
-from runner.report.counts import clock
+from runner.report.durations import clock
 from runner.report.safe import safe
 
 WAITED_FOR: Mapping[Cause, str] = {

@@ -313,7 +313,7 @@ class TestFork:
         stronger = before["tasks"]["total"] - 180
         assert said["requests"]["adopted"] == said["tasks"]["total"] == 180
         assert "escalated" not in said["labels"]["statuses"]
-        assert f"Not taken over: {stronger} answers of stronger models" in said["notices"][-1]
+        assert f"Answers of stronger models that were not taken over: {stronger}." in said["notices"][-1]
 
     def test_decisions_are_taken_over_where_the_row_is_the_same(self, decided: Path, fork: Any) -> None:
         """Wherever it is now; those about other rows are counted."""

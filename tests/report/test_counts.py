@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runner.report.counts import counted, poor_answers
+from runner.report.counts import counted
+from runner.report.poor import poor_answers
 
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1200, "1,200 rows")])
