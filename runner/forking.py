@@ -102,7 +102,7 @@ def begin(prepared: Prepared, directory: RunDirectory, fork: Fork) -> History:
     prepared.notices.append(f"{count:,} answers were taken over from {fork.path}{why}.")
     if unfilled:
         prepared.notices.append(
-            f"Not taken over: answers to {counted(len(unfilled), 'batch line')}, which {fork.path} asked without the "
+            f"Answers to batch lines that were not taken over: {len(unfilled):,}. {fork.path} asked them without the "
             "options that fill in now what they leave open."
         )
     if answers is not None and answers.stronger:

@@ -137,4 +137,4 @@ def test_a_fork_takes_over_no_old_batch_lines_that_options_fill_in_now(lines: Pa
     fork = forking.read(prepared, lines)
     new = RunDirectory.create(lines.parent / "new", "new")
     assert forking.begin(prepared, new, fork).tally.statuses["succeeded"] == 2 * taken
-    assert any("which" in notice and "batch line" in notice for notice in prepared.notices) == (not taken)
+    assert any("batch lines that were not taken over" in notice for notice in prepared.notices) == (not taken)
