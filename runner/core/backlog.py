@@ -165,8 +165,10 @@ class Backlog:
 
         A model that is held back is asked only about what others have answered.
         """
+        if not self.pending:
+            return False
         gone = {*self.pending, *self.lost, *self._held_back.difference(self.working)}
-        return bool(self.pending) and gone.issuperset(self._of_model)
+        return gone.issuperset(self._of_model)
 
     @property
     def retry_at(self) -> float:
