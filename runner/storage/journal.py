@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from runner.core.commands import command
 from runner.core.errors import StorageDamaged, StorageFailed
 from runner.storage.rundir import sync_directory
 
@@ -257,7 +257,7 @@ def read(path: Path) -> Iterator[Frame]:
         elif damage is not None:
             raise StorageDamaged(
                 f"The journal {path} is damaged at byte {damage.offset}, with whole frames behind the damage. "
-                f"To save what can be read into a copy: runner repair {shlex.quote(str(path.parent))}"
+                f"To save what can be read into a copy: {command('repair', path.parent)}"
             )
         else:
             yield found

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import shlex
 import socket
 import stat
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from runner.core.commands import command
 from runner.core.errors import RunBusy, StorageDamaged, StorageFailed, UsageError
 from runner.storage.names import complaint_about_name
 
@@ -87,7 +87,7 @@ class RunDirectory:
         except OSError as error:
             raise StorageFailed(f"The run directory {path} cannot be made: {error.strerror}.") from None
         if run.manifest_path.exists():
-            raise UsageError(f"{path} holds a run already. Continue it with: runner resume {shlex.quote(str(path))}")
+            raise UsageError(f"{path} holds a run already. Continue it with: {command('resume', path)}")
         if occupied:
             raise UsageError(f"{path} is not empty, and holds no run. Choose another --out.")
         if stat.S_IMODE(status.st_mode) != 0o700:
@@ -207,11 +207,10 @@ class RunDirectory:
         return value
 
     def _remedy(self, path: Path) -> str:
-        run = shlex.quote(str(self.path))
         if path == self.summary_path:
-            return f" It is made again: remove it, and go on with: runner resume {run}"
+            return f" It is made again: remove it, and go on with: {command('resume', self.path)}"
         if path == self.manifest_path:
-            return f" The run cannot be gone on with; what its tables hold: runner results {run}"
+            return f" The run cannot be gone on with; what its tables hold: {command('results', self.path)}"
         return ""
 
     def write_json(self, path: Path, value: Mapping[str, Any]) -> None:

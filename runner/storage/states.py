@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.core.commands import command
 from runner.core.errors import StorageDamaged, UsageError
 from runner.core.job import Job
 from runner.core.tally import Tally
@@ -40,11 +40,11 @@ def mind_the_journal(directory: RunDirectory, end: int) -> None:
         return
     sealed = batches.sealed(directory.read_json(directory.summary_path)) or 0
     if end < sealed:
-        run = shlex.quote(str(directory.path))
+        run = directory.path
         raise StorageDamaged(
             f"The journal {directory.journal_path} ends at byte {end:,}, and had {sealed:,} bytes when its summary was "
-            f"written: answers are missing. The tables still hold them (runner results {run}). "
-            f"To ask again for what is missing, in a copy: runner repair {run}"
+            f"written: answers are missing. The tables still hold them ({command('results', run)}). "
+            f"To ask again for what is missing, in a copy: {command('repair', run)}"
         )
 
 
@@ -54,7 +54,7 @@ def mind_the_tables(path: Path, table: str) -> str | None:
     Raises UsageError if it is not there at all. A process that goes, or was killed, has left the tables of the session
     before it, or none.
     """
-    directory, run = RunDirectory.open(path), shlex.quote(str(path))
+    directory = RunDirectory.open(path)
     is_there = (path / f"{table}.parquet").is_file()
     try:
         if batches.last_summary(directory) is not None:
@@ -65,11 +65,12 @@ def mind_the_tables(path: Path, table: str) -> str | None:
             raise
         return str(error)
     if directory.is_locked:
-        said = f"A process works in {path}, and writes its tables when it ends: runner status {run} says how far it is"
+        how_far = command("status", path)
+        said = f"A process works in {path}, and writes its tables when it ends: {how_far} says how far it is"
     else:
         said = (
-            f"The process that worked in {path} is gone, and has not written its tables: runner resume {run} goes on, "
-            f"runner cancel {run} writes what was answered"
+            f"The process that worked in {path} is gone, and has not written its tables: "
+            f"{command('resume', path)} goes on, {command('cancel', path)} writes what was answered"
         )
     if not is_there:
         raise UsageError(f"{said}.")

@@ -332,15 +332,20 @@ def test_a_judge_that_cannot_judge_is_refused(command: Any, judged: Path, settin
     assert reason in done.err
 
 
-def test_where_answers_have_changed_the_grades_that_still_hold_are_taken_over(
-    command: Any, judged: Path, tmp_path: Path
-) -> None:
-    """As after `redrive`: only the answers that are new are graded."""
-    run = tmp_path / "run"
+def graded_but_for_one(command: Any, judged: Path, run: Path) -> Path:
+    """A run whose answers have changed since its judge graded them, as after `redrive`."""
     assert command("run", judged, "--gateway", LOCAL, "--out", run).code == 0
     file = run / "judge-1.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
     (run / "scores.parquet").unlink()
+    return run
+
+
+def test_where_answers_have_changed_the_grades_that_still_hold_are_taken_over(
+    command: Any, judged: Path, tmp_path: Path
+) -> None:
+    """As after `redrive`: only the answers that are new are graded."""
+    run = graded_but_for_one(command, judged, tmp_path / "run")
     done = command("resume", run, "--json")
     assert done.code == 0, done.err
     said = done.json()["evaluation"]["judge"]
@@ -354,11 +359,7 @@ def test_a_judge_that_was_cut_off_while_it_took_grades_over_is_begun_once_more(
     command: Any, judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its place is the only one for these questions: the run could not be gone on with otherwise."""
-    run = tmp_path / "run"
-    assert command("run", judged, "--gateway", LOCAL, "--out", run).code == 0
-    file = run / "judge-1.jsonl"
-    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
-    (run / "scores.parquet").unlink()
+    run = graded_but_for_one(command, judged, tmp_path / "run")
 
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
