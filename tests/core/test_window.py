@@ -179,14 +179,15 @@ def test_the_kind_is_found_with_few_refusals_and_the_limit_used(shape: Shape, me
     assert drive.share(5) >= USED.get(shape.kind, 0.96)
 
 
+def answers_until(moment: float) -> Callable[[float], float]:
+    """What was sent by then is answered in six seconds, a little more one by one, and the rest never."""
+    return lambda sent: 6.0 if sent < moment else 10.0 * (sent - moment + 1.0) if sent < moment + 3.0 else math.inf
+
+
 def test_what_is_not_refused_in_time_was_let_in() -> None:
     """A bucket that holds more than the amount is found before the probe is answered, which may take half a minute."""
     window = learning()
-
-    def answer(sent: float) -> float:
-        return 6.0 if sent < 4.0 else 10.0 * (sent - 3.0) if sent < 7.0 else math.inf
-
-    drive = Drive(window, BUCKET[0], answer=answer).run(0.9)
+    drive = Drive(window, BUCKET[0], answer=answers_until(4.0)).run(0.9)
     assert window.kind is Kind.BUCKET
     assert len(drive.refused) <= 2
 
@@ -194,14 +195,14 @@ def test_what_is_not_refused_in_time_was_let_in() -> None:
 def test_nothing_is_presumed_before_answers_say_how_long_requests_are() -> None:
     """A gateway may count many times what was guessed."""
     window = learning()
-    Drive(window, BUCKET[0], answer=math.inf).run(0.9)
+    Drive(window, BUCKET[0], answer=lambda sent: 12.0 + 15.0 * sent if sent < 1.5 else math.inf).run(0.9)
     assert window.kind is Kind.UNKNOWN
 
 
 def test_of_what_answers_give_back_nothing_is_presumed() -> None:
     """Nobody knows how much is in use until they are there."""
     window = learning("output")
-    drive = Drive(window, BUCKET[0], answer=math.inf).run(0.9)
+    drive = Drive(window, BUCKET[0], answer=answers_until(4.0)).run(0.9)
     assert window.kind is Kind.UNKNOWN
     assert not drive.refused
 
