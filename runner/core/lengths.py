@@ -7,7 +7,7 @@ with more room. For an allowance over a window W, a request that takes d seconds
     d m + (W - d) min(o, m)      and, where o > m, as much again for the larger cap
 
 of it, in token-seconds. The cap that makes this least over the answers seen so far is sent, with a margin that shrinks
-as more of them are seen. (`docs/limits.md` has the derivation.)
+as more of them are seen. (`docs/scheduling.md` has the derivation.)
 """
 
 from __future__ import annotations
