@@ -405,6 +405,7 @@ def _happenings(kind: str, gateway: Simulator) -> Iterator[Scenario]:
     yield label("half, back after 150 s", limit_changes=((0.0, 0.5), (150.0, 1.0)))
     yield label("neighbour 50 %", neighbours=(Neighbour(input=100_000, begin=70.0, end=220.0),))
     yield label("outage", outages=((70.0, 118.0),))
+    yield label("outage in a wave", outages=((62.8, 110.8),))
     yield label("charged refusals", charge_refused=True)
     yield replace(label("slow front"), front=0.006)
     yield label("no Retry-After", retry_after=False)
