@@ -6,10 +6,11 @@ gateway counts them; a refusal then comes back when hundreds more are on their w
 doubles with each round of answers that shows no queue (the slow start of TCP, RFC 5681); after the first queue it
 grows little by little, and shrinks with each round that shows one (as in TCP Vegas, Brakmo and Peterson 1995).
 
-Slow models are no queue. `lag` tells the two apart by the shortest answers; where a model has become slower since,
-the test is what comes of shrinking: with a queue as many answers come as before, without one fewer do, and then the
-number is put back and so much waiting is no sign of a queue any more. Where no answers come at all, nothing is known,
-and the number grows with time.
+Slow models are no queue. `lag` tells the two apart by the shortest answers, which scatter by seconds where answers take
+half a minute: so much waiting is no queue there. Where a model has become slower since, the test is what comes of
+shrinking: with a queue as many answers come as before, without one fewer do, and then the number is put back and so
+much waiting is no sign of a queue any more. Where no answers come at all, nothing is known, and the number grows with
+time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import math
 START = 100
 LEAST = 16
 TOLERANCE = 0.5
-"""Of the model's own time: waiting up to this is no queue."""
+"""Of the model's own time: waiting up to this is no queue, ..."""
+SLOW = 1 / 15
+"""... nor is waiting up to all of it where a model needs so much of a window; with quicker ones it is in between."""
 QUEUED = 0.1
 """Of an answer's time: more than this spent waiting is a queue."""
 LATEST = 1 / 16
@@ -43,14 +46,17 @@ class Congestion:
         "_full_since",
         "_most",
         "_round_began",
+        "_slow",
         "_slow_start",
         "_used",
         "_waiting",
         "allowed",
     )
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, window: float) -> None:
+        """Never more than `most`; `window` is in seconds."""
         self._most = most
+        self._slow = window * SLOW
         self.allowed = min(START, most)
         self._slow_start = True
         self._used = False
@@ -80,7 +86,8 @@ class Congestion:
     def answered(self, waited: float, own: float, now: float) -> None:
         """Take in an answer that waited so long, from a model that itself needs at least `own` seconds."""
         self._full_since = math.inf
-        share = max(0.0, waited - TOLERANCE * own) / (own + waited) if own + waited > 0 else 0.0
+        tolerated = own * min(1.0, max(TOLERANCE, own / self._slow))
+        share = max(0.0, waited - tolerated) / (own + waited) if own + waited > 0 else 0.0
         self._waiting += (share - self._waiting) * LATEST
         self._excused = min(self._excused, self._waiting)
         self._count += 1

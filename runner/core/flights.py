@@ -13,10 +13,10 @@ from runner.core.work import Ask
 class Flights:
     """The asks that have not landed."""
 
-    def __init__(self, models: Iterable[str], most: int, canary: float) -> None:
+    def __init__(self, models: Iterable[str], most: int, canary: float, window: float) -> None:
         """For the first `canary` seconds, or until it lands, the first is alone; never are there more than `most`."""
         self.most = most
-        self.congestion = Congestion(most)
+        self.congestion = Congestion(most, window)
         self.of_model = dict.fromkeys(models, 0)
         """How many each model has."""
         self.alone_until = math.inf if canary else -math.inf

@@ -54,7 +54,7 @@ class Scheduler:
         Models that are `held_back` are asked only about what others have answered.
         """
         self._spending = spending
-        self.flights = Flights(budgets, most_in_flight, canary)
+        self.flights = Flights(budgets, most_in_flight, canary, window)
         self.gates = Gates(window, rng)
         self._blocked = Blocked(budgets, ledger, charge)
         self._backlog = Backlog(budgets, self._blocked.lift, held_back)

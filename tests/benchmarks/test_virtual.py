@@ -124,7 +124,7 @@ def test_a_rate_of_requests_that_is_a_third_of_what_is_stated_is_learned(virtual
     assert again.refused <= 0.003 * again.sent
 
 
-@pytest.mark.parametrize(("kind", "share"), [("sliding", 0.74), ("bucket", 0.78), ("bucket 10 %", 0.82)])
+@pytest.mark.parametrize(("kind", "share"), [("sliding", 0.74), ("bucket", 0.82), ("bucket 10 %", 0.85)])
 def test_models_that_take_half_a_minute_waste_no_window(
     virtual: ModuleType, catalogue: Any, kind: str, share: float
 ) -> None:
