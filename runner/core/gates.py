@@ -46,6 +46,7 @@ class Gate:
     """The one request that is."""
     outages: int = 0
     reason: Kind | None = None
+    """The last failure that closed it."""
 
 
 class Gates:
@@ -72,6 +73,11 @@ class Gates:
         if gate.until > now:
             return gate.until
         return math.inf if gate.narrow and gate.probe is not None else now
+
+    def reason(self, model: str, now: float) -> Kind | None:
+        """What closed the gate for which `model` waits the longest; None where there is no gate."""
+        gates = [gate for scope in (ALL, model) if (gate := self._gates.get(scope)) is not None]
+        return max(gates, key=lambda gate: self._wait(gate, now)).reason if gates else None
 
     def is_narrow(self, model: str) -> bool:
         """Whether only one request to it may be under way."""
@@ -106,7 +112,7 @@ class Gates:
                 continue
             gate.outages = 0
             if gate.probe is flight or not gate.narrow:
-                gate.narrow, gate.probe, gate.refusals, gate.reason = False, None, 0, None
+                gate.narrow, gate.probe, gate.refusals = False, None, 0
 
     def returned(self, model: str, flight: object) -> None:
         """A request is no longer under way, whatever it says of the scope: where only one may be, another may go."""

@@ -21,7 +21,7 @@ from runner.core.lengths import Lengths
 from runner.core.limits import Budget
 from runner.core.placing import Placing
 from runner.core.ports import Ledger
-from runner.core.retry import Action
+from runner.core.retry import OUTAGES, Action
 from runner.core.standing import Standing
 from runner.core.values import Charge, Failure, Reply
 from runner.core.waiting import Cause, cause_of
@@ -213,7 +213,7 @@ class Scheduler:
         if model in self._backlog.pending:
             return (Cause.QUOTA,)
         if self.gates.wait(model, now) > now:
-            return (Cause.COOL_DOWN,)
+            return (Cause.OUTAGE if self.gates.reason(model, now) in OUTAGES else Cause.COOL_DOWN,)
         block = self._blocked.get(model)
         if block is not None and block.limits:
             return tuple(sorted({cause_of(limit) for limit in block.limits}))

@@ -19,6 +19,7 @@ WAITED_FOR: Mapping[Cause, str] = {
     Cause.TOTAL: "token limits",
     Cause.REQUESTS: "request limits",
     Cause.COOL_DOWN: "cool-downs",
+    Cause.OUTAGE: "an outage to end",
     Cause.QUOTA: "a quota that is used up",
     Cause.CONGESTION: "fewer requests under way",
     Cause.RETRY: "new attempts",

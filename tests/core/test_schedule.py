@@ -972,6 +972,8 @@ def test_the_first_reason_to_stop_is_the_one_that_is_kept() -> None:
     ("held_up", "reason"),
     [
         (refusal(retry_after=5.0), Cause.COOL_DOWN),
+        (failure(Kind.UNREACHABLE), Cause.OUTAGE),
+        (failure(Kind.OVERLOADED, retry_after=5.0), Cause.OUTAGE),
         (failure(Kind.QUOTA_EXHAUSTED), Cause.QUOTA),
         (reply(input=10), Cause.INPUT),
     ],

@@ -223,6 +223,14 @@ def test_a_cool_down_is_told_as_such() -> None:
     assert parts == {"cool_down": pytest.approx(30.0, rel=0.03), "answers": pytest.approx(2.0)}
 
 
+def test_an_outage_is_told_as_such() -> None:
+    """A gateway that could not be reached is waited for because it is down, and not because it has refused anything."""
+    gateway = ScriptedGateway(lambda ask, n: failure(Kind.UNREACHABLE) if n <= 2 else as_reserved(ask, n), latency=1.0)
+    rig = Rig(rows(1), gateway).run()
+    parts = rig.engine.waiting.split(rig.ended_at)
+    assert parts == {"outage": pytest.approx(3.0, rel=0.03), "answers": pytest.approx(3.0)}
+
+
 def test_a_run_that_is_being_stopped_waits_for_answers() -> None:
     """However much is left, nothing else is waited for."""
     rig = Rig(rows(30), ScriptedGateway(latency=5.0), budgets={"a": (LIMIT,)})

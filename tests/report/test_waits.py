@@ -41,6 +41,7 @@ def test_every_cause_has_its_words() -> None:
         ({"a": (Cause.INPUT,), "b": (Cause.INPUT,)}, "waiting for input limits (2 models)"),
         ({"a": (Cause.INPUT, Cause.OUTPUT)}, "waiting for input limits and output limits (a)"),
         ({"a": (Cause.COOL_DOWN,), "b": (Cause.OWN_WORK,)}, "waiting for cool-downs (a)"),
+        ({"a": (Cause.OUTAGE,), "b": (Cause.OUTAGE,)}, "waiting for an outage to end (2 models)"),
         ({"": (Cause.ANSWERS,)}, "waiting for answers"),
         ({"a": (Cause.QUOTA,), "": (Cause.ANSWERS,)}, "waiting for a quota that is used up (a), answers"),
         ({"": (Cause.READING,)}, ""),
