@@ -18,6 +18,7 @@ import polars as pl
 
 from runner.core.job import Job
 from runner.storage.batches import CAPS
+from runner.storage.times import nanoseconds, plain, told
 
 BATCH = 5_000
 
@@ -90,13 +91,13 @@ def lines_of(scan: pl.LazyFrame, columns: Mapping[str, str]) -> Iterator[tuple[d
     inverse = {table: name for name, table in columns.items()}
     wanted = scan.select("row", "answer", *(name for name in inverse if name not in ("row", "answer")))
     for frame in wanted.collect_batches(chunk_size=BATCH, maintain_order=True):
-        for line in frame.iter_rows(named=True):
-            yield line, {inverse[name]: value for name, value in line.items() if name in inverse}
+        for line, exact in zip(frame.iter_rows(named=True), nanoseconds(frame, BATCH), strict=False):
+            yield line, {inverse[name]: value for name, value in told(line, exact).items() if name in inverse}
 
 
 def as_line(row: Mapping[str, Any]) -> bytes:
     """A question as a line of JSON."""
-    return orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(row, default=plain, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def digest(text: str) -> str:

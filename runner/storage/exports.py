@@ -18,8 +18,8 @@ import polars as pl
 
 from runner.core.errors import StorageFailed, UsageError
 from runner.core.values import Status
-from runner.storage.rows import is_finer
 from runner.storage.rundir import RunDirectory
+from runner.storage.times import is_finer
 
 BATCH = 5_000
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")

@@ -23,7 +23,8 @@ from runner.core.tasks import naming_column
 from runner.core.values import Outcome, Status
 from runner.storage import journal
 from runner.storage.history import History, Paid, paid_for
-from runner.storage.rows import BadRow, Record, Row, is_finer
+from runner.storage.rows import BadRow, Record, Row
+from runner.storage.times import is_finer, plain
 
 BATCH = 5_000
 BATCH_BYTES = 1 * 1024 * 1024
@@ -350,7 +351,7 @@ def _json(value: Any) -> str:
 
 
 def _odd(value: Any) -> Any:
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else plain(value)
 
 
 def _frame(batch: list[dict[str, Any]], schema: Mapping[str, Any], with_columns: list[str] | None) -> pl.DataFrame:

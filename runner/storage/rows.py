@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice, repeat
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +26,7 @@ from runner.storage.json_objects import complaint_about
 from runner.storage.lines import UNREADABLE, Lines, Text, opened, packing_of
 from runner.storage.names import complaint_about_name
 from runner.storage.parquet import DECODER, BrokenDown, Undecodable
+from runner.storage.times import Exact, nanoseconds, told
 
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of one record of text."""
@@ -53,8 +54,7 @@ class Row:
     columns: Mapping[str, Any]
     digest: str
     """Of the record's content: the same record has the same digest wherever it stands."""
-    exact: Mapping[str, int | None] = field(default_factory=dict)
-    """Nanoseconds of the columns that are finer than Python's times, as tables hold them."""
+    exact: Exact = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +221,13 @@ class Source:
                     return
                 fit = max(1, min(CHUNK, CHUNK_BYTES * len(chunk) // max(1, int(chunk.estimated_size()))))
                 # A chunk may hold one text for many rows; as rows, each has its own.
-                pairs = zip(chunk.iter_rows(named=True, buffer_size=fit), _exact(chunk, fit), strict=False)
+                pairs = zip(chunk.iter_rows(named=True, buffer_size=fit), nanoseconds(chunk, fit), strict=False)
                 for index, (columns, exact) in enumerate(pairs, start):
                     content = _content(columns)
                     if len(content) > LONGEST_LINE:
                         yield BadRow(index, f"row {index}", f"larger than {LONGEST_LINE // 2**20} MiB")
                     else:
-                        yield Row(index, f"row {index}", columns, _digest(content), exact)
+                        yield Row(index, f"row {index}", told(columns, exact), _digest(content), exact)
                 start += len(chunk)
                 rows = fit
         except NOT_PARQUET as error:
@@ -241,18 +241,6 @@ class Source:
             return DECODER.schema(self.path)
         except NOT_PARQUET as error:
             raise InputRejected(f"{self.path} cannot be read as Parquet: {_first_line(error)}") from None
-
-
-def is_finer(kind: Any) -> bool:
-    """Whether a column's times are finer than Python's, which end at microseconds."""
-    return kind == pl.Time or getattr(kind, "time_unit", None) == "ns"
-
-
-def _exact(chunk: pl.DataFrame, buffer: int) -> Iterator[Mapping[str, int | None]]:
-    names = [name for name, kind in chunk.schema.items() if is_finer(kind)]
-    if not names:
-        return repeat({})
-    return chunk.select(pl.col(names).to_physical()).iter_rows(named=True, buffer_size=buffer)
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ import orjson
 from runner.core.errors import InputRejected, UsageError
 from runner.storage.rows import BadRow, Row
 from runner.storage.sources import open_source
+from runner.storage.times import plain
 
 MOST_ROWS = 10_000
 MOST_BYTES = 8 * 1024 * 1024
@@ -33,7 +34,7 @@ def read_small(path: str, section: str, column: str) -> tuple[Mapping[str, Any],
             if column not in record.columns:
                 names = ", ".join(list(record.columns)[:8]) or "none"
                 raise UsageError(f"[{section}]: {path}: {record.where}: no column {column!r}; there are {names}.")
-            text = orjson.dumps(dict(record.columns), default=str)
+            text = orjson.dumps(dict(record.columns), default=plain)
             size += len(text)
             rows.append(orjson.loads(text))
             if len(rows) > MOST_ROWS or size > MOST_BYTES:

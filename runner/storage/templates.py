@@ -19,10 +19,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.core.errors import UsageError
 from runner.core.prompt import RowError
+from runner.storage.times import plain
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(value, default=str).decode()
+    return orjson.dumps(value, default=plain).decode()
 
 
 LARGEST = 16 * 1024 * 1024

@@ -16,6 +16,7 @@ from runner.core.job import Job
 from runner.core.pairs import FIRST, SECOND, TIE
 from runner.evaluation.comparison import compare, side
 from runner.evaluation.ending import conclude, judge
+from runner.evaluation.judges import as_line, lines_of
 from runner.evaluation.pairwise import pairs_of
 from runner.execution import Ending
 from runner.storage.rundir import RunDirectory
@@ -230,3 +231,11 @@ def test_where_no_pair_needs_a_judge_none_is_asked(judged) -> None:
     pairs = said["evaluation"]["pairwise"]
     assert (script.asked, pairs["questions"], pairs["run"]) == ([], 0, None)
     assert not list(path.glob("pairwise-*"))
+
+
+def test_a_judge_is_shown_times_to_the_nanosecond() -> None:
+    """Its questions are lines of JSON, which are made of tables."""
+    at = pl.Series("at", [1, 1_000], dtype=pl.Int64).cast(pl.Datetime("ns"))
+    results = pl.DataFrame({"row": [0, 1], "answer": ["x", "y"], "at": at})
+    rows = [json.loads(as_line(row)) for _, row in lines_of(results.lazy(), {"at": "at"})]
+    assert rows == [{"at": "1970-01-01T00:00:00.000000001"}, {"at": "1970-01-01T00:00:00.000001"}]
