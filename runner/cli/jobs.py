@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from runner.cli.options import declared, job_options
+from runner.core.commands import command
 from runner.core.errors import UsageError
 
 SCAFFOLDS = Path(__file__).parents[1] / "scaffolds"
@@ -34,7 +35,6 @@ def schema() -> int:
 @click.argument("name")
 def init(kind: str, name: str) -> int:
     """Begin a job of this KIND in the folder jobs/NAME: a job file, a prompt and a few rows, ready to run."""
-    import shlex
     import shutil
 
     folder = Path("jobs") / name
@@ -48,8 +48,7 @@ def init(kind: str, name: str) -> int:
         raise UsageError(f"{folder} cannot be written: {error.strerror}.") from None
     for path in sorted(folder.iterdir()):
         click.echo(f"{path}")
-    named = shlex.quote(str(folder))
-    click.echo(f"Try it with: runner check {named} && runner run {named} --gateway local")
+    click.echo(f"Try it with: {command('check', folder)} && {command('run', folder, '--gateway', 'local')}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from runner.cli.unattended import RUN, base_option, note
+from runner.core.commands import command
 
 WATCH_SECONDS = 2.0
 
@@ -112,8 +112,8 @@ def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
     for line in poor_answers(state["models"]):
         click.echo(line)
     if state["state"] == "stopped" and word != "cancelled":
-        named = safe(shlex.quote(str(directory)), 1000)
-        click.echo(f"Go on with: runner {'unpause' if word == 'paused' else 'resume'} {named}")
+        again = command("unpause" if word == "paused" else "resume", directory)
+        click.echo(f"Go on with: {safe(again, 1000)}")
 
 
 @click.command()

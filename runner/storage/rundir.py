@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shlex
 import socket
 import stat
 import time
@@ -106,7 +107,8 @@ class RunDirectory:
         if not run.manifest_path.is_file():
             raise UsageError(f"There is no run in {path}: it has no manifest.json.")
         if stat.S_IMODE(_own(path).st_mode) & LOOSE:
-            raise UsageError(f"Other users may write to {path}, and so to what a run reads there: chmod go-w {path}")
+            mend = shlex.join(["chmod", "go-w", str(path)])
+            raise UsageError(f"Other users may write to {path}, and so to what a run reads there: {mend}")
         return run
 
     def lock(self) -> None:

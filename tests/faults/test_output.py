@@ -221,9 +221,10 @@ def test_a_run_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
 @pytest.mark.fault("O8")
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
 def test_a_run_that_others_may_write_to_is_refused(answered: Path, mode: int) -> None:
-    """What a resume reads there says what it sends and where; the sentence says what to type."""
+    """What a resume reads there says what it sends and where; the sentence says what to type, also with a blank."""
+    answered = answered.rename(answered.with_name("a run"))
     answered.chmod(mode)
-    with pytest.raises(UsageError, match=f"chmod go-w {answered}"):
+    with pytest.raises(UsageError, match=f"chmod go-w '{answered}'"):
         RunDirectory.open(answered)
     answered.chmod(mode & ~0o022)
     assert RunDirectory.open(answered)
