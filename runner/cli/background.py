@@ -35,14 +35,13 @@ def submit(source: str, out: Path | None, base: Path | None, env_file: Path | No
     from runner.storage.runs import id_of
 
     told = {name: words.pop(name) for name in ("notify_command", "notify_url")}
-    check(**{name.removeprefix("notify_"): value for name, value in told.items()})
+    check(told["notify_command"], told["notify_url"])
     if env_file is not None:
         take_from(env_file)
     job, setup = declared(source, words)
     setup = replace(setup, env_file=env_file)
     prepared = prepare(job, setup)
-    for notice in prepared.notices:
-        note(notice)
+    note(*prepared.notices)
     path = app.found(prepared, place_of(out, base, job.name) or fresh(RUNS, job.name))
     click.echo(id_of(path))
     gateway = None if is_local(setup.gateway) else setup.gateway
@@ -83,7 +82,7 @@ def unpause(
     from runner.notifying import check
     from runner.storage.runs import id_of
 
-    check(**{name: told[f"notify_{name}"] for name in ("command", "url")})
+    check(told["notify_command"], told["notify_url"])
     if env_file is not None:
         take_from(env_file)
     words = _words(gateway, env_file, memory is not False, share is not False, **told)

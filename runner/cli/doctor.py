@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from runner.cli.options import FILE
+from runner.cli.options import FILE, catalog_option
 
 MARKS = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("note", None)}
 
@@ -19,9 +19,7 @@ MARKS = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("note", None)}
 )
 @click.option("--gateway", metavar="URL|local", help="The gateway, instead of the environment's.")
 @click.option("--limits", type=FILE, metavar="FILE", help="TOML file with the account's limits.")
-@click.option(
-    "--catalog", "catalogs", type=FILE, multiple=True, metavar="FILE", help="TOML file with models of your own."
-)
+@catalog_option
 @click.option("-o", "--out", type=FILE, metavar="FILE", help="Write what the gateway answered, redacted, as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 def doctor(as_json: bool, out: Path | None, **words: Any) -> int:

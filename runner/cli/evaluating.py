@@ -98,6 +98,5 @@ def accept(directory: Path) -> int:
     """Make RUN the one that later runs of its job are compared with by the gate `not_worse`."""
     from runner.evaluation.history import accept as keep
 
-    name, _path = keep(directory)
-    click.echo(f"{directory} is the accepted run of {name!r} now.")
+    click.echo(f"{directory} is the accepted run of {keep(directory)!r} now.")
     return 0

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.options import FILE
+from runner.cli.options import FILE, catalog_option
+from runner.cli.unattended import note
 
 if TYPE_CHECKING:
     from runner.core.catalog import Catalogue
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 @click.option("--gateway", metavar="URL", help="The gateway, instead of the environment's.")
 @click.option("--all", "every", is_flag=True, help="Every gateway that something is remembered of.")
 @click.option("--limits", "limits_file", type=FILE, metavar="FILE", help="TOML file with the account's limits.")
-@click.option(
-    "--catalog", "catalogs", type=FILE, multiple=True, metavar="FILE", help="TOML file with models of your own."
-)
+@catalog_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option(
     "--forget", is_flag=False, flag_value="", metavar="[MODEL]", help="Forget what was learned: of MODEL, or all of it."
@@ -54,7 +53,7 @@ def limits(
     for memory in memories:
         known = memory.load()
         tables.append(as_table(memory.gateway, memory.credential, known, memory.learned, configured, catalogue))
-        _note(memory.notices)
+        note(*memory.notices)
     if as_json:
         print_json({"gateways": tables})
         return 0
@@ -63,13 +62,6 @@ def limits(
     if not tables:
         click.echo("Nothing is remembered of any gateway.")
     return 0
-
-
-def _note(notices: list[str]) -> None:
-    from runner.report.safe import safe
-
-    for notice in notices:
-        click.echo(f"note: {safe(notice, 400)}", err=True)
 
 
 def _memories(gateway: str | None, every: bool) -> list[Memory]:
@@ -81,7 +73,7 @@ def _memories(gateway: str | None, every: bool) -> list[Memory]:
         if gateway is not None:
             raise UsageError("--all is every gateway, and --gateway is one: give one of the two.")
         found, notices = all_memories()
-        _note(notices)
+        note(*notices)
         return found
     chosen = environment.resolve(gateway, lasting=True)
     if chosen.url is None:
@@ -98,7 +90,7 @@ def _forget(memories: list[Memory], name: str, catalogue: Catalogue, *, ask: boo
         model = name
     known = {memory: memory.load().models for memory in memories}
     for memory in memories:
-        _note(memory.notices)
+        note(*memory.notices)
     if model is not None:
         memories = [memory for memory in memories if model in known[memory]]
         if not memories:

@@ -36,8 +36,7 @@ def list(base: Path | None, as_json: bool) -> int:  # noqa: A001 - the command i
     from runner.storage.runs import briefs
 
     found, unreadable = briefs(base or RUNS)
-    for said in unreadable:
-        click.echo(f"note: {safe(said, 400)}", err=True)
+    note(*unreadable)
     if as_json:
         print_json({"runs": found})
         return 0

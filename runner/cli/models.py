@@ -6,14 +6,12 @@ from pathlib import Path
 
 import click
 
-from runner.cli.options import FILE
+from runner.cli.options import catalog_option
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option(
-    "--catalog", "catalogs", type=FILE, multiple=True, metavar="FILE", help="TOML file with models of your own."
-)
+@catalog_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with every fact and its source.")
 def models(name: str | None, catalogs: tuple[Path, ...], as_json: bool) -> int:
     """Show the models that can be asked; with NAME, all that is known of one, and where it is from."""

@@ -117,17 +117,13 @@ _row_options = together(
     keep_going_option,
 )
 """Which rows, and what of those that cannot be asked."""
+catalog_option = click.option(
+    "--catalog", "catalogs", type=FILE, multiple=True, metavar="FILE", help="TOML file with models of your own."
+)
 _account_options = together(
     click.option("--limits", type=FILE, metavar="FILE", help="TOML file with the account's limits."),
     click.option("--no-limits", is_flag=True, default=None, help="Keep no budgets at all."),
-    click.option(
-        "--catalog",
-        "catalogs",
-        type=FILE,
-        multiple=True,
-        metavar="FILE",
-        help="TOML file with models of your own.",
-    ),
+    catalog_option,
 )
 """What the account may spend, and on which models."""
 job_options = together(

@@ -65,13 +65,7 @@ def cron(
     if job is None:
         raise UsageError("Which job? Give its folder or file, as in: runner cron jobs/x --at '0 2 * * *'")
     if act == "remove":
-        table = installed.read()
-        left = crontab.without(table, str(job.absolute()))
-        if left == table:
-            raise UsageError(f"Your crontab has no line for {job.absolute()}; runner cron --list shows ours.")
-        installed.write(left)
-        click.echo(f"The line for {job.absolute()} is removed.")
-        return 0
+        return _removed(job.absolute())
     if at is None:
         raise UsageError("When? Give --at, as in: --at '0 2 * * *' for 2:00 every night.")
     options: dict[str, str | Path | None] = {
@@ -84,11 +78,23 @@ def cron(
     entry = _entry(job, at, base, log, options, words)
     if act == "systemd":
         click.echo(timers.units(timers.unit_name(_name(job)), entry), nl=False)
-    elif act == "install":
+        return 0
+    if act == "install":
         installed.write(crontab.with_entry(installed.read(), entry))
-        click.echo(entry.line())
-    else:
-        click.echo(entry.line())
+    click.echo(entry.line())
+    return 0
+
+
+def _removed(job: Path) -> int:
+    from runner.core.errors import UsageError
+    from runner.schedules import crontab, installed
+
+    table = installed.read()
+    left = crontab.without(table, str(job))
+    if left == table:
+        raise UsageError(f"Your crontab has no line for {job}; runner cron --list shows ours.")
+    installed.write(left)
+    click.echo(f"The line for {job} is removed.")
     return 0
 
 

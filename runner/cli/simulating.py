@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.options import FILE, Number
+from runner.cli.options import FILE, Number, catalog_option
 
 if TYPE_CHECKING:
     from runner.core.catalog import Catalogue
@@ -33,9 +33,7 @@ FROM_0, ABOVE_0 = Number(0.0), Number(0.0, min_open=True)
 @click.option("--limits", type=FILE, metavar="FILE", help="Limits file: what this gateway lets through.")
 @click.option("--no-limits", is_flag=True, help="Let everything through.")
 @click.option("--limits-json", hidden=True)
-@click.option(
-    "--catalog", "catalogs", type=FILE, multiple=True, metavar="FILE", help="TOML file with models of your own."
-)
+@catalog_option
 @click.option(
     "--window",
     type=click.Choice(["fixed", "sliding", "counter", "bucket"]),

@@ -92,8 +92,7 @@ class Manner:
     def _tell(self, told: dict[str, Any]) -> None:
         from runner.notifying import tell
 
-        for line in tell(told, self.command, self.url):
-            note(line)
+        note(*tell(told, self.command, self.url))
 
     def last_word(self, finish: Finish) -> None:
         """A paragraph for whoever gets what is said beside the log: cron sends it as a mail."""
@@ -136,11 +135,12 @@ def seconds_of(said: str | None, option: str) -> float | None:
         raise UsageError(f"{option} {said}: {error}.") from None
 
 
-def note(line: str) -> None:
-    """A line beside the results."""
+def note(*lines: str) -> None:
+    """Lines beside the results."""
     from runner.report.safe import safe
 
-    click.echo(f"note: {safe(line, 500)}", err=True)
+    for line in lines:
+        click.echo(f"note: {safe(line, 500)}", err=True)
 
 
 def _found(_ctx: click.Context, _param: click.Parameter, name: Path) -> Path:

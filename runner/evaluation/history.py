@@ -116,16 +116,16 @@ def _held(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def accept(run: Path) -> tuple[str, Path]:
-    """Make a run the one that later runs of its job are compared with; the job's name, and where that is kept."""
+def accept(run: Path) -> str:
+    """Make a run the one that later runs of its job are compared with; the job's name."""
     accepted = side(str(run))
     manifest = accepted.directory.read_json(accepted.directory.manifest_path)
-    name = manifest["job"]["name"]
+    name: str = manifest["job"]["name"]
     path = accepted_path(run, name)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     said = {"run": manifest["run"], "created": manifest["created"], "path": str(run.resolve())}
     replace_file(path, orjson.dumps(said, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    return name, path
+    return name
 
 
 def accepted_path(run: Path, name: str) -> Path:

@@ -16,7 +16,7 @@ from runner.core.evaluating import Gates
 from runner.core.job import Job
 from runner.evaluation.ending import conclude
 from runner.evaluation.gates import verdict
-from runner.evaluation.history import accept, history_path, read_history
+from runner.evaluation.history import accept, accepted_path, history_path, read_history
 from runner.report.trend import history_lines, sparkline
 from runner.storage.rundir import RunDirectory
 
@@ -196,8 +196,8 @@ def test_an_accepted_run_that_is_gone_does_not_pass(make_run: Make, summary: Sum
 def test_only_a_run_with_an_evaluation_can_be_accepted(make_run: Make) -> None:
     """There would be nothing to compare with."""
     run = make_run("a", {"m": answers(30)}, ["x"] * 40)
-    name, path = accept(run)
-    assert (name, orjson.loads(path.read_bytes())["run"]) == ("job", "a")
+    assert accept(run) == "job"
+    assert orjson.loads(accepted_path(run, "job").read_bytes())["run"] == "a"
     (run / "scores.parquet").unlink()
     with pytest.raises(UsageError, match="no evaluation"):
         accept(run)
