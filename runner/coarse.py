@@ -22,7 +22,7 @@ from runner.core.forecast import Bound, least_time
 from runner.core.limits import Budget
 from runner.core.ports import Ledger
 from runner.core.schedule import Scheduler
-from runner.core.values import Charge, Request, Usage
+from runner.core.values import NOTHING, Charge, Request, Usage
 from runner.core.work import Ask, Task
 from runner.planning import GOLDEN, Simulation
 
@@ -208,11 +208,11 @@ def _slope(xs: Sequence[float], ys: Sequence[float]) -> float:
 def _bound(lefts: Sequence[Left], budgets: Mapping[str, Budget]) -> Bound:
     """The least time for all of the tasks."""
     pinned: dict[str, Charge] = {}
-    pooled = Charge(0, 0, 0)
+    pooled = NOTHING
     for left in lefts:
         charge = left.usage(left.tasks)
         if len(left.models) == 1:
-            pinned[left.models[0]] = pinned.get(left.models[0], Charge(0, 0, 0)) + charge
+            pinned[left.models[0]] = pinned.get(left.models[0], NOTHING) + charge
         else:
             pooled += charge
     return least_time(pinned, pooled, budgets)

@@ -22,7 +22,7 @@ from runner.core.lengths import MEMORY
 from runner.core.limits import Budget, Limit
 from runner.core.retry import Action
 from runner.core.survey import Survey
-from runner.core.values import Charge, Reply
+from runner.core.values import NOTHING, Charge, Reply
 from runner.core.work import Ask, Finished
 from runner.ledgers.memory import MemoryLedger
 from runner.planning import ASSUMED, Paces
@@ -42,7 +42,6 @@ SLOTS = 120
 FORGETS = 1 / 100
 """How much a request weighs in the averages over the last ones."""
 SAMPLE = Size(10_000)
-NOTHING = Charge(0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -119,7 +118,7 @@ class Foresight:
         if event.what is What.SENT and ask is not None:
             self._sent(ask)
         elif event.what is What.LANDED and ask is not None:
-            self._held[ask.model] = _less(self._held[ask.model], ask.lease.charge)
+            self._held[ask.model] -= ask.lease.charge
             if event.landing is not None and event.landing.action in (Action.MOVE, Action.PEND):
                 self._gone.add(ask.model)
             if isinstance(event.result, Reply):
@@ -265,7 +264,3 @@ class Foresight:
         """What of a limit is under way."""
         held = (held for model, held in self._held.items() if limit in self._budgets[model])
         return sum(limit.of(charge) for charge in held)
-
-
-def _less(charge: Charge, by: Charge) -> Charge:
-    return Charge(charge.requests - by.requests, charge.input - by.input, charge.output - by.output)

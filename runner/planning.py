@@ -21,7 +21,7 @@ from runner.core.latency import Speed
 from runner.core.lengths import MEMORY
 from runner.core.limits import Budget, Limit, Limits
 from runner.core.schedule import Scheduler
-from runner.core.values import Charge, Outcome, Reply, Usage
+from runner.core.values import NOTHING, Charge, Outcome, Reply, Usage
 from runner.core.waiting import Waiting
 from runner.core.window import Kind, Window
 from runner.core.work import Ask, Done, Finished, Task, Wait
@@ -161,7 +161,7 @@ class Simulation:
         self._landings: list[tuple[float, int, Ask, Usage]] = []
         self._number = 0
         self._pinned: dict[str, Charge] = {}
-        self._pooled = Charge(0, 0, 0)
+        self._pooled = NOTHING
 
     def advance(self, decisions: int) -> bool:
         """Go on for so many decisions; whether all is done."""
@@ -197,7 +197,7 @@ class Simulation:
         _note(self.plan, ask.model, usage, self._models)
         charge = Charge(1, usage.input, usage.output)
         if len(ask.task.models) == 1:
-            self._pinned[ask.model] = self._pinned.get(ask.model, Charge(0, 0, 0)) + charge
+            self._pinned[ask.model] = self._pinned.get(ask.model, NOTHING) + charge
         else:
             self._pooled += charge
 

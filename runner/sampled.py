@@ -16,7 +16,7 @@ from runner.core.limits import Budget, Limits
 from runner.core.ports import Ledger
 from runner.core.sampling import Sample
 from runner.core.schedule import Scheduler
-from runner.core.values import Charge, Usage
+from runner.core.values import NOTHING, Charge, Usage
 from runner.core.work import Finished, Task
 from runner.planning import (
     AHEAD,
@@ -157,7 +157,7 @@ def _add_up(
         for model, share in shares[left.models].items():
             of_both = sums.setdefault((left.models, model), _Sum())
             of_both.add(left.of_model[model], left.tasks * share, models[model])
-    pinned, pooled = dict[str, Charge](), Charge(0, 0, 0)
+    pinned, pooled = dict[str, Charge](), NOTHING
     for (pool, model), found in sums.items():
         charge = found.charge
         made.requests[model] += charge.requests

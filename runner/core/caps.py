@@ -49,16 +49,12 @@ class Spending:
     def __init__(self, caps: Caps, models: Iterable[Model], started: float) -> None:
         self._caps = caps
         self._prices = {model.short: model.price for model in models}
-        self._ends = None if caps.deadline is None else started + caps.deadline
+        self.ends = None if caps.deadline is None else started + caps.deadline
+        """The moment at which admission ends, if there is one."""
         self.cost = 0.0
         self.tokens = 0
         self._held_cost = 0.0
         self._held_tokens = 0
-
-    @property
-    def ends(self) -> float | None:
-        """The moment at which admission ends, if there is one."""
-        return self._ends
 
     @property
     def over(self) -> str:

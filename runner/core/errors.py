@@ -1,4 +1,4 @@
-"""Everything that can end a run, each with the exit code it ends with. The docstring is the message's first half.
+"""Everything that can end a run, each with the exit code it ends with. The docstring is the message if none is given.
 
 A *failure* (one attempt that went wrong) is a value, `values.Failure`; these are errors: the run cannot go on.
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runner.core.limits import Budget, Limit
+from runner.core.limits import ALL, Budget, Limit
 from runner.core.values import Charge
 
 
@@ -31,14 +31,14 @@ def least_time(pinned: Mapping[str, Charge], pooled: Charge, budgets: Mapping[st
     for name, work in pinned.items():
         for limit in budgets.get(name, ()):
             totals[limit] = totals.get(limit, 0.0) + limit.of(work)
-    shared = {limit for budget in budgets.values() for limit in budget if limit.scope == "*"}
+    shared = {limit for budget in budgets.values() for limit in budget if limit.scope == ALL}
     for limit in shared:
         totals[limit] = totals.get(limit, 0.0) + limit.of(pooled)
     for limit, amount in totals.items():
         best = _longer(best, limit, amount / limit.amount)
     for measure in ("input", "total", "output", "requests"):
         own = [
-            limit for budget in budgets.values() for limit in budget if limit.scope != "*" and limit.measure == measure
+            limit for budget in budgets.values() for limit in budget if limit.scope != ALL and limit.measure == measure
         ]
         if own and len(own) == len(budgets):
             # A pool's work, and the pinned work beside it, share the room of all the models together.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.core.latency import Speed
-from runner.core.limits import Limit
+from runner.core.limits import ALL, Limit
 
 LONGEST_NAME = 300
 LONGEST_FACT = 3_000
@@ -65,7 +65,7 @@ class Knowledge:
         """Every model that something is known of."""
         scopes = (scope_of(key) for key in self.limits)
         named = (name for by_model in self.lengths.values() for name in by_model)
-        return frozenset((*scopes, *self.ratios, *self.output_caps, *self.speeds, *named)) - {"*"}
+        return frozenset((*scopes, *self.ratios, *self.output_caps, *self.speeds, *named)) - {ALL}
 
     def without(self, model: str) -> Knowledge:
         """The same, as if nothing had ever been learned of this model."""
@@ -110,7 +110,7 @@ def limit_key(limit: Limit) -> str:
 
 
 def scope_of(key: str) -> str:
-    """The model of such a key, or "*"."""
+    """The model of such a key, or `ALL`."""
     return key.rpartition("/")[0]
 
 

@@ -21,7 +21,7 @@ from runner.core.standing import Standing
 from runner.core.values import Charge, Failure, Kind, Outcome, Reply, Request, Status, Usage
 from runner.core.work import Ask, Finished, Landing, Task
 
-NOTHING = Charge(1, 0, 0)
+NO_TOKENS = Charge(1, 0, 0)
 """What the gateway counts for a request that it refused, or never saw."""
 
 MOST_REFUSALS = 20
@@ -101,7 +101,7 @@ class Landings:
 
     def failed(self, ask: Ask, failure: Failure, now: float) -> Landing:
         """A failure came; with Action.STOP the run is to end."""
-        spent = ask.lease.charge if failure.ambiguous else NOTHING
+        spent = ask.lease.charge if failure.ambiguous else NO_TOKENS
         # What an ambiguous attempt cost nobody knows: the ledger keeps all of it, the caps count all of it.
         usage = Usage(input=spent.input, output=spent.output) if failure.ambiguous else None
         known = None

@@ -17,7 +17,7 @@ from runner.core.blocked import Block
 from runner.core.ports import Lease
 from runner.core.queues import Queue
 from runner.core.standing import Standing
-from runner.core.values import Charge
+from runner.core.values import NOTHING, Charge
 from runner.core.work import Task
 
 LAST = 100
@@ -42,7 +42,7 @@ class Placing:
         self._gates = standing.gates
         self._draining: dict[str, Task] = {}
         """Models that take nothing but one large task."""
-        self._work = {model: Charge(0, 0, 0) for model in self._budgets}
+        self._work = dict.fromkeys(self._budgets, NOTHING)
         self._windows = dict.fromkeys(self._budgets, 0.0)
         """That work, in windows of the limit that it takes most of."""
 

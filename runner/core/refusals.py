@@ -139,10 +139,10 @@ class Refusals:
     def _reconsider(self, take: Take, now: float) -> None:
         """Another refusal of the same moment may tell more."""
         found = self.cases.explanations(now)
-        if not self._fits(found, now):
+        if not self._fits(found):
             self._believe(found, take, now)
 
-    def _fits(self, found: Sequence[Explanation], now: float) -> bool:
+    def _fits(self, found: Sequence[Explanation]) -> bool:
         """Whether what is believed of the kind explains all about as well as anything."""
         mirror, kind = self._counting.mirror, self._counting.kind
         if not found:
@@ -191,7 +191,7 @@ class Refusals:
         """It should not have been refused: the gateway counts in another way, or there is less."""
         if not self._is_settled(now):
             found = self.cases.explanations(now)
-            if not self._fits(found, now):
+            if not self._fits(found):
                 self._believe(found, take, now)
                 return
         believed = self._belief.amount(now)
@@ -321,7 +321,7 @@ class Refusals:
         unlikely = refusal is not None and (refusal.retry_after > soon or self._is_unlikely(mirror, take))
         if unlikely:
             found = self.cases.explanations(now)
-            if not (self._is_settled(now) or self._fits(found, now)):
+            if not (self._is_settled(now) or self._fits(found)):
                 self._believe(found, take, now)
                 return
         if refusal is not None and refusal.retry_after > soon:

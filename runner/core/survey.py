@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.core.lengths import FIRST_CAP
-from runner.core.values import Charge
+from runner.core.values import NOTHING, Charge
 from runner.core.work import Task
 
 
@@ -29,7 +29,7 @@ class Survey:
     """By reason, how many others there are."""
     pinned: dict[str, Charge] = field(default_factory=dict)
     """Roughly, the work that only one model can do."""
-    pooled: Charge = Charge(0, 0, 0)
+    pooled: Charge = NOTHING
     """Roughly, the rest. Tokens of input are a bound in both: see `tokens_of_text`."""
     measured: int = 0
     """Of some rows, the tokens of text that they were taken to have, ..."""
@@ -99,18 +99,14 @@ class Survey:
             self.models[model] = None
         if len(task.models) == 1:
             model = task.models[0]
-            self.pinned[model] = _sum(self.pinned.get(model, Charge(0, 0, 0)), charge)
+            self.pinned[model] = self.pinned.get(model, NOTHING) + charge
         else:
-            self.pooled = _sum(self.pooled, charge)
+            self.pooled += charge
 
     def pinned_beyond(self, first: Survey) -> Iterator[tuple[str, Charge]]:
         """The pinned work that a survey of the first rows did not know of."""
         for name, work in self.pinned.items():
-            known = first.pinned.get(name, Charge(0, 0, 0))
-            yield (
-                name,
-                Charge(work.requests - known.requests, work.input - known.input, work.output - known.output),
-            )
+            yield name, work - first.pinned.get(name, NOTHING)
 
     def to_json(self) -> dict[str, Any]:
         """The survey as JSON values."""
@@ -132,7 +128,3 @@ class Survey:
 
 
 KINDS: Mapping[type, str] = {int: "int", float: "float", bool: "bool", str: "str", type(None): "null"}
-
-
-def _sum(a: Charge, b: Charge) -> Charge:
-    return Charge(a.requests + b.requests, a.input + b.input, a.output + b.output)

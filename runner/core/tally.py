@@ -10,9 +10,8 @@ from typing import Any
 
 from runner.core.forecast import least_time
 from runner.core.limits import Budget
-from runner.core.values import Charge, Kind, Outcome, Status
+from runner.core.values import NOTHING, Charge, Kind, Outcome, Status
 
-NOTHING = Charge(0, 0, 0)
 Sending = tuple[int, int, int]
 """The row, the slot, and the number of a sending of their task within a session."""
 Taken = tuple[str, Charge]

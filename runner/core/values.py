@@ -102,6 +102,12 @@ class Charge:
     def __add__(self, other: Charge) -> Charge:
         return Charge(self.requests + other.requests, self.input + other.input, self.output + other.output)
 
+    def __sub__(self, other: Charge) -> Charge:
+        return Charge(self.requests - other.requests, self.input - other.input, self.output - other.output)
+
+
+NOTHING = Charge(0, 0, 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.core.answers.values import Invalid
-from runner.core.errors import UsageError
 from runner.core.values import Json
 
 CLOSE = 1e-9
@@ -37,19 +36,8 @@ class Poll:
     """Annotators whose answer could not be read."""
 
 
-def check_weights(weights: Mapping[str, float]) -> None:
-    """UsageError for a weight that is no positive number."""
-    for annotator, weight in weights.items():
-        if not (math.isfinite(weight) and weight > 0):
-            raise UsageError(
-                f"The vote of {annotator} must weigh more than 0, and weighs {weight}: leave it out instead."
-            )
-
-
-def majority(
-    votes: Mapping[str, Json | Invalid], weights: Mapping[str, float] | None = None, *, least: float = 0.0
-) -> Poll:
-    """The value with the most weight behind it. `least` is the share that it must have to be decided.
+def majority(votes: Mapping[str, Json | Invalid], weights: Mapping[str, float] | None = None) -> Poll:
+    """The value with the most weight behind it.
 
     None and NaN are no votes, and are named. Annotators without a weight of their own weigh 1.
     """
@@ -67,14 +55,10 @@ def majority(
     support = dict(sorted(shares.items(), key=lambda item: -item[1]))
     share = max(shares.values())
     leading = tuple(values[key] for key in values if shares[key] >= share - CLOSE)
-    reason = ""
-    if len(leading) > 1:
-        reason = f"{len(leading)} values tie"
-    elif share < least - CLOSE:
-        reason = f"the lead of {share:.2f} is below {least:.2f}"
+    tied = leading if len(leading) > 1 else ()
     return Poll(
-        value=None if reason else leading[0], reason=reason, share=share, support=support,
-        tied=leading if len(leading) > 1 else (), votes=len(valid), missing=missing, invalid=invalid,
+        value=None if tied else leading[0], reason=f"{len(tied)} values tie" if tied else "", share=share,
+        support=support, tied=tied, votes=len(valid), missing=missing, invalid=invalid,
     )  # fmt: skip
 
 
@@ -99,9 +83,10 @@ def majority_of_each(
     support = dict(sorted(shares.items(), key=lambda item: -item[1]))
     # How sure the whole set is: as sure as its least sure member, or the surest that was left out.
     share = min((max(share, 1 - share) for share in shares.values()), default=1.0)
+    reason = f"half of the votes are for {', '.join(tied)}" if tied else ""
     return Poll(
-        value=None if tied else chosen, reason=f"half of the votes are for {_names(tied)}" if tied else "", share=share,
-        support=support, tied=tied, votes=len(valid), missing=missing, invalid=invalid,
+        value=None if tied else chosen, reason=reason, share=share, support=support, tied=tied,
+        votes=len(valid), missing=missing, invalid=invalid,
     )  # fmt: skip
 
 
@@ -150,7 +135,3 @@ def _by_value(value: Json) -> Json:
 
 def _weight(annotator: str, weights: Mapping[str, float] | None) -> float:
     return 1.0 if weights is None else weights.get(annotator, 1.0)
-
-
-def _names(labels: Iterable[str]) -> str:
-    return ", ".join(labels)

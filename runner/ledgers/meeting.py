@@ -7,6 +7,7 @@ counts as spent.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Collection, Mapping
 
 from runner.core.window import Window
@@ -51,7 +52,7 @@ class Meeting:
         self._elsewhere = Elsewhere(windows, leased, span)
         self._pieces: Pieces | None = None
         self._seen = 0
-        self._swept = float("-inf")
+        self._swept = -math.inf
         self._told: dict[str, tuple[float, float]] = {}
         """By limit: when that was found out which was told last, and when it was told."""
 

@@ -51,7 +51,7 @@ class Pieces:
         piece.changed = True
         return piece
 
-    def settle(self, piece: Piece, guess: Amounts, truth: Amounts, counted_at: float, now: float) -> None:
+    def settle(self, piece: Piece, guess: Amounts, truth: Amounts, counted_at: float) -> None:
         """Replace a guess by the truth, in the piece that it was counted in."""
         _add(piece.held, guess, -1)
         piece.open -= 1
@@ -113,9 +113,6 @@ class Pieces:
             self._current = Piece(self._number, now)
             self._pieces.append(self._current)
         return self._current
-
-    def __iter__(self) -> Iterator[Piece]:
-        return iter(self._pieces)
 
 
 def _add(to: dict[str, int], amounts: Amounts, sign: int) -> None:

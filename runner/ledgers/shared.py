@@ -169,7 +169,7 @@ class SharedLedger(MemoryLedger):
         super().settle(lease, charge, now, sent_at, lag)
         guess, truth = self._amounts(lease.model, lease.charge), self._amounts(lease.model, charge)
         at = counted(lease, self._span, sent_at, lag)
-        self._meeting.spending.settle(self._piece_of.pop(lease), guess, truth, at, now)
+        self._meeting.spending.settle(self._piece_of.pop(lease), guess, truth, at)
         if self._is_bound:
             ours = [w.limit for w in self._budgets[lease.model] if now < lease.at + w.limit.window]
             self._keep_count({key: truth[key] - guess[key] for key in map(self._keys.__getitem__, ours)})

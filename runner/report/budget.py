@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from runner.core.limits import ALL
 from runner.report.safe import safe
 
 
@@ -24,7 +25,7 @@ def show(table: Mapping[str, Any]) -> None:
     known = {run["run"] for run in table["runs"]}
     for limit in table["limits"]:
         scope, _, measure = limit["limit"].rpartition("/")
-        whose = "all models" if scope == "*" else safe(scope, 40)
+        whose = "all models" if scope == ALL else safe(scope, 40)
         what = "requests" if measure == "requests" else f"{safe(measure, 10)} tokens"
         write(f"\n{what} in {limit['window_s']:g} s for {whose}: {part(limit['used'], limit['amount'])}\n")
         for run, used in sorted(limit["by"].items(), key=lambda item: -item[1]):

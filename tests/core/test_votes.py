@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.core.answers import Invalid
-from runner.core.errors import UsageError
-from runner.core.votes import check_weights, majority, majority_of_each, middle
+from runner.core.votes import majority, majority_of_each, middle
 
 INVALID = Invalid("it is empty")
 
@@ -37,21 +36,6 @@ def test_weights_decide_and_their_rounding_does_not() -> None:
     """0.1 + 0.2 is not exactly 0.3 for a machine, and a tie all the same."""
     assert majority({"a": "x", "b": "y", "c": "y"}, {"a": 3.0}).value == "x"
     assert majority({"a": "x", "b": "x", "c": "y"}, {"a": 0.1, "b": 0.2, "c": 0.3}).tied == ("x", "y")
-
-
-@pytest.mark.parametrize("weight", [0.0, -1.0, math.nan, math.inf])
-def test_a_weight_is_a_positive_number(weight: float) -> None:
-    """An annotator that counts for nothing is left out instead."""
-    with pytest.raises(UsageError, match="must weigh more than 0"):
-        check_weights({"a": weight})
-
-
-def test_a_lead_may_be_too_small() -> None:
-    """Rows below a share go to a person, or to a stronger model."""
-    votes = {"a": "x", "b": "x", "c": "y"}
-    assert majority(votes, least=0.6).value == "x"
-    poll = majority(votes, least=0.7)
-    assert (poll.value, poll.reason) == (None, "the lead of 0.67 is below 0.70")
 
 
 @pytest.mark.parametrize("votes", [{}, {"a": None}, {"a": INVALID}])

@@ -33,15 +33,14 @@ class Vocabulary:
 
     def __init__(self, labels: Sequence[str], synonyms: Mapping[str, str] | None = None) -> None:
         synonyms = synonyms or {}
-        self._exact = {label: label for label in labels}
-        plain = [(label, label) for label in labels]
+        self._exact = frozenset(labels)
         self._tables = (
             ("case", fold, _unique((fold(label), label) for label in labels)),
             ("separators", _loose, _unique((_loose(label), label) for label in labels)),
             ("synonym", _loose, _unique((_loose(word), label) for word, label in synonyms.items())),
         )
         named: dict[str, set[str]] = {}
-        for word, label in (*plain, *synonyms.items()):
+        for word, label in (*((label, label) for label in labels), *synonyms.items()):
             named.setdefault(_loose(word), set()).add(label)
         named.pop("", None)
         self._named = named
