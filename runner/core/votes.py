@@ -110,6 +110,11 @@ def middle(votes: Mapping[str, float | Invalid | None], weights: Mapping[str, fl
     )  # fmt: skip
 
 
+def is_below(share: float, least: float) -> bool:
+    """Whether a share of the weight is less than a poll needs."""
+    return share < least - CLOSE
+
+
 def _sorted_out(votes: Mapping[str, Json]) -> tuple[dict[str, Json], tuple[str, ...], tuple[str, ...]]:
     """The valid votes, and the annotators whose vote is missing or invalid."""
     missing = tuple(name for name, value in votes.items() if value is None or value != value)

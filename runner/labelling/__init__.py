@@ -12,13 +12,15 @@ from runner.core.answers import Answer, Invalid
 from runner.core.errors import UsageError
 from runner.core.escalation import Escalator
 from runner.core.job import Job
+from runner.core.votes import is_below
 from runner.core.work import Task
 from runner.labelling import decisions
-from runner.labelling.tables import ids_of, input_columns, labels_table, write_disagreements, write_labels
+from runner.labelling.tables import ids_of, input_columns, labels_table, write_disagreements
 from runner.labelling.votes import POLLS, Votes, poll, read_votes, verdicts
 from runner.reading import Replies, as_text
 from runner.storage import journal
 from runner.storage.history import History
+from runner.storage.results import write_table
 from runner.storage.rundir import RunDirectory
 from runner.storage.states import sizes
 
@@ -54,7 +56,7 @@ def label(
     found = final if shown is votes else decisions.decided(everything, every, kept)
     provenance = {"run": directory.path.name, "job": job.fingerprint}
     sure = None if job.confidence is None else confidences(shown, job.confidence)
-    write_labels(labels_table(results, shown, found, sure, provenance, without), directory.labels_path)
+    write_table(labels_table(results, shown, found, sure, provenance, without).lazy(), directory.labels_path)
     said["decided"] = sum(verdict.status == "decided" for verdict in final)
     said["open"] = write_disagreements(results, votes, final, [*job.hidden], directory.disagreements_path)
     return said
@@ -83,7 +85,7 @@ def escalation(
 
     def is_due(votes: Mapping[str, Answer | Invalid | None]) -> bool:
         cells = {name: as_text(vote) if isinstance(vote, Answer) else vote for name, vote in votes.items()}
-        if least_share is not None and poll(cells, kind, voting).share < least_share:
+        if least_share is not None and is_below(poll(cells, kind, voting).share, least_share):
             return True
         stated = {name: vote.confidence if isinstance(vote, Answer) else None for name, vote in votes.items()}
         return least_sure is not None and basis is not None and confidence(cells, stated, kind, basis) < least_sure
@@ -122,8 +124,7 @@ def adopt(path: Path, file: Path) -> tuple[int, dict[str, Any]]:
         raise UsageError(f"The job of {path} evaluates its models, and has no [vote] among them: nothing is to decide.")
     if not directory.results_path.is_file() or not directory.summary_path.is_file():
         raise UsageError(f"{path} has no results yet: they are written when the run ends, or stops.")
-    directory.lock()
-    try:
+    with directory.held():
         summary = directory.read_json(directory.summary_path)
         known = summary.get("labels") or {}
         stronger = known.get("stronger", [])
@@ -136,6 +137,4 @@ def adopt(path: Path, file: Path) -> tuple[int, dict[str, Any]]:
         # The journal's seal stays: what came behind it is in no table.
         summary["files"] = {**summary.get("files", {}), "tables": sizes(directory)}
         directory.write_json(directory.summary_path, summary)
-    finally:
-        directory.unlock()
     return len(found), summary["labels"]

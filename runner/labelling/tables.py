@@ -13,7 +13,7 @@ import polars as pl
 from runner.core.answers import Invalid
 from runner.labelling.votes import UNDECIDED, Verdict, Votes, up_to
 from runner.storage.exports import defused
-from runner.storage.results import RESULT_SCHEMA, write_table
+from runner.storage.results import RESULT_SCHEMA
 from runner.storage.rundir import replace_file
 
 DECISION = "decision"
@@ -77,11 +77,6 @@ def _beside(columns: Mapping[str, str], own: Iterable[str]) -> dict[str, str]:
 def ids_of(results: Path, end: int | None = None) -> dict[int, str]:
     """Row -> its id; rows from the position `end` on are left out."""
     return dict(up_to(pl.scan_parquet(results, glob=False), end).select("row", "id").unique().collect().iter_rows())
-
-
-def write_labels(table: pl.DataFrame, path: Path) -> None:
-    """Write the table whole or not at all; raises StorageFailed."""
-    write_table(table.lazy(), path)
 
 
 def write_disagreements(

@@ -12,7 +12,7 @@ import polars as pl
 
 from runner.core.answers import Answer, Invalid
 from runner.core.labelling import Voting
-from runner.core.votes import Poll, contents, majority, majority_of_each, middle
+from runner.core.votes import Poll, contents, is_below, majority, majority_of_each, middle
 from runner.reading import as_text, from_text
 
 Cell = str | Invalid | None
@@ -175,7 +175,7 @@ def _verdict(cells: Mapping[str, Cell], kind: str, voting: Voting) -> Verdict:
         return Verdict(None, "none", 0.0, found.reason)
     if found.value is None:
         return Verdict(None, "tie", found.share, found.reason)
-    if found.share < voting.least:
+    if is_below(found.share, voting.least):
         return Verdict(None, "weak", found.share, f"a support of {found.share:.2f} is below {voting.least:.2f}")
     alike = len({value_of(cell, kind) for cell in cells.values() if isinstance(cell, str)}) == 1
     single = found.votes == 1 and len(cells) > 1

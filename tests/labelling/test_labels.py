@@ -72,6 +72,13 @@ def test_a_lead_below_the_least_support_is_left_open(job: Make, results: Write) 
     assert open_rows(directory)[0]["reason"] == "a support of 0.67 is below 0.70"
 
 
+def test_a_lead_of_just_the_least_support_is_enough(job: Make, results: Write) -> None:
+    """Three of five, also where their weights do not add up to that for a machine."""
+    directory = results({"v": ["a"], "w": ["a"], "x": ["a"], "y": ["b"], "z": ["b"]})
+    label(job(least=0.6, weights=dict.fromkeys("vwxyz", 0.7)), ["v", "w", "x", "y", "z"], [], directory)
+    assert table(directory).select("label", "label_status").row(0) == ("a", "majority")
+
+
 def test_weights_count(job: Make, results: Write) -> None:
     """One heavy vote against two."""
     directory = results({"x": ["a"], "y": ["b"], "z": ["b"]})
