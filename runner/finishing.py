@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.commands import command
+from runner.core.lengths import Advice
 from runner.core.prompt import RowError
 from runner.core.values import Status
 from runner.earlier import mind_the_input
@@ -63,7 +65,29 @@ class Finish:
 
 def finish(session: Session, ending: Ending) -> Finish:
     """Write the tables, the labels and the summary of a session that has ended."""
-    directory, history, prepared, charges = session.directory, session.history, session.prepared, session.charges
+    return _written(
+        session.prepared,
+        session.directory,
+        session.history,
+        ending,
+        ratios=session.charges.estimator.ratios(),
+        caps=session.charges.lengths.advice(),
+        gateway=session.gateway,
+        local=session.local,
+    )
+
+
+def _written(
+    prepared: Prepared,
+    directory: RunDirectory,
+    history: History,
+    ending: Ending,
+    *,
+    ratios: Mapping[str, float],
+    caps: Mapping[str, Advice],
+    gateway: str,
+    local: bool,
+) -> Finish:
     if not prepared.survey.complete:
         prepared.cut(history.last)
         ending = replace(ending, reason=f"{ending.reason}\n{UNSEEN}")
@@ -72,25 +96,20 @@ def finish(session: Session, ending: Ending) -> Finish:
         tally=history.tally,
         tasks=prepared.survey.total + history.tally.escalated,
         limits=[limit for budget in prepared.budgets.values() for limit in budget],
-        ratios=charges.estimator.ratios(),
-        caps=charges.lengths.advice(),
         invalid=invalid,
         placement=_placement(prepared),
         exit_code=ending.exit_code,
         reason=ending.reason,
+        ratios=ratios,
+        caps=caps,
         notices=prepared.notices,
-        gateway=session.gateway,
-        local=session.local,
+        gateway=gateway,
+        local=local,
     )
-    _label(prepared, directory, summary)
-    keep(summary, directory)
-    return Finish(directory.path, ending, summary)
-
-
-def _label(prepared: Prepared, directory: RunDirectory, summary: dict[str, Any]) -> None:
-    """Write the labels of a labelling run, and what its summary says of them."""
     if (labels := label(prepared.job, prepared.maker.annotators, prepared.maker.stronger, directory)) is not None:
         summary["labels"] = labels
+    keep(summary, directory)
+    return Finish(directory.path, ending, summary)
 
 
 def fold(path: Path) -> None:
@@ -114,26 +133,9 @@ def _fold(directory: RunDirectory) -> None:
     mind_the_journal(directory, history.end)
     if directory.journal_path.exists():
         journal.cut_torn_tail(directory.journal_path, history.end)
-    if not prepared.survey.complete:
-        prepared.cut(history.last)
-    invalid = write_tables(prepared, directory, history, Status.CANCELED)
-    gateway, job = manifest["gateway"], prepared.job
-    summary = summarise(
-        tally=history.tally,
-        tasks=prepared.survey.total + history.tally.escalated,
-        limits=[limit for budget in prepared.budgets.values() for limit in budget],
-        ratios={},
-        caps={},
-        invalid=invalid,
-        placement={"pool": list(job.models), "each": job.each},
-        exit_code=STOPPED,
-        reason="cancelled while no process worked in the run",
-        notices=prepared.notices,
-        gateway=gateway.get("origin") or "local",
-        local=gateway["local"],
-    )
-    _label(prepared, directory, summary)
-    keep(summary, directory)
+    ending, gateway = Ending(STOPPED, "cancelled while no process worked in the run"), manifest["gateway"]
+    origin = gateway.get("origin") or "local"
+    _written(prepared, directory, history, ending, ratios={}, caps={}, gateway=origin, local=gateway["local"])
 
 
 def keep(summary: dict[str, Any], directory: RunDirectory) -> None:
