@@ -96,13 +96,15 @@ def time_line(summary: Mapping[str, Any]) -> str:
     return f"{line}; the least possible was {_seconds(least, elapsed >= 10)}" if least >= 1 else line
 
 
+HELD_BY_CAPS = (Cause.OUTPUT, Cause.TOTAL, Cause.COMBINED_OUTPUT, Cause.COMBINED_TOTAL)
+"""The limits of which a request holds all that its cap allows."""
 GENEROUS = 1.25
 """How many times as much of a limit a cap must have held before a summary speaks of it."""
 
 
 def cap_lines(summary: Mapping[str, Any]) -> list[str]:
     """What became of output caps: those that cost time, and the answers that were cut short and asked again."""
-    waited = sum(summary["waiting_s"].get(cause, 0.0) for cause in (Cause.OUTPUT, Cause.TOTAL, Cause.COMBINED_OUTPUT))
+    waited = sum(summary["waiting_s"].get(cause, 0.0) for cause in HELD_BY_CAPS)
     lines = []
     again = sum(caps["cut_short"] for caps in summary["caps"].values())
     if again:

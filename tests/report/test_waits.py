@@ -135,6 +135,7 @@ def test_what_generous_caps_cost_is_one_line_about_the_worst() -> None:
         "a and 1 more: caps of 4,096 held up to 3.0 times as much of the limit as 321 would have, for answers of 102; "
         "--caps ceiling may save up to 20 s"
     ]
+    assert cap_lines({**summary, "waiting_s": {"combined_total": 30.0}}) == cap_lines(summary)
     assert cap_lines({**summary, "waiting_s": {"input": 30.0}}) == []
 
 
