@@ -74,24 +74,6 @@ def percent_agreement(ratings: Ratings, resampling: Resampling = DEFAULT) -> Est
     return estimate(share, kept.counts, resampling, undefined=NO_PAIRS, left_out=left_out)
 
 
-def specific_agreement(ratings: Ratings, label: Label, resampling: Resampling = DEFAULT) -> Estimate:
-    """Where one annotator gives this label, how often another does too. For two annotators it is the F1 between them.
-
-    Each item counts by its pairs of ratings, the items with missing ratings by fewer (Fleiss, Levin and Paik 2003).
-    """
-    binary, left_out = _paired(ratings.collapsed(label))
-    chosen = (binary.patterns == 1).sum(axis=1).astype(np.float64)
-    given = binary.given.astype(np.float64)
-    weight = 1 / np.maximum(given - 1, 1)
-    agreeing = np.stack([chosen * (chosen - 1) * weight, chosen], axis=1)
-
-    def share(counts: Floats) -> Floats:
-        sums = counts @ agreeing
-        return ratio(sums[:, 0], sums[:, 1])
-
-    return estimate(share, binary.counts, resampling, undefined="nobody gave this label", left_out=left_out)
-
-
 def cohen_kappa(ratings: Ratings, weights: Weights | None = None, resampling: Resampling = DEFAULT) -> Estimate:
     """Cohen's kappa of two annotators (1960); with `weights` for a scale (1968), by the distance of its places."""
     if ratings.annotators != 2:

@@ -1,7 +1,7 @@
 """Who was taken for whom: a table of what was expected against what was answered, and the figures made of it.
 
-An item without an answer, or with an invalid one, is a wrong answer: it lowers recall and accuracy, and is counted by
-itself. An item without anything expected says nothing, and is left out.
+An item without an answer, or with an invalid one, is a wrong answer: it lowers recall, and is counted by itself. An
+item without anything expected says nothing, and is left out.
 """
 
 from __future__ import annotations
@@ -9,15 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from runner.core.answers import Invalid
 from runner.statistics.estimates import Ints
 from runner.statistics.ratings import Label
-
-Average = Literal["macro", "micro", "weighted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +34,6 @@ class LabelFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Averages:
-    """Precision, recall and F1 over all labels."""
-
-    precision: float
-    recall: float
-    f1: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Confusion:
     """Expected labels by answers."""
 
@@ -61,24 +49,9 @@ class Confusion:
         return int(self.counts.sum())
 
     @property
-    def missing(self) -> int:
-        """Items without an answer."""
-        return int(self.counts[:, -2].sum())
-
-    @property
-    def invalid(self) -> int:
-        """Items whose answer could not be read."""
-        return int(self.counts[:, -1].sum())
-
-    @property
     def right(self) -> int:
         """Items answered as expected."""
         return int(self.counts.trace())
-
-    @property
-    def accuracy(self) -> float | None:
-        """The share answered as expected, of all that something is expected of."""
-        return _share(self.right, self.items)
 
     def figures(self) -> tuple[LabelFigures, ...]:
         """Each label's figures, in the order of the labels."""
@@ -93,37 +66,6 @@ class Confusion:
                 answered=int(answered[at]),
             )
             for at, label in enumerate(self.labels)
-        )
-
-    def averages(self, average: Average) -> Averages | None:
-        """Over the labels that are expected or answered anywhere; None if there are none.
-
-        Macro counts each label the same, weighted each by its support, and micro each item. A figure of a label that
-        has nothing to divide by counts as 0, as scikit-learn does.
-        """
-        used = [figures for figures in self.figures() if figures.support or figures.answered]
-        if not used:
-            return None
-        if average == "micro":
-            right, expected = self.right, self.items
-            answered = sum(figures.answered for figures in used)
-            return Averages(
-                precision=_share(right, answered) or 0.0,
-                recall=_share(right, expected) or 0.0,
-                f1=_share(2 * right, expected + answered) or 0.0,
-            )
-        weights = [float(figures.support) if average == "weighted" else 1.0 for figures in used]
-        total = math.fsum(weights)
-        if not total:
-            return Averages(precision=0.0, recall=0.0, f1=0.0)
-
-        def mean(values: list[float | None]) -> float:
-            return math.fsum(w * (value or 0.0) for w, value in zip(weights, values, strict=True)) / total
-
-        return Averages(
-            precision=mean([figures.precision for figures in used]),
-            recall=mean([figures.recall for figures in used]),
-            f1=mean([figures.f1 for figures in used]),
         )
 
     def mistakes(self, most: int = 10) -> list[tuple[Label, Label, int]]:

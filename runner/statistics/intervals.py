@@ -51,15 +51,3 @@ def bootstrap_mean(values: Floats, resampling: Resampling, *, left_out: int = 0)
         return result
 
     return estimate(mean, counts, resampling, undefined="there are no values", left_out=left_out)
-
-
-def mean_absolute_error(
-    answered: Sequence[float | None], expected: Sequence[float | None], resampling: Resampling = DEFAULT
-) -> Estimate:
-    """How far ratings are from what was expected, on average, in the unit of the ratings.
-
-    A missing rating has no distance: it is left out and counted, and lowers no figure but those that count right
-    answers. ValueError if the sequences differ in length.
-    """
-    pairs = zip(answered, expected, strict=True)
-    return mean_interval([None if one is None or two is None else abs(one - two) for one, two in pairs], resampling)

@@ -17,7 +17,7 @@ import numpy as np
 from runner.statistics.estimates import Estimate, Floats, Resampling
 from runner.statistics.intervals import DEFAULT, bootstrap_mean, wilson
 
-Method = Literal["exact", "mid-p", "chi2"]
+Method = Literal["exact", "chi2"]
 MOST_EXACT = 10_000
 """Differing rows up to which McNemar's test is worked out exactly."""
 FEW_ROWS = 30
@@ -56,8 +56,7 @@ class Verdict:
 def mcnemar(gained: int, lost: int, method: Method | None = None) -> Test:
     """McNemar's test, two-sided. Without a method: exact, or for more than `MOST_EXACT` differing rows by chi-squared.
 
-    Chi-squared is corrected for continuity (Edwards 1948). The mid-p value (Fagerland et al. 2013) is less
-    cautious than the exact one.
+    Chi-squared is corrected for continuity (Edwards 1948).
     """
     differing = gained + lost
     method = method or ("exact" if differing <= MOST_EXACT else "chi2")
@@ -72,8 +71,7 @@ def mcnemar(gained: int, lost: int, method: Method | None = None) -> Test:
         if k < fewer:
             term = term * (differing - k) // (k + 1)
     # Twice the tail may count the middle twice; whole numbers divide without any error but the last rounding.
-    doubled = 2 * tail - (term if method == "mid-p" else 0)
-    return Test(p=min(1.0, doubled / 2**differing), method=method, gained=gained, lost=lost)
+    return Test(p=min(1.0, 2 * tail / 2**differing), method=method, gained=gained, lost=lost)
 
 
 def compare(

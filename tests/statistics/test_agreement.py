@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import cohen_kappa_score, f1_score
+from sklearn.metrics import cohen_kappa_score
 
 from runner.statistics.agreement import (
     cohen_kappa,
@@ -21,7 +21,6 @@ from runner.statistics.agreement import (
     krippendorff_alpha,
     per_label,
     percent_agreement,
-    specific_agreement,
 )
 from runner.statistics.estimates import Estimate, Resampling
 from runner.statistics.ratings import Ratings, ratings
@@ -143,15 +142,6 @@ def test_percent_agreement_is_the_mean_over_items_of_the_share_of_pairs_that_agr
 
 
 @settings(deadline=None)
-@given(tables(2, missing=False))
-def test_specific_agreement_of_two_is_the_f1_between_them(columns: Columns) -> None:
-    """It does not matter who is taken for the truth."""
-    for label in {value for column in columns for value in column}:
-        reference = f1_score(columns[0], columns[1], labels=[label], average="macro", zero_division=0)
-        assert same(specific_agreement(ratings(columns), label, POINT), float(reference))
-
-
-@settings(deadline=None)
 @given(st.integers(2, 4).flatmap(lambda n: tables(n, missing=True)))
 def test_a_measure_for_each_label_is_that_of_the_label_against_all_others(columns: Columns) -> None:
     """As if the annotators had been asked about this label alone."""
@@ -164,9 +154,6 @@ def test_a_measure_for_each_label_is_that_of_the_label_against_all_others(column
 
 MEASURES: dict[str, Callable[[Ratings], Estimate]] = {
     "percent": percent_agreement,
-    "specific": lambda rated: (
-        specific_agreement(rated, rated.labels[0]) if rated.labels else Estimate(value=None, reason="x")
-    ),
     "cohen": cohen_kappa,
     "cohen linear": lambda rated: cohen_kappa(rated, "linear"),
     "cohen quadratic": lambda rated: cohen_kappa(rated, "quadratic"),
@@ -200,12 +187,9 @@ def test_degenerate_data_gives_a_value_or_the_reason_why_there_is_none(name: str
     assert estimate.value is not None or estimate.reason
     assert (estimate.low is None) == (estimate.high is None)
     assert estimate.low is not None or estimate.reason
-    if (
-        case in ("no annotators", "no items", "one annotator", "all missing", "no item rated twice")
-        and name != "specific"
-    ):
+    if case in ("no annotators", "no items", "one annotator", "all missing", "no item rated twice"):
         assert estimate.value is None
-    if case == "one label" and name not in ("percent", "specific"):
+    if case == "one label" and name != "percent":
         assert estimate.value is None
     if case == "one label" and name == "percent":
         assert (estimate.value, estimate.low, estimate.high) == (1.0, 1.0, 1.0)

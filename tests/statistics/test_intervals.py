@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from runner.statistics.estimates import Resampling
-from runner.statistics.intervals import mean_absolute_error, mean_interval, wilson
+from runner.statistics.intervals import mean_interval, wilson
 
 
 @settings(deadline=None)
@@ -68,9 +68,3 @@ def test_an_infinite_value_has_no_mean() -> None:
     """It would swallow all others."""
     with pytest.raises(ValueError, match="infinite"):
         mean_interval([math.inf])
-
-
-def test_the_absolute_error_of_ratings_leaves_out_and_counts_what_is_missing() -> None:
-    """A rating that is not there has no distance."""
-    estimate = mean_absolute_error([1, 4, None, 2], [2, 4, 3, None])
-    assert (estimate.value, estimate.items, estimate.left_out) == (0.5, 2, 2)

@@ -25,15 +25,6 @@ def test_mcnemars_exact_test_is_the_binomial_test(gained: int, lost: int) -> Non
 
 
 @settings(deadline=None)
-@given(COUNTS, COUNTS)
-def test_the_mid_p_value_is_the_exact_one_less_the_chance_of_what_was_seen(gained: int, lost: int) -> None:
-    """Fagerland, Lydersen and Laake (2013)."""
-    n, fewer = gained + lost, min(gained, lost)
-    reference = 2 * stats.binom.cdf(fewer, n, 0.5) - stats.binom.pmf(fewer, n, 0.5)
-    assert mcnemar(gained, lost, "mid-p").p == pytest.approx(min(1.0, float(reference)), rel=1e-9, abs=1e-12)
-
-
-@settings(deadline=None)
 @given(st.integers(0, 20_000), st.integers(0, 20_000))
 def test_the_approximation_is_chi_squared_with_a_correction(gained: int, lost: int) -> None:
     """One degree of freedom; it comes in where exact arithmetic would take long."""
