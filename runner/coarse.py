@@ -101,7 +101,6 @@ class Coarse:
         self._lefts = lefts
         self._window = window
         self._started = now
-        self._tasks = sum(left.tasks for left in lefts)
         self._times = _taken_together(lefts, budgets, fine, most_in_flight / FINE)
         """How many tasks are taken together, by left."""
         parts = [left.tasks / times for left, times in zip(lefts, self._times, strict=True)]

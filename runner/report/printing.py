@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 RESUMABLE = (4, 5, 8, 9, 130, 143)
 """Exit codes of runs that can be gone on with."""
+SHOWN = 5
+"""Lines of a results table, and reasons why rows errored, that are shown."""
 NO_ROWS = "The input has no rows: nothing was asked."
 
 
@@ -121,12 +123,12 @@ def model_table(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def preview(results: Path, rows: int = 5) -> None:
+def preview(results: Path) -> None:
     """The first lines of a results table."""
     frame = (
         pl.scan_parquet(results, glob=False)
         .select("row", "id", "model", "status", "answer", "error_message")
-        .head(rows)
+        .head(SHOWN)
         .collect()
     )
     for line in frame.iter_rows(named=True):
@@ -135,7 +137,7 @@ def preview(results: Path, rows: int = 5) -> None:
         sys.stdout.write(f"  {line['row']:>5}  {name:<24} {model:<26} {line['status']:<10} {answer}\n")
 
 
-def show_errors(errors: Path, kinds: int = 5) -> None:
+def show_errors(errors: Path) -> None:
     """The commonest reasons, with an example of each."""
     frame = (
         pl.scan_parquet(errors, glob=False)
@@ -143,7 +145,7 @@ def show_errors(errors: Path, kinds: int = 5) -> None:
         .group_by("error_type")
         .agg(pl.len().alias("rows"), pl.col("error_message").first())
         .sort("rows", "error_type", descending=[True, False])
-        .head(kinds)
+        .head(SHOWN)
         .collect()
     )
     for line in frame.iter_rows(named=True):

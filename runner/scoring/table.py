@@ -40,7 +40,7 @@ class Scorer:
 
 _WRITING = {"punctuation": True, "articles": True}
 
-SCORERS: dict[str, Scorer] = {
+SCORERS: Mapping[str, Scorer] = {
     "exact": Scorer(prepare=texts.exact, about="equal to the character"),
     "normalised": Scorer(
         prepare=texts.exact_normalised, about="equal but for case, spacing, punctuation and articles", options=_WRITING
@@ -85,22 +85,7 @@ Own = Callable[[Json, Json, Mapping[str, Json]], Score | float | bool | None]
 """A function of one's own: answer, expected and options; a number of 0 to 1, whether it is right, or a `Score`."""
 
 
-def scorer(name: str) -> Scorer:
-    """The scorer of this name; UsageError if there is none."""
-    if name not in SCORERS:
-        raise UsageError(f"There is no scorer {name!r}; there are {', '.join(SCORERS)}.")
-    return SCORERS[name]
-
-
-def register(name: str, function: Own, about: str = "", *, expects: bool = True) -> Scorer:
-    """Put a function of one's own into the table; UsageError if the name is taken."""
-    if name in SCORERS:
-        raise UsageError(f"There is a scorer {name!r} already.")
-    SCORERS[name] = own_scorer(function, about, expects=expects)
-    return SCORERS[name]
-
-
-def own_scorer(function: Own, about: str = "", *, expects: bool = True) -> Scorer:
+def own_scorer(function: Own) -> Scorer:
     """A scorer of a function of one's own.
 
     What it raises, NaN and numbers beyond 0 to 1 give a score of None with the reason: never a 0.
@@ -109,7 +94,7 @@ def own_scorer(function: Own, about: str = "", *, expects: bool = True) -> Score
     def prepare(options: Mapping[str, Json]) -> Judge:
         return lambda answer, expected: _own_score(function, answer, expected, options)
 
-    return Scorer(prepare=prepare, about=about or (function.__doc__ or ""), expects=expects, open=True)
+    return Scorer(prepare=prepare, about=function.__doc__ or "", open=True)
 
 
 def _own_score(function: Own, answer: Json, expected: Json, options: Mapping[str, Json]) -> Score:

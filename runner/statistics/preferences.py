@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.statistics.estimates import CONFIDENCE, Estimate, Resampling
+from runner.statistics.estimates import Estimate, Resampling
 from runner.statistics.intervals import DEFAULT, mean_interval, wilson
 from runner.statistics.paired import mcnemar
 
@@ -60,14 +60,14 @@ class Places:
     """Of the sign test between these two."""
 
 
-def places(*, pairs: int, first: int, second: int, once: int, confidence: float = CONFIDENCE) -> Places:
+def places(*, pairs: int, first: int, second: int, once: int) -> Places:
     """What so many pairs of each kind show."""
     return Places(
         pairs=pairs,
-        inconsistent=wilson(first + second + once, pairs, confidence),
+        inconsistent=wilson(first + second + once, pairs),
         first=first,
         second=second,
         once=once,
-        preferred_first=wilson(first, first + second, confidence),
+        preferred_first=wilson(first, first + second),
         p=sign_test(first, second),
     )

@@ -33,7 +33,7 @@ def schema_of(value: str | Mapping[str, Any] | None, what: str) -> Mapping[str, 
     if not isinstance(value, str):
         return value
     inline = value.lstrip().startswith("{")
-    text = value if inline else text_or_file(f"@{value.removeprefix('@')}", what)[0]
+    text = value if inline else text_or_file(f"@{value.removeprefix('@')}", what)
     said = f"{what} {value[:80] if inline else value}"
     try:
         schema = orjson.loads(text)
@@ -132,7 +132,7 @@ class AnnotatorsSection(Section):
 
     def made(self) -> Annotators:
         """The core's value; raises UsageError for a file that cannot be read."""
-        prompts = {name: text_or_file(text, f"annotators.prompts.{name}")[0] for name, text in self.prompts.items()}
+        prompts = {name: text_or_file(text, f"annotators.prompts.{name}") for name, text in self.prompts.items()}
         return Annotators(prompts=prompts, samples=self.samples)
 
 

@@ -58,7 +58,7 @@ class JudgeSection(Section):
 
     def made(self) -> Judging:
         """The core's value; raises UsageError for a rubric that cannot be read."""
-        rubric = text_or_file(self.rubric, "evaluate.judge.rubric")[0]
+        rubric = text_or_file(self.rubric, "evaluate.judge.rubric")
         return Judging(
             model=self.model, rubric=rubric, low=self.low, high=self.high, max_cost=self.max_cost,
             max_tokens=self.max_tokens,
@@ -91,7 +91,7 @@ class PairwiseSection(Section):
     def made(self) -> Pairwise:
         """The core's value; raises UsageError for a question that cannot be read."""
         return Pairwise(
-            model=self.model, question=text_or_file(self.question, "evaluate.pairwise.question")[0],
+            model=self.model, question=text_or_file(self.question, "evaluate.pairwise.question"),
             sides=(self.sides[0], self.sides[1]), gold=self.gold, max_cost=self.max_cost, max_tokens=self.max_tokens,
         )  # fmt: skip
 

@@ -182,13 +182,13 @@ class Template:
             raise RowError(f"the prompt cannot be filled in: {error}") from None
 
 
-def text_or_file(value: str, what: str, base: Path | None = None) -> tuple[str, str]:
-    """A text given as it is or as @FILE, and what to call it in messages; raises UsageError if it cannot be read."""
+def text_or_file(value: str, what: str) -> str:
+    """A text given as it is or as @FILE; raises UsageError, naming `what`, if it cannot be read."""
     if not value.startswith("@"):
-        return value, what
-    path = (base or Path()) / value[1:]
+        return value
+    path = Path(value[1:])
     try:
-        return path.read_text(encoding="utf-8-sig"), str(path)
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"{what}: {path}: {error.strerror}.") from None
     except UnicodeDecodeError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from runner.core.answers import Answer, Invalid, Reader
 from runner.core.errors import UsageError
-from runner.scoring import SCORERS, Score, register, scorer
+from runner.scoring import SCORERS, Score
 from runner.scoring.structures import validator
+from runner.scoring.table import own_scorer
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 CITIES = {"choices": {"A": "Paris", "B": "Rome", "C": "Oslo"}, "letters": "ABC"}
@@ -309,22 +310,6 @@ def test_an_option_that_cannot_be_used_is_refused_before_any_row(name: str, opti
         SCORERS[name].prepared(options)
 
 
-def test_an_unknown_scorer_is_named_with_those_that_there_are() -> None:
-    """A slip of the pen is mended at once."""
-    with pytest.raises(UsageError, match="There is no scorer 'exakt'; there are exact, normalised"):
-        scorer("exakt")
-
-
-@pytest.fixture
-def own() -> Iterator[None]:
-    """The table as it was, after the test."""
-    before = dict(SCORERS)
-    yield
-    SCORERS.clear()
-    SCORERS.update(before)
-
-
-@pytest.mark.usefixtures("own")
 @pytest.mark.parametrize(
     ("given", "value", "reason"),
     [
@@ -351,13 +336,10 @@ def test_a_function_of_ones_own_scores(given: Any, value: float | None, reason: 
             raise given
         return given
 
-    register("mine", mine)
-    score = scorer("mine")("a", "b", {"k": 1})
+    score = own_scorer(mine)("a", "b", {"k": 1})
     assert score.value == value
     assert reason in score.reason
-    assert scorer("mine")(None, "b").reason == "no answer"
-    with pytest.raises(UsageError, match="already"):
-        register("mine", mine)
+    assert own_scorer(mine)(None, "b").reason == "no answer"
 
 
 def test_the_table_says_what_each_scorer_is() -> None:
