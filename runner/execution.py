@@ -106,26 +106,36 @@ def tasks_of(
     for record in records:
         if all(has_ended(record.index, slot) for slot in slots):
             continue  # a resume has many of these
-        columns = getattr(record, "columns", {})
         try:
-            if unreadable := getattr(record, "reason", None):
-                raise RowError(unreadable)
-            made = maker.tasks(record.index, columns, record.digest, count)
-            stronger = [] if escalator is None else maker.escalations(made)
-            for task in (*made, *stronger):
-                task.attempts, task.asked_again = tried(task.row, task.slot)
-            due = () if escalator is None else escalator.hold(made, stronger, has_ended)
-            for task in made:
-                if not has_ended(task.row, task.slot):
-                    yield task
-            yield from due
+            yield from _left_of(record, maker, count, has_ended, escalator, tried)
         except RowError as error:
             if has_ended(record.index, 0):
                 continue
             reason = f"{record.where}: {error}"
             if stops(reason):
                 return
-            yield _unaskable(record.index, maker.id_of(record.index, columns), reason, error)
+            name = maker.id_of(record.index, getattr(record, "columns", {}))
+            yield _unaskable(record.index, name, reason, error)
+
+
+def _left_of(
+    record: Any,
+    maker: TaskMaker,
+    count: TokenCounter,
+    has_ended: Callable[[int, int], bool],
+    escalator: Escalator | None,
+    tried: Callable[[int, int], tuple[int, int]],
+) -> Iterator[Task]:
+    """The tasks of one row that are left to do; raises RowError if it cannot be asked."""
+    if unreadable := getattr(record, "reason", None):
+        raise RowError(unreadable)
+    made = maker.tasks(record.index, record.columns, record.digest, count)
+    stronger = [] if escalator is None else maker.escalations(made)
+    for task in (*made, *stronger):
+        task.attempts, task.asked_again = tried(task.row, task.slot)
+    due = () if escalator is None else escalator.hold(made, stronger, has_ended)
+    yield from (task for task in made if not has_ended(task.row, task.slot))
+    yield from due
 
 
 def _unaskable(row: int, name: str, message: str, error: RowError) -> Finished:

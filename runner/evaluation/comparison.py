@@ -126,18 +126,11 @@ def compare(
     `names` are what sentences call them; where models are compared each with itself, they are A and B otherwise.
     """
     metric = metric or other.evaluation["main"]
-    for run in (one, other):
-        known = next(iter(run.evaluation["models"].values()))["metrics"]
-        if metric not in known:
-            raise UsageError(f"{run.directory.path} has no metric {metric!r}; it has {', '.join(known)}.")
-    if one.scorers[metric] != other.scorers[metric]:
-        raise UsageError(f"The metric {metric!r} is not the same in both runs: their scorers or options differ.")
+    _mind_the_metric(one, other, metric)
     if one.model is None and other.model is None:
         by_model = by_model or one.repeats or other.repeats
-    elif one.model is None or other.model is None:
-        run, alone = (one, other) if one.model is None else (other, one)
-        if run.repeats:
-            raise UsageError(f"Say which model of {run.directory.path} is meant: {run.directory.path}:{alone.model}")
+    else:
+        _mind_the_models(one, other)
     found = _paired(_load(one, metric), _load(other, metric), by_model)
     if found is None:
         raise UsageError(
@@ -160,6 +153,23 @@ def compare(
         parts=tuple(parts),
         notices=tuple(notices),
     )
+
+
+def _mind_the_metric(one: Side, other: Side, metric: str) -> None:
+    """Raise UsageError if a side has no such metric, or the other one scores otherwise by it."""
+    for run in (one, other):
+        known = next(iter(run.evaluation["models"].values()))["metrics"]
+        if metric not in known:
+            raise UsageError(f"{run.directory.path} has no metric {metric!r}; it has {', '.join(known)}.")
+    if one.scorers[metric] != other.scorers[metric]:
+        raise UsageError(f"The metric {metric!r} is not the same in both runs: their scorers or options differ.")
+
+
+def _mind_the_models(one: Side, other: Side) -> None:
+    """Raise UsageError if a model is compared with a run in which several answered each row."""
+    for run, alone in ((one, other), (other, one)):
+        if run.model is None and run.repeats:
+            raise UsageError(f"Say which model of {run.directory.path} is meant: {run.directory.path}:{alone.model}")
 
 
 def _otherwise_expected(one: Side, other: Side, pairs: pl.DataFrame) -> Iterator[str]:
