@@ -48,13 +48,13 @@ from runner.storage.states import finished, mind_the_journal, only_judges_are_le
 
 @contextlib.contextmanager
 def _held(directory: RunDirectory, named: str) -> Iterator[None]:
-    """Hold a run directory, and say how to go on where the disk ends a run that it holds by then."""
+    """Hold a run directory, and say how to go on where the disk, or its user, ends a run that it holds by then."""
     with directory.held():
         try:
             yield
         except StorageDamaged:
             raise
-        except StorageFailed as error:
+        except (StorageFailed, KeyboardInterrupt) as error:
             if directory.manifest_path.is_file():
                 error.add_note(f"Go on with: {command('resume', directory.path)}{named}")
             raise

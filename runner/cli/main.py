@@ -144,7 +144,9 @@ def _called() -> int:
     try:
         _mind_the_words()
         code = runner.main(standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:  # click makes the one of the other
+        for note in getattr(error.__cause__ or error, "__notes__", ()):
+            click.echo(_safe(note), err=True)
         code = 130
     except click.ClickException as error:
         said = io.StringIO()
@@ -154,8 +156,6 @@ def _called() -> int:
     except RunnerError as error:
         click.echo(_safe("\n".join([f"runner: {error}", *getattr(error, "__notes__", ())])), err=True)
         code = error.exit_code
-    except KeyboardInterrupt:
-        code = 130
     except SystemExit:
         raise
     except MemoryError:

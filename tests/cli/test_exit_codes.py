@@ -16,6 +16,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from runner import finishing
+
 MODEL = "claude-haiku-4-5"
 SAMPLES = Path(__file__).parents[2] / "samples"
 TRICKLE = "[per_model]\nrequests_per_second = 10\n"
@@ -781,6 +783,24 @@ def test_a_second_sigint_ends_at_once(processes, gateways, rows, tmp_path, wait_
     done = process.done()
     assert done.code == 130
     assert resumable(done, tmp_path / "run")
+
+
+@pytest.mark.fault("P2")
+def test_an_interruption_while_the_tables_are_written_says_how_to_go_on(
+    command, gateway, rows, tmp_path, monkeypatch
+) -> None:
+    """Whoever presses Ctrl-C a third time has no tables, and loses no answer."""
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finishing, "finish", interrupted)
+        done = command("run", rows(3), "-m", MODEL, "--out", tmp_path / "run", env=gateway.env)
+    assert done.code == 130
+    assert resumable(done, tmp_path / "run")
+    assert command("resume", tmp_path / "run", env=gateway.env).code == 0
+    assert gateway.meter()["answered"] == 3
 
 
 @pytest.mark.fault("P15")
