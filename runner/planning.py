@@ -27,6 +27,7 @@ from runner.core.window import Kind, Window
 from runner.core.work import Ask, Done, Finished, Task, Wait
 
 AHEAD = 4096
+"""Tasks that the scheduler has to choose from, as in a run; and decisions that are made at once."""
 
 
 @dataclass(slots=True)

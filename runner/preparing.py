@@ -90,7 +90,6 @@ class Prepared:
     survey: Survey
     chosen: frozenset[int] | None
     notices: list[str] = field(default_factory=list)
-
     sample: Sample | None = None
     """Some of the rows, if the look was to choose any."""
     digest: str | None = None
