@@ -42,6 +42,7 @@ def error(message: str, **more: Any) -> dict[str, Any]:
     [
         ("408 Request Timeout", Kind.TIMEOUT, True),
         ("409 Conflict", Kind.SERVER_ERROR, False),
+        ("421 Misdirected Request", Kind.DISCONNECTED, False),
         ("425 Too Early", Kind.SERVER_ERROR, False),
     ],
 )
