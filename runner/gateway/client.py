@@ -55,17 +55,23 @@ def origin_of(url: str) -> URL:
     """The gateway's origin; raises UsageError for an address that the token must not be sent to."""
     if "@" in url:  # first: the other messages show it
         raise UsageError("The gateway's address holds a user name or a password; the token belongs in the environment.")
+    if "://" not in url:
+        raise UsageError(
+            "The gateway's address is not of the form https://host; it may be the token, and is not shown."
+        )
     try:
         parsed = URL(url)
+        host = parsed.host
     except ValueError:
         raise UsageError(f"The gateway's address {url!r} is not a URL.") from None
-    if parsed.scheme not in ("https", "http") or not parsed.host:
+    if parsed.scheme not in ("https", "http") or not host:
         raise UsageError(f"The gateway's address {url!r} is not of the form https://host.")
-    if parsed.scheme == "http" and not _is_loopback(parsed.host):
-        raise UsageError(f"The gateway's address {url!r} is not https: the token would be readable on the way.")
+    origin = parsed.origin()
+    if parsed.scheme == "http" and not _is_loopback(host):
+        raise UsageError(f"The gateway's address {origin} is not https: the token would be readable on the way.")
     if parsed.path not in ("", "/") or parsed.query_string:
-        raise UsageError(f"The gateway's address {url!r} has a path; it is only the host: {parsed.origin()}")
-    return parsed.origin()
+        raise UsageError(f"The gateway's address has a path or a query; it is only the host: {origin}")
+    return origin
 
 
 def _tls() -> ssl.SSLContext:

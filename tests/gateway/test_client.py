@@ -611,13 +611,17 @@ def test_an_origin_is_taken_from_the_address(url: str, origin: str) -> None:
         ("http://user:hunter2@gateway.example", "user name or a password"),
         ("https://gateway.example/v1", r"only the host: https://gateway\.example$"),
         ("https://gateway.example/?x=1", "only the host"),
+        ("https://gateway.example/?token=hunter2", "only the host"),
+        ("http://gateway.example/?token=hunter2", "not https"),
+        ("nt_live_hunter2", "may be the token"),
         ("https://gateway.example:99999", "not a URL"),
         ("https://[::1", "not a URL"),
+        ("https://xn--", "not a URL"),
     ],
 )
 @pytest.mark.fault("O12")
 def test_an_address_that_the_token_must_not_go_to_is_refused(url: str, reason: str) -> None:
-    """O12: each with the reason, and never with a password in it."""
+    """O12: each with the reason, and never with a password or a token in it, as where two variables were mixed up."""
     with pytest.raises(UsageError, match=reason) as caught:
         origin_of(url)
     assert "hunter2" not in str(caught.value)
