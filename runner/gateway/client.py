@@ -210,13 +210,16 @@ class Client:
             sent_at = answer.sent_at if isinstance(answer, _Answer) else -math.inf
             return Response(status=answer.status, headers=self._headers(answer), body=body, sent_at=sent_at)
 
-    @staticmethod
-    def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    def _headers(self, answer: aiohttp.ClientResponse) -> dict[str, str]:
         """By name in lower case; what comes several times is one list (RFC 9110 5.3), and no single value."""
         headers: dict[str, str] = {}
         for name, value in answer.headers.items():
             key = name.lower()
-            headers[key] = f"{headers[key]}, {value}" if key in headers else value
+            # What is not UTF-8 comes as lone surrogates, which nothing can write.
+            text = value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        if "location" in headers:  # the one header that is said again
+            headers["location"] = self._token.redact(headers["location"])
         return headers
 
     @staticmethod

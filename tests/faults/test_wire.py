@@ -432,6 +432,12 @@ async def test_no_failure_holds_the_token(ask: Any, serve: Any, said: Any, token
     assert "invalid_token Bearer *** of yours" in (failure.message, failure.code)
 
 
+async def test_a_redirect_that_holds_the_token_is_named_without_it(ask: Any, serve: Any, said: Any, token: str) -> None:
+    """G6: of where it leads the host is said, and a host may be made of what was sent."""
+    server = await serve([said(b"", "302 Found", f"Location: https://{token}.example/")])
+    assert "redirects to https://***.example" in failed(await ask(server)).message
+
+
 # What is reported of the cost.
 
 

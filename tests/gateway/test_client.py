@@ -90,6 +90,12 @@ async def test_names_of_headers_are_in_lower_case(serve: Any, connect: Connect) 
     assert all(name == name.lower() for name in headers)
 
 
+async def test_headers_can_be_written_whatever_bytes_they_hold(serve: Any, connect: Connect) -> None:
+    """A server may send any: what is no UTF-8 is replaced, as in a body."""
+    server = await serve([answer().replace(b"\r\n", b"\r\nServer: caf\xc3\xa9 \xff\r\n", 1)])
+    assert (await answered(await connect(server.url))).headers["server"] == "café \N{REPLACEMENT CHARACTER}"
+
+
 @pytest.mark.parametrize(
     "said",
     [
