@@ -24,20 +24,25 @@ from runner.core.values import (
 )
 from runner.gateway.dialects import chat
 
-GPT = Model(id="gpt-5-1", provider="openai", endpoints=("chat", "responses"), thinking="effort")
-MINI = Model(id="gpt-5-mini", provider="openai", thinking="effort", rejects=("temperature", "top_p"))
+GPT = Model(id="gpt-5-1", provider="OpenAI", endpoints=("chat", "responses"), thinking="effort")
+MINI = Model(id="gpt-5-mini", provider="OpenAI", thinking="effort", rejects=("temperature", "top_p"))
 CLAUDE = Model(
     id="claude-sonnet-4-6",
-    provider="anthropic",
+    provider="Anthropic",
     thinking="adaptive",
     rejects=("seed", "reasoning_effort", "frequency_penalty", "temperature+top_p"),
 )
-LLAMA = Model(id="databricks-meta-llama-3-3-70b-instruct", provider="meta", rejects=("seed",))
-GEMINI = Model(id="gemini-3-5-flash", provider="google", thinking="level", rejects=("reasoning_effort",))
+LLAMA = Model(id="databricks-meta-llama-3-3-70b-instruct", provider="Meta", rejects=("seed",))
+GEMINI = Model(id="gemini-3-5-flash", provider="Google", thinking="level", rejects=("reasoning_effort",))
 
 ASK = (Message(role="user", content="Name a river."),)
 ASKED = [{"role": "user", "content": "Name a river."}]
-SCHEMA = {"type": "object", "properties": {"river": {"type": "string"}}}
+SCHEMA = {
+    "type": "object",
+    "properties": {"river": {"type": "string"}},
+    "required": ["river"],
+    "additionalProperties": False,
+}
 TOOL = {"type": "function", "function": {"name": "depth", "parameters": {"type": "object"}}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "depth", "arguments": '{"of":"Elbe"}'}}
 

@@ -37,7 +37,12 @@ EASY = Model(id="claude-opus-4-6", provider="anthropic", thinking="adaptive")
 
 ASK = (Message(role="user", content="Name a river."),)
 ASKED = [{"role": "user", "content": "Name a river."}]
-SCHEMA = {"type": "object", "properties": {"river": {"type": "string"}}}
+SCHEMA = {
+    "type": "object",
+    "properties": {"river": {"type": "string"}},
+    "required": ["river"],
+    "additionalProperties": False,
+}
 TOOL = {"type": "function", "function": {"name": "depth", "description": "How deep.", "parameters": SCHEMA}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "depth", "arguments": '{"of":"Elbe"}'}}
 FORCE = {"type": "function", "function": {"name": "depth"}}

@@ -30,7 +30,12 @@ GPT = Model(id="gpt-5-1", provider="openai", endpoints=("chat", "responses"), th
 
 ASK = (Message(role="user", content="Name a river."),)
 ASKED = [{"role": "user", "content": "Name a river."}]
-SCHEMA = {"type": "object", "properties": {"river": {"type": "string"}}}
+SCHEMA = {
+    "type": "object",
+    "properties": {"river": {"type": "string"}},
+    "required": ["river"],
+    "additionalProperties": False,
+}
 TOOL = {"type": "function", "function": {"name": "depth", "parameters": SCHEMA}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "depth", "arguments": '{"of":"Elbe"}'}}
 

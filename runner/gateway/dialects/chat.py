@@ -7,11 +7,12 @@ The answer's content may be a list of blocks instead of a string, with hidden re
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from runner.core.catalog import Model
 from runner.core.values import Failure, Image, Json, Message, Part, Reply, Request, Response, Text, Wire
-from runner.gateway.dialects import answers, drafts, turns
+from runner.gateway.dialects import answers, drafts, schemas, turns
 from runner.gateway.dialects.json_text import as_list, as_object, as_text
 
 PATH = "/ai-gateway/mlflow/v1/chat/completions"
@@ -28,7 +29,7 @@ METER = answers.Meter(
 
 def encode(request: Request, model: Model) -> Wire:
     """The HTTP request that asks `model` this."""
-    draft = drafts.begin(GRAMMAR, request, model)
+    draft = drafts.begin(GRAMMARS.get(model.provider, GRAMMAR), request, model)
     return drafts.finish(draft, request).wire(PATH)
 
 
@@ -70,7 +71,12 @@ def _block(part: Part) -> Mapping[str, Json]:
 
 
 def _schema(schema: Any) -> Json:
-    return {"type": "json_schema", "json_schema": {"name": drafts.NAME, "schema": schema, "strict": True}}
+    whole = schemas.closed(schema)
+    return {"type": "json_schema", "json_schema": {"name": drafts.NAME, "schema": whole, "strict": True}}
+
+
+def _schema_of_openai(schema: Any) -> Json:
+    return drafts.merged(_schema(schema), {"json_schema": {"strict": schemas.is_strict(schemas.closed(schema))}})
 
 
 GRAMMAR = drafts.Grammar(
@@ -90,6 +96,8 @@ GRAMMAR = drafts.Grammar(
     caps=("max_tokens", "max_completion_tokens"),
     reasoning={"effort": lambda effort, _: {"reasoning_effort": effort}},
 )
+GRAMMARS: Mapping[str, drafts.Grammar] = {"OpenAI": replace(GRAMMAR, say={"schema": _schema_of_openai})}
+"""By provider: OpenAI refuses `strict` beside a schema that its strict mode does not take."""
 
 
 def _reply(body: Mapping[str, Json]) -> Reply:

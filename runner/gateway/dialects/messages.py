@@ -12,7 +12,7 @@ from typing import Any
 
 from runner.core.catalog import Model
 from runner.core.values import Failure, Image, Json, Message, Part, Reply, Request, Response, Text, Wire
-from runner.gateway.dialects import answers, drafts, turns
+from runner.gateway.dialects import answers, drafts, schemas, turns
 from runner.gateway.dialects.json_text import as_text, at
 
 PATH = "/ai-gateway/anthropic/v1/messages"
@@ -203,7 +203,7 @@ GRAMMAR = drafts.Grammar(
         "tool_choice": "tool_choice",
     },
     say={
-        "schema": lambda schema: {"format": {"type": "json_schema", "schema": schema}},
+        "schema": lambda schema: {"format": {"type": "json_schema", "schema": schemas.closed(schema)}},
         "tools": _tools,
         "tool_choice": _choice,
     },

@@ -12,7 +12,7 @@ from typing import Any
 
 from runner.core.catalog import Model
 from runner.core.values import Failure, Image, Json, Message, Part, Reply, Request, Response, Text, Wire
-from runner.gateway.dialects import answers, drafts, turns
+from runner.gateway.dialects import answers, drafts, schemas, turns
 from runner.gateway.dialects.json_text import as_list, as_object, as_text, at
 
 PATH = "/ai-gateway/openai/v1/responses"
@@ -110,7 +110,9 @@ def _choice(choice: Any) -> Json:
 
 
 def _schema(schema: Any) -> Json:
-    return {"format": {"type": "json_schema", "name": drafts.NAME, "schema": schema, "strict": True}}
+    whole = schemas.closed(schema)
+    strict = schemas.is_strict(whole)
+    return {"format": {"type": "json_schema", "name": drafts.NAME, "schema": whole, "strict": strict}}
 
 
 GRAMMAR = drafts.Grammar(

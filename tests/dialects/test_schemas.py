@@ -1,0 +1,99 @@
+"""What becomes of a user's JSON schema on its way to a provider that takes no open ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from runner.core.catalog import Model
+from runner.core.values import Message, Request, Settings
+from runner.gateway.dialects import DIALECTS
+from runner.gateway.dialects.schemas import closed, is_strict
+
+TEXT = {"type": "string"}
+
+
+def thing(**more: Any) -> dict[str, Any]:
+    """An object that lists one property."""
+    return {"type": "object", "properties": {"a": TEXT}} | more
+
+
+def shut(**more: Any) -> dict[str, Any]:
+    return thing(additionalProperties=False, **more)
+
+
+CLOSED: dict[str, tuple[Any, Any]] = {
+    "an object": (thing(), shut()),
+    "one that says so itself": (shut(), shut()),
+    "one that says the opposite": (thing(additionalProperties=True), thing(additionalProperties=True)),
+    "one of any fields": ({"type": "object"}, {"type": "object"}),
+    "in another": (thing(properties={"a": thing()}), shut(properties={"a": shut()})),
+    "in a list": ({"type": "array", "items": thing()}, {"type": "array", "items": shut()}),
+    "one of several": ({"anyOf": [thing(), TEXT]}, {"anyOf": [shut(), TEXT]}),
+    "by name": (
+        thing(properties={"a": {"$ref": "#/$defs/b"}}, **{"$defs": {"b": thing()}}),
+        shut(properties={"a": {"$ref": "#/$defs/b"}}, **{"$defs": {"b": shut()}}),
+    ),
+    "a property with the name of a word": (thing(properties={"allOf": thing()}), shut(properties={"allOf": shut()})),
+    "anything": (True, True),
+}
+COMBINED: dict[str, Any] = {
+    "all of several": {"allOf": [thing(), {"properties": {"b": TEXT}}]},
+    "properties beside alternatives": thing(anyOf=[{"properties": {"b": TEXT}}, {"required": ["a"]}]),
+    "properties beside a reference": thing(**{"$ref": "#/$defs/b", "$defs": {"b": {"properties": {"b": TEXT}}}}),
+    "names by a pattern": thing(patternProperties={"^x-": TEXT}),
+    "deep within": thing(properties={"a": {"items": {"allOf": [thing()]}}}),
+}
+
+
+@pytest.mark.parametrize(("schema", "sent"), CLOSED.values(), ids=CLOSED.keys())
+def test_objects_that_list_their_properties_are_closed(schema: Any, sent: Any) -> None:
+    """Wherever they stand, unless they say themselves whether there may be others."""
+    assert closed(schema) == sent
+
+
+@pytest.mark.parametrize("schema", COMBINED.values(), ids=COMBINED.keys())
+def test_schemas_that_are_combined_stay_as_they_are(schema: Any) -> None:
+    """Closed, each would forbid what another one asks for, and nothing could satisfy them."""
+    assert closed(schema) == schema
+
+
+STRICT: dict[str, tuple[Any, bool]] = {
+    "all is required": (shut(required=["a"]), True),
+    "something is optional": (shut(), False),
+    "not closed": (thing(required=["a"]), False),
+    "optional within": (shut(properties={"a": shut()}, required=["a"]), False),
+    "no object": ({"type": "array", "items": TEXT}, False),
+    "a word that it does not know": (shut(properties={"a": {"type": "string", "minLength": 1}}, required=["a"]), False),
+    "no type": (shut(properties={"a": {"enum": ["x"]}}, required=["a"]), False),
+    "an object of nothing": (thing(properties={}, additionalProperties=False), True),
+    "an object of anything": (shut(properties={"a": {"type": "object"}}, required=["a"]), False),
+}
+
+
+@pytest.mark.parametrize(("schema", "strict"), STRICT.values(), ids=STRICT.keys())
+def test_strict_mode_takes_closed_schemas_in_which_all_is_required(schema: Any, strict: bool) -> None:
+    """Where it would not, a strict schema is a 400 for each row."""
+    assert is_strict(schema) is strict
+
+
+@pytest.mark.parametrize(
+    ("dialect", "provider", "place", "strict"),
+    [
+        ("chat", "OpenAI", ("response_format", "json_schema"), {"strict": False}),
+        ("chat", "Meta", ("response_format", "json_schema"), {"strict": True}),
+        ("responses", "OpenAI", ("text", "format"), {"strict": False}),
+        ("messages", "Anthropic", ("output_config", "format"), {}),
+    ],
+)
+def test_what_a_provider_would_refuse_is_not_sent(dialect: str, provider: str, place: Any, strict: Any) -> None:
+    """Schemas as most people and libraries write them leave open what else there may be, and have optional fields."""
+    model = Model(id="m", provider=provider, endpoints=(dialect,))
+    request = Request(messages=(Message(role="user", content="Hi"),), settings=Settings(max_tokens=99, schema=thing()))
+    said = orjson.loads(DIALECTS[dialect].encode(request, model).body)
+    for name in place:
+        said = said[name]
+    assert said["schema"] == shut()
+    assert {name: said[name] for name in said.keys() & {"strict"}} == strict
