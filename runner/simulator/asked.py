@@ -36,6 +36,8 @@ class Asked:
     images: int = 0
     max_tokens: int | None = None
     schema: Mapping[str, Json] | None = None
+    strict: str | None = None
+    """The schema's name, where it is to be followed strictly."""
     json_mode: bool = False
     """JSON is asked for, of no schema."""
     tools: tuple[Tool, ...] = ()
@@ -118,6 +120,11 @@ def _is_image(part: Mapping[str, Json]) -> bool:
 
 
 _GEMINI_MEDIA = ("inlineData", "inline_data", "fileData", "file_data")
+
+
+def strict(wanted: Mapping[str, Json]) -> str | None:
+    """The name of the schema that is wanted, if it is to be followed strictly."""
+    return str(wanted.get("name", "")) if wanted.get("strict") else None
 
 
 def whole(body: Mapping[str, Json], *names: str) -> int | None:

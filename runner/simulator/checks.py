@@ -5,12 +5,12 @@ Each check looks at a request and answers with a message (and the parameter it i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from runner.core.catalog import Model
-from runner.simulator.asked import Asked
+from runner.simulator.asked import Asked, Json, table
 from runner.simulator.dialects import Dialect
 
 
@@ -86,6 +86,47 @@ def thinking_of_claude(case: Case) -> Complaint | None:
     return None
 
 
+def schema_of_openai(case: Case) -> Complaint | None:
+    """A strict schema has closed objects only, and requires all their properties."""
+    if case.model.provider != "OpenAI" or case.asked.strict is None:
+        return None
+    parameter = "response_format" if case.dialect.name == "chat" else "text.format.schema"
+    for place, schema in objects(case.asked.schema):
+        where = f"Invalid schema for response_format '{case.asked.strict}': In context={place},"
+        if schema.get("additionalProperties") is not False:
+            return Complaint(f"{where} 'additionalProperties' is required to be supplied and to be false.", parameter)
+        required = schema.get("required")
+        names = required if isinstance(required, list) else []
+        for name in table(schema.get("properties")):
+            if name not in names:
+                words = "'required' is required to be supplied and to be an array including every key in properties."
+                return Complaint(f"{where} {words} Missing '{name}'.", parameter)
+    return None
+
+
+def schema_of_claude(case: Case) -> Complaint | None:
+    """On its own dialect every object has to be closed."""
+    if case.dialect.name != "messages":
+        return None
+    if all(schema.get("additionalProperties") is False for _, schema in objects(case.asked.schema)):
+        return None
+    return Complaint(
+        "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
+    )
+
+
+def objects(schema: Json, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Mapping[str, Json]]]:
+    """Every object in a schema, with its place."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "object":
+            yield place, schema
+        for name, part in schema.items():
+            yield from objects(part, (*place, name))
+    elif isinstance(schema, list):
+        for number, part in enumerate(schema):
+            yield from objects(part, (*place, str(number)))
+
+
 SMALLEST_CAP = 16
 
 
@@ -144,6 +185,8 @@ CHECKS: tuple[Callable[[Case], Complaint | None], ...] = (
     parameters_of_the_model,
     effort_on_chat,
     thinking_of_claude,
+    schema_of_openai,
+    schema_of_claude,
     smallest_cap,
     largest_cap,
     context,

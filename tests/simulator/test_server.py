@@ -133,6 +133,11 @@ async def test_access(simulate: Any, post: Any, headers: dict[str, str], path: s
         assert answer == {"error": {"message": "invalid or missing credential"}}
 
 
+OPEN = {"type": "object", "properties": {"b": {"type": "string"}}, "required": ["b"]}
+WITHIN = {"type": "object", "properties": {"a": OPEN}, "required": ["a"], "additionalProperties": False}
+FORM = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": WITHIN}}
+OPTIONAL = {"name": "answer", "schema": {**WITHIN, "required": None}}
+
 REJECTED: list[tuple[str, dict[str, Any], int, str]] = [
     (CHAT, chat("gpt-9"), 400, 'unknown model "gpt-9"'),
     (CHAT, {"messages": []}, 400, "missing or invalid model"),
@@ -164,6 +169,9 @@ REJECTED: list[tuple[str, dict[str, Any], int, str]] = [
     (RESPONSES, responses(max_output_tokens=15), 400, "Expected a value >= 16, but got 15 instead."),
     (RESPONSES, responses(store=True), 400, "store is not supported by Databricks"),
     (RESPONSES, responses(previous_response_id="resp_1"), 400, "previous_response_id is not supported"),
+    (CHAT, chat("gpt-5-2", response_format=FORM), 400, "In context=('properties', 'a'), 'additionalProperties' is"),
+    (RESPONSES, responses(text={"format": {"type": "json_schema", "strict": True, **OPTIONAL}}), 400, "Missing 'a'."),
+    (MESSAGES, chat(output_config={"format": {"type": "json_schema", "schema": OPEN}}), 400, "explicitly set to false"),
     ("/v1/embeddings", chat(), 404, "not found"),
     ("/gemini/v1beta/models/gemini-2-5-pro:countTokens", gemini(), 404, "unsupported gemini action"),
 ]
@@ -211,6 +219,14 @@ async def test_the_default_temperature_passes(simulate: Any, post: Any) -> None:
     assert status == 200
     status, _, _ = await post(simulator.url + RESPONSES, responses(store=False, background=False))
     assert status == 200
+
+
+async def test_an_open_schema_passes_where_it_need_not_be_strict(simulate: Any, post: Any) -> None:
+    """OpenAI's models follow it as well as they can, and others take no notice."""
+    simulator = await simulate()
+    for model, strict in (("gpt-5-2", False), ("databricks-gpt-oss-120b", True)):
+        form = {"type": "json_schema", "json_schema": {"name": "answer", "strict": strict, "schema": OPEN}}
+        assert (await post(simulator.url + CHAT, chat(model, response_format=form)))[0] == 200
 
 
 async def test_provider_errors_are_wrapped_until_october(simulate: Any, post: Any) -> None:

@@ -6,7 +6,20 @@ from collections.abc import Mapping
 
 import orjson
 
-from runner.simulator.asked import Asked, Json, MalformedError, Said, given, images, listed, table, texts, whole, word
+from runner.simulator.asked import (
+    Asked,
+    Json,
+    MalformedError,
+    Said,
+    given,
+    images,
+    listed,
+    strict,
+    table,
+    texts,
+    whole,
+    word,
+)
 from runner.simulator.dialects.chat import must_call, tool
 
 PARAMETERS = {
@@ -37,6 +50,7 @@ def parse(body: Mapping[str, Json]) -> Asked:
         images=sum(images(item.get("content")) for item in others),
         max_tokens=whole(body, "max_output_tokens"),
         schema=table(wanted.get("schema")) or None,
+        strict=strict(wanted),
         json_mode=wanted.get("type") == "json_object",
         tools=tuple(tool(t) for t in listed(body, "tools")),
         must_call=must_call(body.get("tool_choice")),
