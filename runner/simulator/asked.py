@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -120,6 +120,22 @@ def _is_image(part: Mapping[str, Json]) -> bool:
 
 
 _GEMINI_MEDIA = ("inlineData", "inline_data", "fileData", "file_data")
+
+
+def conversation(body: Mapping[str, Json], roles: Collection[str]) -> list[Mapping[str, Json]]:
+    """The messages of a request: at least one, and each in a role that there is."""
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
+        raise MalformedError("messages: expected a list with at least one message")
+    for number, message in enumerate(messages):
+        check_role(f"messages.{number}.role", message.get("role"), roles)
+    return messages
+
+
+def check_role(place: str, role: Json, roles: Collection[str]) -> None:
+    """Refuse a role that there is not."""
+    if role not in roles:
+        raise MalformedError(f"{place}: expected one of {', '.join(roles)}, got {role!r}")
 
 
 def strict(wanted: Mapping[str, Json]) -> str | None:

@@ -179,6 +179,7 @@ AUTHORIZATION_DOWN = own(503, "authorization temporarily unavailable")
 NO_MODEL = own(400, "missing or invalid model")
 NOT_VERIFIED = own(403, "model requires a verified account")
 NO_SUCH_PATH = own(404, "not found")
+NO_SUCH_MODEL_PATH = own(404, "invalid gemini model path")
 NO_SUCH_ACTION = own(404, "unsupported gemini action")
 NO_SUCH_METHOD = own(405, "method not allowed")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runner.simulator.errors import NO_SUCH_ACTION, NO_SUCH_PATH, Answer
+from runner.simulator.errors import NO_SUCH_ACTION, NO_SUCH_MODEL_PATH, NO_SUCH_PATH, Answer
 
 MODELS = "/v1/models"
 
@@ -38,6 +38,7 @@ PATHS: Mapping[str, str] = {
 ROUTES = {path: Route(dialect=dialect) for path, dialect in PATHS.items()}
 
 GEMINI = re.compile(r"(?:/ai-gateway/gemini|/v1/gemini|/gemini)?/v1(?:beta)?/models/(?P<model>[^/:]+):(?P<action>\w+)")
+GEMINI_MODELS = re.compile(r"(/ai-gateway/gemini|/v1/gemini|/gemini)/v1(beta)?/models/")
 ACTIONS = {"generateContent": False, "streamGenerateContent": True}
 """What can be done with a model, and whether it streams; counting tokens is not offered."""
 
@@ -49,7 +50,7 @@ def find(path: str) -> Route | Answer:
         return route
     found = GEMINI.fullmatch(path)
     if found is None:
-        return NO_SUCH_PATH
+        return NO_SUCH_MODEL_PATH if GEMINI_MODELS.match(path) else NO_SUCH_PATH
     stream = ACTIONS.get(found["action"])
     if stream is None:
         return NO_SUCH_ACTION

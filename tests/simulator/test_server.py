@@ -172,7 +172,16 @@ REJECTED: list[tuple[str, dict[str, Any], int, str]] = [
     (CHAT, chat("gpt-5-2", response_format=FORM), 400, "In context=('properties', 'a'), 'additionalProperties' is"),
     (RESPONSES, responses(text={"format": {"type": "json_schema", "strict": True, **OPTIONAL}}), 400, "Missing 'a'."),
     (MESSAGES, chat(output_config={"format": {"type": "json_schema", "schema": OPEN}}), 400, "explicitly set to false"),
+    (CHAT, chat(messages=[{"role": "human", "content": "Hi"}]), 400, "messages.0.role: expected one of system,"),
+    (CHAT, chat(messages=[{"content": "Hi"}]), 400, "messages.0.role"),
+    (CHAT, chat(messages=[*chat()["messages"], {"role": "system", "content": "Late."}]), 400, "once, and first"),
+    (MESSAGES, chat(messages=[{"role": "system", "content": "Hi"}]), 400, "expected one of user, assistant"),
+    (RESPONSES, responses(input=[{"role": "tool", "content": "Hi"}]), 400, "input.0.role"),
+    (RESPONSES, responses(input=["Hi"]), 400, "input.0: expected an item"),
+    (GEMINI, {"contents": [{"role": "assistant", "parts": [{"text": "Hi"}]}]}, 400, "expected one of user, model"),
+    (GEMINI, {"contents": [{"role": "user", "content": "Hi"}]}, 400, "contents.0.parts: must not be empty"),
     ("/v1/embeddings", chat(), 404, "not found"),
+    ("/gemini/v1beta/models/gemini-2-5-pro", gemini(), 404, "invalid gemini model path"),
     ("/gemini/v1beta/models/gemini-2-5-pro:countTokens", gemini(), 404, "unsupported gemini action"),
 ]
 

@@ -12,6 +12,7 @@ from runner.simulator.asked import (
     MalformedError,
     Said,
     Tool,
+    conversation,
     given,
     images,
     listed,
@@ -36,6 +37,8 @@ PARAMETERS = {
     )
 }
 
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+
 ENDED = {
     "stop": "stop",
     "length": "length",
@@ -47,11 +50,11 @@ ENDED = {
 
 def parse(body: Mapping[str, Json]) -> Asked:
     """Read a chat completions request."""
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
-        raise MalformedError("messages: expected a list with at least one message")
-    system = [m for m in messages if m.get("role") in ("system", "developer")]
-    others = [m for m in messages if m.get("role") not in ("system", "developer")]
+    messages = conversation(body, ROLES)
+    if any(m["role"] == "system" for m in messages[1:]):
+        raise MalformedError("messages: the role system is taken once, and first")
+    system = [m for m in messages if m["role"] in ("system", "developer")]
+    others = [m for m in messages if m["role"] not in ("system", "developer")]
     wanted = table(body.get("response_format"))
     return Asked(
         model=str(body.get("model") or ""),

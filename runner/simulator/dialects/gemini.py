@@ -7,7 +7,20 @@ from collections.abc import Mapping
 
 import orjson
 
-from runner.simulator.asked import Asked, Json, MalformedError, Said, Tool, given, images, listed, table, texts, whole
+from runner.simulator.asked import (
+    Asked,
+    Json,
+    MalformedError,
+    Said,
+    Tool,
+    check_role,
+    given,
+    images,
+    listed,
+    table,
+    texts,
+    whole,
+)
 
 PARAMETERS = {
     "temperature": "temperature",
@@ -17,6 +30,8 @@ PARAMETERS = {
     "frequencyPenalty": "frequency_penalty",
     "presencePenalty": "presence_penalty",
 }
+
+ROLES = ("user", "model")
 
 ENDED = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "filtered": "SAFETY", "refused": "SAFETY"}
 
@@ -32,6 +47,10 @@ def parse(body: Mapping[str, Json]) -> Asked:
         contents = [contents]
     if not isinstance(contents, list) or not contents:
         raise MalformedError("contents: expected a list with at least one content")
+    for number, content in enumerate(contents):
+        if not isinstance(content, dict) or not listed(content, "parts"):
+            raise MalformedError(f"contents.{number}.parts: must not be empty")
+        check_role(f"contents.{number}.role", content.get("role") or "user", ROLES)
     config = _camel(body.get("generationConfig"))
     schema = table(config.get("responseSchema") or config.get("responseJsonSchema")) or None
     return Asked(

@@ -6,9 +6,25 @@ from collections.abc import Mapping
 
 import orjson
 
-from runner.simulator.asked import Asked, Json, MalformedError, Said, Tool, given, images, listed, table, texts, whole
+from runner.simulator.asked import (
+    Asked,
+    Json,
+    MalformedError,
+    Said,
+    Tool,
+    conversation,
+    given,
+    images,
+    listed,
+    table,
+    texts,
+    whole,
+)
 
 PARAMETERS = {"temperature": "temperature", "top_p": "top_p", "thinking": "thinking", "service_tier": "service_tier"}
+
+ROLES = ("user", "assistant")
+"""What the system says stands beside the messages."""
 
 ENDED = {
     "stop": "end_turn",
@@ -21,9 +37,7 @@ ENDED = {
 
 def parse(body: Mapping[str, Json]) -> Asked:
     """Read a Messages request; `max_tokens` is not optional here."""
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
-        raise MalformedError("messages: at least one message is required")
+    messages = conversation(body, ROLES)
     if body.get("max_tokens") is None:
         raise MalformedError("max_tokens: Field required")
     config = table(body.get("output_config"))

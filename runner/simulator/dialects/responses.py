@@ -11,6 +11,7 @@ from runner.simulator.asked import (
     Json,
     MalformedError,
     Said,
+    check_role,
     given,
     images,
     listed,
@@ -27,6 +28,8 @@ PARAMETERS = {
     for name in ("temperature", "top_p", "store", "background", "conversation", "service_tier", "previous_response_id")
 }
 
+ROLES = ("user", "assistant", "system", "developer")
+
 INCOMPLETE = {"length": "max_output_tokens", "filtered": "content_filter"}
 """Why an answer is incomplete; other ends are complete."""
 
@@ -37,7 +40,11 @@ def parse(body: Mapping[str, Json]) -> Asked:
     if not isinstance(given_input, str | list) or not given_input:
         raise MalformedError("input: expected a text or a list with at least one item")
     items = [{"role": "user", "content": given_input}] if isinstance(given_input, str) else given_input
-    items = [item for item in items if isinstance(item, dict)]
+    for number, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise MalformedError(f"input.{number}: expected an item, got {item!r}")
+        if item.get("type", "message") == "message":
+            check_role(f"input.{number}.role", item.get("role"), ROLES)
     system = [item for item in items if item.get("role") in ("system", "developer")]
     others = [item for item in items if item.get("role") not in ("system", "developer")]
     wanted = table(table(body.get("text")).get("format"))
