@@ -45,7 +45,7 @@ STATUSES: Mapping[int, Verdict] = {
     410: NO_MODEL,
     413: TOO_LARGE,
     414: TOO_LARGE,
-    421: LOST,  # a proxy that does not serve this host on this connection: another one may
+    421: LOST,  # a proxy that does not serve this host on this connection: the way is wrong, and not the row
     425: BROKEN,
     429: LIMITED,
     431: TOO_LARGE,
