@@ -100,6 +100,13 @@ def _unconnected(error: aiohttp.ClientConnectorError | aiohttp.ConnectionTimeout
     return os.strerror(number) if number else str(error)
 
 
+def _words(error: BaseException) -> str:
+    """What an error says, on one line; the HTTP library puts a status of its own before it, which nobody sent."""
+    said = (getattr(each, "message", None) for each in (error, error.__cause__))
+    text = next((text for text in said if isinstance(text, str) and text), str(error))
+    return " ".join(text.split()).removesuffix(" ^") or type(error).__name__
+
+
 class _Answer(aiohttp.ClientResponse):
     sent_at = -math.inf
     """When its request was written."""
@@ -245,7 +252,7 @@ class Client:
         )
 
     def _failure(self, error: BaseException) -> Failure:
-        message = self._token.redact(str(error))[:500] or type(error).__name__
+        message = self._token.redact(_words(error))[:500]
         if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
             return Failure(
                 kind=Kind.CERTIFICATE, message=f"The gateway's certificate is not trusted: {message}", scope="all"
