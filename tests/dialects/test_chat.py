@@ -291,6 +291,10 @@ ANSWERS: dict[str, tuple[Any, Reply]] = {
     "blocks": (answer({"content": [THOUGHT, {"type": "text", "text": "Elbe."}]}), said("Elbe.")),
     "only reasoning, cut": (answer({"content": [THOUGHT]}, "length"), said("", Outcome.TRUNCATED, "length")),
     "only reasoning, by its own word done": (answer({"content": [THOUGHT]}), said("", Outcome.TRUNCATED)),
+    "only reasoning, by what it counts": (
+        answer({"content": ""}, usage={**USAGE, "completion_tokens_details": {"reasoning_tokens": 4}}),
+        said("", Outcome.TRUNCATED, usage=Usage(input=21, output=4, reasoning=4)),
+    ),
     "reasoning beside the content": (
         answer({"content": None, "reasoning_content": "Hm."}),
         said("", Outcome.TRUNCATED),
@@ -355,6 +359,8 @@ ANSWERS: dict[str, tuple[Any, Reply]] = {
 }
 
 NO_ANSWERS = {
+    "calls announced after reasoning, none made": b'{"choices":[{"message":{},"finish_reason":"tool_calls"}],'
+    b'"usage":{"prompt_tokens":2,"completion_tokens":4,"completion_tokens_details":{"reasoning_tokens":4}}}',
     "an empty body": b"",
     "null": b"null",
     "half of an answer": b'{"choices":[{"message":{"content":"El',

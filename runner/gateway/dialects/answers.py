@@ -168,6 +168,8 @@ class Heard:
         """The conclusion; raises Malformed if nothing of the answer was understood."""
         text = "".join(self.refusals or self.texts)
         outcome = Outcome.REFUSED if self.refusals else self._outcome(finish.lower())
+        if outcome is Outcome.OK and not text and usage.reasoning:
+            outcome = Outcome.TRUNCATED  # it thought and said nothing, though not where we can see it
         return Reply(
             text=text, outcome=outcome, finish_reason=finish, usage=usage, tool_calls=tuple(self.calls), model=model
         )
