@@ -63,7 +63,8 @@ def test_schemas_that_are_combined_stay_as_they_are(schema: Any) -> None:
 STRICT: dict[str, tuple[Any, bool]] = {
     "all is required": (shut(required=["a"]), True),
     "something is optional": (shut(), False),
-    "not closed": (thing(required=["a"]), False),
+    "closed when it is sent": (thing(required=["a"]), True),
+    "open by its own word": (thing(required=["a"], additionalProperties=True), False),
     "optional within": (shut(properties={"a": shut()}, required=["a"]), False),
     "no object": ({"type": "array", "items": TEXT}, False),
     "a word that it does not know": (shut(properties={"a": {"type": "string", "minLength": 1}}, required=["a"]), False),

@@ -76,7 +76,7 @@ def _schema(schema: Any) -> Json:
 
 
 def _schema_of_openai(schema: Any) -> Json:
-    return drafts.merged(_schema(schema), {"json_schema": {"strict": schemas.is_strict(schemas.closed(schema))}})
+    return drafts.merged(_schema(schema), {"json_schema": {"strict": schemas.is_strict(schema)}})
 
 
 GRAMMAR = drafts.Grammar(

@@ -110,8 +110,7 @@ def _choice(choice: Any) -> Json:
 
 
 def _schema(schema: Any) -> Json:
-    whole = schemas.closed(schema)
-    strict = schemas.is_strict(whole)
+    whole, strict = schemas.closed(schema), schemas.is_strict(schema)
     return {"format": {"type": "json_schema", "name": drafts.NAME, "schema": whole, "strict": strict}}
 
 

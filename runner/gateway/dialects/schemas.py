@@ -6,6 +6,7 @@ is sent may ask for more than the user's schema, never for less: it is that whic
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 
 from runner.core.values import Json
@@ -40,12 +41,35 @@ def closed(schema: Json) -> Json:
 
     One in which schemas are combined stays as it is.
     """
-    return schema if any(map(_combines, _parts(schema))) else _closed(schema)
+    return _taken(_Same(schema))[0]
 
 
 def is_strict(schema: Json) -> bool:
-    """Whether OpenAI's strict mode takes this schema: an object, each object in it closed, and all of it required."""
-    return as_object(schema).get("type") == "object" and all(map(_is_strict, _parts(schema)))
+    """Whether OpenAI's strict mode takes this schema once closed: an object, with all of each object required."""
+    return _taken(_Same(schema))[1]
+
+
+class _Same:
+    """A schema that is equal to itself only: all rows of a job have one, and none is changed."""
+
+    __slots__ = ("schema",)
+
+    def __init__(self, schema: Json) -> None:
+        self.schema = schema
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.schema is self.schema
+
+    def __hash__(self) -> int:
+        return id(self.schema)
+
+
+@functools.lru_cache(maxsize=16)
+def _taken(same: _Same) -> tuple[Json, bool]:
+    schema = same.schema
+    if not any(map(_combines, _parts(schema))):
+        schema = _closed(schema)
+    return schema, as_object(schema).get("type") == "object" and all(map(_is_strict, _parts(schema)))
 
 
 def _parts(schema: Json) -> Iterator[Json]:
