@@ -11,10 +11,11 @@ from runner.core.errors import InputRejected, UsageError
 from runner.core.job import Job
 from runner.core.values import Kind
 from runner.storage import journal
+from runner.storage.history import UNASKABLE
 from runner.storage.rows import Row, Source
 from runner.storage.rundir import RunDirectory
 from runner.storage.sources import Files, open_source
-from runner.storage.takeover import FINAL, reopen_errored
+from runner.storage.takeover import reopen_errored
 
 
 def reopened(directory: RunDirectory, manifest: Mapping[str, Any], kinds: Iterable[Kind]) -> list[str]:
@@ -24,8 +25,8 @@ def reopened(directory: RunDirectory, manifest: Mapping[str, Any], kinds: Iterab
     said = [f"{count:,} errored {'rows are' if count != 1 else 'row is'} asked again."]
     if left:
         said.append("Left as errored: " + ", ".join(f"{kind} {number:,}" for kind, number in left.most_common()) + ".")
-    if not FINAL.isdisjoint(left):
-        kinds_left = " and ".join(kind for kind in left if kind in FINAL)
+    if not UNASKABLE.isdisjoint(left):
+        kinds_left = " and ".join(kind for kind in left if kind in UNASKABLE)
         said.append(
             f"A row with {kinds_left} would end in the same way: mend the input, and take over the other answers with "
             f"runner run ... {fork_of(directory.path)}"

@@ -27,6 +27,9 @@ class Spent:
     charge: Charge
 
 
+UNASKABLE = frozenset({Kind.BAD_ROW, Kind.NEVER_FITS})
+"""Failures of rows that cannot be asked at all: asking again would end the same way."""
+
 Paid = Mapping[str, float]
 """Tokens and USD, by their names in frames."""
 USED = ("input", "cached_input", "output", "reasoning")
@@ -96,6 +99,8 @@ class History:
         """What the last sessions spent within `window` of their end: a resume still has to reckon with it."""
         self.last = -1
         """The last row of the input that has an outcome."""
+        self.unaskable: set[int] = set()
+        """The rows that could not be asked at all: each has one outcome, however many tasks it would have made."""
         self.shut: dict[str, float] = {}
         """Scope -> until when, by the wall clock, the gateway has said with a 429 not to come back."""
         self._tried: dict[int, Tried] = {}
@@ -117,6 +122,8 @@ class History:
             else:
                 self._offsets[position] = offset
                 self.last = max(self.last, payload["row"])
+                if payload["t"] == "ended" and (payload.get("failure") or {}).get("kind") in UNASKABLE:
+                    self.unaskable.add(payload["row"])
         self.tally.add(payload)
 
     def _note_attempt(self, payload: Mapping[str, Any]) -> None:

@@ -14,12 +14,10 @@ from typing import Any, BinaryIO
 from runner.core.values import Kind, Status
 from runner.core.work import Task
 from runner.storage import journal
-from runner.storage.history import read_history
+from runner.storage.history import UNASKABLE, read_history
 from runner.storage.rundir import RunDirectory
 from runner.storage.states import mind_the_journal
 
-FINAL = frozenset({Kind.BAD_ROW, Kind.NEVER_FITS})
-"""Rows that cannot be asked at all: asking again would end the same way."""
 _KEPT = (
     "key",
     "model",
@@ -118,7 +116,7 @@ def reopen_errored(directory: RunDirectory, slots: int, kinds: frozenset[Kind] |
         if payload.get("final") != Status.ERRORED or history.offset(payload["row"], payload["slot"]) != frame.offset:
             continue
         kind = (payload.get("failure") or {}).get("kind", "")  # early journals have some without
-        if kind in FINAL or (kinds is not None and kind not in kinds):
+        if kind in UNASKABLE or (kinds is not None and kind not in kinds):
             left[kind] += 1
             continue
         landed = payload["model"] if payload["t"] == "landed" else None

@@ -81,6 +81,18 @@ def test_each_asks_every_model_about_every_row_in_input_order(command, gateway, 
     assert table(tmp_path / "run").select("row", "model").rows() == expected
 
 
+def test_a_row_that_never_fits_has_one_line_whoever_would_be_asked(command, gateway, tmp_path) -> None:
+    """With --each its lines were one errored and one canceled, though nothing was left open; it is nobody's fault."""
+    source, limits = tmp_path / "rows.jsonl", tmp_path / "limits.toml"
+    source.write_text("".join(json.dumps({"prompt": "word " * count}) + "\n" for count in (1, 3000)))
+    limits.write_text("[per_model]\ninput_tokens = 1000\n")
+    words = ["-m", f"{OTHER},{MODEL}", "--each", "--limits", limits, "--bad-rows", "record", "--out", tmp_path / "run"]
+    done = command("run", source, *words, "--json", env=gateway.env)
+    assert (done.code, done.json()["tasks"]["total"]) == (3, 3)
+    lines = table(tmp_path / "run").select("row", "model", "annotator", "status").rows()
+    assert lines == [(0, OTHER, OTHER, "succeeded"), (0, MODEL, MODEL, "succeeded"), (1, "", None, "errored")]
+
+
 def test_a_model_named_twice_is_one_model(command, gateway, rows, tmp_path) -> None:
     """The databricks- form of a name is the same model, with one budget and one answer."""
     words = ["run", rows(2), "-m", f"{MODEL},databricks-{MODEL}", "--each", "--out", tmp_path / "run"]
