@@ -60,7 +60,7 @@ class Finish:
 
     def results(self) -> pl.DataFrame:
         """The results table: one line for each task, in input order."""
-        return pl.read_parquet(self.directory / "results.parquet")
+        return pl.read_parquet(self.directory / "results.parquet", glob=False)
 
 
 def finish(session: Session, ending: Ending) -> Finish:

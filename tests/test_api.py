@@ -40,6 +40,19 @@ def test_labels_make_a_labelling_run(rows: Path, tmp_path: Path) -> None:
     assert set(finish.results()["answer"]) <= {"yes", "no"}
 
 
+def test_a_folder_may_be_called_like_a_pattern(rows: Path, tmp_path: Path) -> None:
+    """What a run has written is read back from its own place, its labels, its judge's answers and metrics as well."""
+    finish = runner.run(
+        rows, models="gpt-5-4,claude-haiku-4-5", each=True, max_tokens=32, gateway=LOCAL, out=tmp_path / "run[1]",
+        prompt="Say yes.", answer={"kind": "label", "labels": ["yes", "no"], "asks": 0}, vote={"least": 0.5},
+        evaluate={"expected": "word", "judge": {"model": "gpt-5-4-nano", "rubric": "Is it right?"}},
+    )  # fmt: skip
+    assert finish.ending.exit_code == 0
+    assert finish.results()["row"].to_list() == [0, 0, 1, 1, 2, 2]
+    assert finish.summary["labels"]
+    assert finish.summary["evaluation"]
+
+
 async def test_run_works_where_a_loop_is_running(rows: Path, tmp_path: Path) -> None:
     """In a notebook an event loop runs already; the run goes on in a thread of its own."""
     asyncio.get_running_loop()

@@ -73,7 +73,10 @@ def conclude(
         if cap is not None:
             return said | {"exit_code": CAPS, "reason": cap}
         run = side_of(directory, said["evaluation"])
-        manifest, metrics = directory.read_json(directory.manifest_path), pl.read_parquet(directory.metrics_path)
+        manifest, metrics = (
+            directory.read_json(directory.manifest_path),
+            pl.read_parquet(directory.metrics_path, glob=False),
+        )
         record(history_path(directory.path.resolve().parent, job.name), run, manifest, job.fingerprint, metrics)
     if job.gates is not None:
         cost = summary["cost_usd"] + sum(one.cost for one in judged.values())
@@ -105,7 +108,7 @@ def evaluate(
     said: dict[str, Any] = {"column": expected, "notices": list(measured.notices)}
     against = _of_0_and_1(measured)
     if evaluation.judge is not None:
-        answers = pl.read_parquet(directory.results_path, columns=["answer"])["answer"]
+        answers = pl.read_parquet(directory.results_path, columns=["answer"], glob=False)["answer"]
         found = grades(measured, answers, evaluation.judge, judged.get(JUDGE))
         measured = replace(measured, scores={**measured.scores, JUDGE: found})
         said["judge"] = about_judge(measured, evaluation.judge, judged.get(JUDGE), against)

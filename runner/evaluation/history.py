@@ -48,7 +48,7 @@ def read_history(path: Path) -> pl.DataFrame:
     if not path.is_file():
         return pl.DataFrame(schema=SCHEMA)
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StorageFailed(f"{path} cannot be read: {str(error).partition(chr(10))[0][:300]}") from None
 

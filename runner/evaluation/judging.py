@@ -71,7 +71,10 @@ def grades(measured: Measured, answers: pl.Series, judging: Judging, graded: Jud
     given: dict[str, str] = {}
     if graded is not None:
         given = dict(
-            pl.read_parquet(graded.directory / "results.parquet").select("id", ANSWER).drop_nulls().iter_rows()
+            pl.read_parquet(graded.directory / "results.parquet", glob=False)
+            .select("id", ANSWER)
+            .drop_nulls()
+            .iter_rows()
         )
     values: list[float | None] = []
     reasons: list[str] = []

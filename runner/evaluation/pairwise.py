@@ -120,13 +120,13 @@ def judged_pairs(results: Path, pairwise: Pairwise, columns: Mapping[str, str], 
     found = found.hstack(pl.DataFrame(lines, schema=schema, orient="row"))
     if pairwise.gold is None:
         return found
-    cells = pl.read_parquet(results, columns=[columns[pairwise.gold]]).to_series()
+    cells = pl.read_parquet(results, columns=[columns[pairwise.gold]], glob=False).to_series()
     return found.with_columns(cells.cast(pl.String).str.strip_chars().gather(found["line"]).alias("known"))
 
 
 def _spoken(results: Path) -> dict[str, Spoken]:
     """What came of each question to the judge."""
-    lines = pl.read_parquet(results, columns=["id", "status", "answer"])
+    lines = pl.read_parquet(results, columns=["id", "status", "answer"], glob=False)
     return {key: Spoken(answer, replied=status == Status.SUCCEEDED) for key, status, answer in lines.iter_rows()}
 
 
@@ -200,7 +200,7 @@ def _replies(judged: Judged | None) -> dict[str, int]:
     """How many questions the judge was asked, how many of its replies cannot be read, and how many are missing."""
     if judged is None:
         return {"questions": 0, "invalid_replies": 0, "missing_replies": 0}
-    lines = pl.read_parquet(judged.directory / "results.parquet", columns=["status", "answer"])
+    lines = pl.read_parquet(judged.directory / "results.parquet", columns=["status", "answer"], glob=False)
     replied = lines["status"] == Status.SUCCEEDED
     return {
         "questions": len(lines),

@@ -22,7 +22,7 @@ DECISION = "decision"
 
 def input_columns(results: Path) -> dict[str, str]:
     """The columns of a results table that are the input's -> the names that they have in the input."""
-    columns = [name for name in pl.read_parquet_schema(results) if name not in RESULT_SCHEMA]
+    columns = [name for name in pl.scan_parquet(results, glob=False).collect_schema() if name not in RESULT_SCHEMA]
     return {name: _original(name, columns) for name in columns}
 
 
@@ -87,7 +87,7 @@ def write_disagreements(
     Columns that are `hidden`, as those with known labels are, are left out. Cells that a spreadsheet would take for
     formulas are defused; columns are named as in the table of labels.
     """
-    kinds = pl.read_parquet_schema(results)
+    kinds = pl.scan_parquet(results, glob=False).collect_schema()
     texts = {
         name: original
         for name, original in input_columns(results).items()
