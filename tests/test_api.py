@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import runner
@@ -51,6 +52,19 @@ def test_a_folder_may_be_called_like_a_pattern(rows: Path, tmp_path: Path) -> No
     assert finish.results()["row"].to_list() == [0, 0, 1, 1, 2, 2]
     assert finish.summary["labels"]
     assert finish.summary["evaluation"]
+
+
+def test_an_evaluation_takes_columns_of_any_name_and_integers_of_any_size(tmp_path: Path) -> None:
+    """What stands beside the answers is no pattern, and no reason to end when all was answered."""
+    frame = pl.DataFrame({"prompt": ["a", "b"], "^t.*$": ["x", "y"], "*": ["x", "y"], "huge": [2**100, -5]})
+    frame.cast({"huge": pl.Int128}).write_parquet(tmp_path / "rows.parquet")
+    finish = runner.run(
+        tmp_path / "rows.parquet", models="gpt-5-4", max_tokens=32, gateway=LOCAL, out=tmp_path / "run",
+        answer={"kind": "label", "labels": ["x", "y"], "asks": 0}, vote={"least": 0.5},
+        evaluate={"expected": "^t.*$", "slices": ["*"]},
+    )  # fmt: skip
+    assert finish.summary["tasks"]["succeeded"] == 2
+    assert finish.summary["evaluation"]["models"]["gpt-5-4"]["metrics"]["exact"]["n"] == 2
 
 
 async def test_run_works_where_a_loop_is_running(rows: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as types
 
 from runner.core.errors import StorageFailed, UsageError
 from runner.core.evaluating import JUDGE, PAIRWISE
@@ -272,7 +273,7 @@ def _answers(run: Side, lines: pl.Series) -> pl.DataFrame:
     answer = pl.coalesce("answer", "text") if "text" in there else pl.col("answer")
     truth = pl.lit(None, pl.String)
     if expected is not None:
-        column = pl.col(expected)
+        column = types.by_name(expected).as_expr()
         truth = column.dt.to_string() if there[expected] == pl.Duration else column.cast(pl.String)
     wanted = scan.select(truth.alias("expected"), answer.alias("answer"))
     found = wanted.with_row_index("line").filter(pl.col("line").is_in(lines.implode())).collect()

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 import polars as pl
+import polars.selectors as types
 
 from runner.core.job import Job
 from runner.storage.batches import CAPS
@@ -89,7 +90,7 @@ def lines_of(scan: pl.LazyFrame, columns: Mapping[str, str]) -> Iterator[tuple[d
     `columns` are the input's by their names in the table.
     """
     inverse = {table: name for name, table in columns.items()}
-    wanted = scan.select("row", "answer", *(name for name in inverse if name not in ("row", "answer")))
+    wanted = scan.select(types.by_name("row", "answer", *(name for name in inverse if name not in ("row", "answer"))))
     for frame in wanted.collect_batches(chunk_size=BATCH, maintain_order=True):
         for line, exact in zip(frame.iter_rows(named=True), nanoseconds(frame, BATCH), strict=False):
             yield line, {inverse[name]: value for name, value in told(line, exact).items() if name in inverse}

@@ -18,6 +18,7 @@ from runner.core.evaluating import Evaluation, Scoring
 from runner.core.values import Json, Outcome, Status
 from runner.evaluation.slices import slice_columns
 from runner.scoring import SCORERS, Score, Scorer
+from runner.storage.exports import HUGE
 
 BATCH = 5_000
 ANSWERED, MISSING, INVALID = "answered", "missing", "invalid"
@@ -102,7 +103,7 @@ def _tasks(results: Path, more: Sequence[str]) -> pl.DataFrame:
     tasks = scan.select(
         "row", "id", model.alias("model"), "answer", "cost_usd", "latency_s", "input_tokens", "output_tokens",
         state.otherwise(pl.lit(ANSWERED)).alias("state"), why.alias("invalid_reason"),
-        *(name for name in dict.fromkeys(more) if name != "id"),
+        types.by_name(*(name for name in dict.fromkeys(more) if name != "id")),
     ).collect()  # fmt: skip
     # Answers are texts and numbers: what is expected is compared as these.
     return tasks.with_columns(
@@ -122,7 +123,8 @@ def _keys(results: Path, names: Sequence[str]) -> pl.Series:
     ordered = sorted(set(names))
     frames: Iterator[pl.DataFrame] = (
         pl.scan_parquet(results, glob=False)
-        .select("row", *ordered)
+        .select(types.by_name("row", *ordered))
+        .with_columns(HUGE.cast(pl.String))
         .collect_batches(chunk_size=BATCH, maintain_order=True)
     )
     for frame in frames:
@@ -145,7 +147,7 @@ def _scored(score: Score_, frame: pl.DataFrame, expected: str | None, several: b
     """What one scorer says of each task."""
     values: list[float | None] = []
     reasons: list[str] = []
-    truth = pl.lit(None, pl.String) if expected is None else pl.col(expected)
+    truth = pl.lit(None, pl.String) if expected is None else frame[expected]
     given_and_wanted = frame.select("answer", truth.alias("wanted"), "state", "invalid_reason")
     for answer, wanted, state, why in given_and_wanted.iter_rows():
         given: Any = answer if state == ANSWERED else Invalid(why or "it cannot be read") if state == INVALID else None

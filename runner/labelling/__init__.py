@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as types
 
 from runner.core.answers import Answer, Invalid
 from runner.core.errors import UsageError
@@ -104,7 +105,7 @@ def _known(results: Path, column: str) -> list[Any]:
     """The known label of each row, in input order; None for all if no row has such a column."""
     names = {original: name for name, original in input_columns(results).items()}
     lines = pl.scan_parquet(results, glob=False)
-    known = pl.col(names[column]) if column in names else pl.lit(None)
+    known = types.by_name(names[column]).as_expr() if column in names else pl.lit(None)
     return (
         lines.select("row", known.alias("known")).unique("row", keep="first").sort("row").collect()["known"].to_list()
     )

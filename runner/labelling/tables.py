@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as types
 
 from runner.core.answers import Invalid
 from runner.labelling.votes import UNDECIDED, Verdict, Votes, up_to
@@ -61,7 +62,7 @@ def labels_table(
     columns = {name: original for name, original in input_columns(results).items() if original != without}
     names = _beside(columns, own)
     lines = up_to(pl.scan_parquet(results, glob=False), votes.end)
-    first = lines.select("row", "id", *columns).unique("row", keep="first").sort("row")
+    first = lines.select(types.by_name("row", "id", *columns)).unique("row", keep="first").sort("row")
     return first.collect().rename(names).with_columns(**own)
 
 
@@ -97,7 +98,7 @@ def write_disagreements(
     frame = (
         pl.scan_parquet(results, glob=False)
         .filter(pl.col("row").is_in(list(open_rows)))
-        .select("row", "id", *texts)
+        .select(types.by_name("row", "id", *texts))
         .unique("row", keep="first")
         .sort("row")
         .collect()

@@ -90,7 +90,7 @@ class Ahead:
         more = AHEAD * known // size if size else count
         self.forget()  # so that no two are in memory together
         frame = scan.slice(start, max(count, more)).collect()
-        frame.select(name for name, kind in frame.schema.items() if not _is_plain(kind)).rows()
+        frame[[name for name, kind in frame.schema.items() if not _is_plain(kind)]].rows()
         self._path, self._start, self._frame = path, start, frame
         return frame.head(count)
 

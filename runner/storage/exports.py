@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import orjson
 import polars as pl
+import polars.selectors as types
 
 from runner.core.errors import StorageFailed, UsageError
 from runner.core.values import Status
@@ -22,6 +23,8 @@ from runner.storage.rundir import RunDirectory
 from runner.storage.times import is_finer
 
 BATCH = 5_000
+HUGE = types.by_dtype(pl.Int128, pl.UInt128)
+"""Columns of integers that have more than 64 bits."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection)."""
 
@@ -108,11 +111,15 @@ def unanswered(path: Path) -> int:
 
 
 def rows(results: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a results table; durations, and times that are finer than Python's, are texts, by ISO 8601."""
+    """The lines of a results table; durations, and times that are finer than Python's, are texts, by ISO 8601.
+
+    So are integers of 128 bits, which are too large for numbers in JSON.
+    """
     table = pl.scan_parquet(results, glob=False)
     kinds = table.collect_schema().items()
-    said = [pl.col(name).dt.to_string("iso:strict") for name, kind in kinds if kind == pl.Duration or is_finer(kind)]
-    for batch in table.with_columns(said).collect_batches(chunk_size=BATCH, maintain_order=True):
+    timed = types.by_name(*(name for name, kind in kinds if kind == pl.Duration or is_finer(kind)))
+    said = timed.dt.to_string("iso:strict"), HUGE.cast(pl.String)
+    for batch in table.with_columns(*said).collect_batches(chunk_size=BATCH, maintain_order=True):
         yield from batch.iter_rows(named=True)
 
 
@@ -182,7 +189,7 @@ def _lines(results: Path, sink: BinaryIO, form: Callable[[Mapping[str, Any]], Ma
 
 def _csv(results: Path, sink: BinaryIO, raw_cells: bool) -> int:
     kinds = pl.scan_parquet(results, glob=False).collect_schema()
-    names, safe = list(kinds), {name for name, kind in kinds.items() if kind.is_temporal()}
+    names, safe = list(kinds), {name for name, kind in kinds.items() if kind.is_temporal() or kind.is_integer()}
     writer = csv.writer(codecs.getwriter("utf-8")(sink))  # it leaves the sink open, whatever happens
     writer.writerow(names if raw_cells else [defused(name) for name in names])
     count = 0

@@ -24,7 +24,7 @@ def nanoseconds(chunk: pl.DataFrame, buffer: int) -> Iterator[Exact]:
     names = [name for name, kind in chunk.schema.items() if is_finer(kind)]
     if not names:
         return repeat({})
-    return chunk.select(pl.col(names).to_physical()).iter_rows(named=True, buffer_size=buffer)
+    return chunk[names].select(pl.all().to_physical()).iter_rows(named=True, buffer_size=buffer)
 
 
 def told(columns: Mapping[str, Any], found: Exact) -> Mapping[str, Any]:

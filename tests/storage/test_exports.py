@@ -109,6 +109,27 @@ def test_times_that_are_finer_than_pythons_are_written_whole(run: Run, out: Path
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_columns_may_have_any_name(run: Run, out: Path, form: str) -> None:
+    """A name is a name, and no pattern that finds other columns."""
+    kinds = {"^t.*$": pl.Time(), "*": pl.Time(), "": pl.String()}
+    run.hold(line(0, **dict.fromkeys(kinds)), **kinds)
+    export(run.path, form, out)
+    [found] = cells(out) if form == "csv" else objects(out)
+    assert list(found) == [*RESULT_SCHEMA, *kinds]
+    assert found["text"] == "Elbe"
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_integers_of_128_bits_are_written_whole(run: Run, out: Path, form: str) -> None:
+    """As texts, in every row: they are too large for numbers in JSON. One below zero is no formula."""
+    kinds = {"huge": pl.Int128(), "small": pl.Int128()}
+    run.hold(line(0, huge=2**100, small=-5), **kinds)
+    export(run.path, form, out)
+    [found] = cells(out) if form == "csv" else objects(out)
+    assert {name: found[name] for name in kinds} == {"huge": str(2**100), "small": "-5"}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
 def test_durations_are_written_in_one_way(run: Run, out: Path, form: str, unit: Any) -> None:
     """By ISO 8601, whatever their unit; one below zero is no formula."""

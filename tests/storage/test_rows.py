@@ -507,6 +507,17 @@ def test_parquet_files_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert source.schema() == {"a": pl.Int64()}
 
 
+def test_columns_of_parquet_may_have_any_name(tmp_path: Path) -> None:
+    """A name is a name, and no pattern that finds other columns."""
+    moments = pl.Series([1, 2]).cast(pl.Time)
+    frame = pl.DataFrame({"taken": [1, 2], "^t.*$": moments, "*": moments, "": ["a", "b"]})
+    frame.write_parquet(tmp_path / "odd.parquet")
+    first = next(iter(Source(tmp_path / "odd.parquet")))
+    assert isinstance(first, Row)
+    assert list(first.columns) == frame.columns
+    assert first.exact == {"^t.*$": 1, "*": 1}
+
+
 @pytest.fixture
 def broken(tmp_path: Path) -> Source:
     """A Parquet file whose footer is damaged."""
