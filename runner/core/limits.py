@@ -179,7 +179,7 @@ def _allowance(table: Any, origin: str, where: str) -> Allowance:
         raise UsageError(f"{origin}: [{where}] is a table.")
     _only(table, ("input_tokens", "output_tokens", "requests_per_second"), origin, where)
     for key, value in table.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
             raise UsageError(
                 f"{origin}: {where}.{key} is a whole number above zero; got {value!r}. To lift a limit, leave it out."
             )

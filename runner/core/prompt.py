@@ -208,6 +208,8 @@ def _whole(name: str, value: Any) -> int:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise RowError(f"its `{name}` is {value!r}, not a whole number above zero")
+    if value >= 2**63:
+        raise RowError(f"its `{name}` is {value:.0e}, and more than 64 bits hold")
     return value
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from runner.core.caps import Caps
@@ -279,6 +280,7 @@ def declare(words: Mapping[str, Any], file: str, over: Collection[str] = ()) -> 
     origin = _Origin(file, frozenset(over))
     with _explained(origin):
         said = Words.model_validate(dict(words))
+    _mind_what_is_kept(said, origin)
     _refuse_together(said, origin)
     made = {name: section.made() for name in SECTIONS if (section := getattr(said, name)) is not None}
     return Job(
@@ -308,6 +310,16 @@ def _explained(origin: _Origin) -> Iterator[None]:
         yield
     except ValidationError as error:
         raise UsageError("\n".join(_explain(error, origin))) from None
+
+
+def _mind_what_is_kept(said: Words, origin: _Origin) -> None:
+    """Raise UsageError for what a manifest, which is JSON, cannot hold."""
+    for word, value in said.model_dump(by_alias=True).items():
+        try:
+            orjson.dumps(value)
+        except TypeError as error:
+            reason = str(error)
+            raise UsageError(f"{origin.of(word)} cannot be written down: {reason[:1].lower()}{reason[1:]}.") from None
 
 
 def _refuse_together(said: Words, origin: _Origin) -> None:

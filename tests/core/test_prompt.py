@@ -141,6 +141,7 @@ REFUSED: tuple[tuple[Mapping[str, Any], str], ...] = (
     ({"prompt": None}, "its prompt is null, not a text"),
     ({"prompt": 7}, "its prompt is 7, not a text"),
     ({"prompt": "x", "system": 7}, "its `system` is not a text"),
+    ({"prompt": "x", "max_tokens": 1e30}, "its `max_tokens` is 1e+30, and more than 64 bits hold"),
     ({"prompt": "x", "max_tokens": 0}, "its `max_tokens` is 0, not a whole number above zero"),
     ({"prompt": "x", "max_tokens": 1.5}, "its `max_tokens` is 1.5, not a whole number above zero"),
     ({"prompt": "x", "max_tokens": True}, "its `max_tokens` is True, not a whole number above zero"),

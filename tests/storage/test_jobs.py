@@ -175,6 +175,22 @@ def test_endless_durations_are_refused(word: str, said: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("word", "said", "reason"),
+    [
+        ("seed", 10**30, "integer exceeds 64-bit range"),
+        ("max_total_tokens", 2**64, "integer exceeds 64-bit range"),
+        ("tools", [{"x": 10**30}], "integer exceeds 64-bit range"),
+        ("prompt", "\udcff", "str is not valid UTF-8: surrogates not allowed"),
+        ("name", "\udcff", "str is not valid UTF-8: surrogates not allowed"),
+        ("tool_choice", {"a": object()}, "type is not JSON serializable: object"),
+    ],
+)
+def test_what_a_manifest_cannot_hold_is_refused(word: str, said: Any, reason: str) -> None:
+    """The manifest is JSON; it was found out when the run began to write it."""
+    assert problems(**{word: said}) == [f"job.toml: {word} cannot be written down: {reason}."]
+
+
+@pytest.mark.parametrize(
     ("said", "models"),
     [("a", ("a",)), ("a,b", ("a", "b")), (["a", " b , c"], ("a", "b", "c")), (",", ()), ([], ())],
 )
