@@ -134,8 +134,6 @@ class Tables:
         self._history = history
         self._journal_path = journal_path
         self._open_status = open_status
-        self._rejected: InputRejected | None = None
-        """Why lines could not be made, which polars turns into an error of its own."""
         self._cells = cells
         repeated = naming_column(id_column, columns) == "id"
         self._columns = {name: kind for name, kind in columns.items() if not (repeated and name == "id")}
@@ -171,12 +169,7 @@ class Tables:
             yield _frame([], schema, with_columns)
 
         frame = register_io_source(batches, schema=pl.Schema(schema))
-        try:
-            write_table(frame, path, _rows_in(GROUP_BYTES, first, GROUP))
-        except StorageFailed:
-            if self._rejected is not None:
-                raise self._rejected from None
-            raise
+        write_table(frame, path, _rows_in(GROUP_BYTES, first, GROUP))
 
     def _results(self) -> Iterator[dict[str, Any]]:
         last = -1
@@ -189,7 +182,7 @@ class Tables:
                 for slot, name, model, annotator in self._tasks_of(record):
                     yield self._line(record, slot, name, model, annotator, record.columns, file)
         if last < self._history.last:
-            raise self._changed(f"row {self._history.last}")
+            raise _changed(f"row {self._history.last}")
 
     def _line(
         self,
@@ -207,9 +200,9 @@ class Tables:
             line |= {"status": self._open_status} | _spent(self._history.paid(record.index, slot))
         else:
             payload = journal.read_at(file, offset)
-            asked = (payload.get("key") or record.digest if isinstance(record, Row) else "").partition(":")[0]
-            if isinstance(record, Row) and asked != record.digest:
-                raise self._changed(record.where)
+            asked = (payload.get("key") or "").partition(":")[0]
+            if asked and asked != (record.digest if isinstance(record, Row) else ""):
+                raise _changed(record.where)
             _fill(line, payload, self._history.paid(record.index, slot))
             if not payload.get("failure"):
                 said = self._cells(payload["text"], payload["outcome"], columns)
@@ -219,13 +212,6 @@ class Tables:
             value = (exact if column in self._finer else columns).get(column)
             line[self._names[column]] = _cell(value, kind, self._values[column])
         return line
-
-    def _changed(self, where: str) -> InputRejected:
-        self._rejected = InputRejected(
-            f"The input was changed while the run went: {where} is not what was asked. No table was written, so that no"
-            " answer stands beside another row; all are kept in the journal. Put the input back as it was, and resume."
-        )
-        return self._rejected
 
     def _attempts(self) -> Iterator[dict[str, Any]]:
         under_way: dict[tuple[int, int, int], Mapping[str, Any]] = {}
@@ -258,6 +244,13 @@ class Tables:
                 "input_tokens": usage.get("input"),
                 "output_tokens": usage.get("output"),
             }
+
+
+def _changed(where: str) -> InputRejected:
+    return InputRejected(
+        f"The input was changed while the run went: {where} is not what was asked. No table was written, so that no"
+        " answer stands beside another row; all are kept in the journal. Put the input back as it was, and resume."
+    )
 
 
 def unread(results: Path) -> dict[str, int]:
@@ -381,6 +374,7 @@ def write_table(frame: pl.LazyFrame, path: Path, group: int | None = None) -> No
         )
         beside.replace(path)
     except (OSError, pl.exceptions.PolarsError) as error:
+        raise StorageFailed(f"{path} cannot be written: {str(error).partition(chr(10))[0][:300]}") from None
+    finally:
         with contextlib.suppress(OSError):
             beside.unlink()
-        raise StorageFailed(f"{path} cannot be written: {str(error).partition(chr(10))[0][:300]}") from None

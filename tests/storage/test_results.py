@@ -553,6 +553,17 @@ def test_no_answer_stands_beside_a_row_that_was_not_asked(run: Run, at: int) -> 
 
 
 @pytest.mark.fault("I15")
+@pytest.mark.parametrize("at", [0, 200], ids=["an early row", "a late row"])
+def test_no_answer_stands_beside_a_row_that_can_no_longer_be_read(run: Run, at: int) -> None:
+    """A line that was an object when it was asked, and is none now, is a changed one as well."""
+    records: list[Record] = [row(n) for n in range(201)]
+    records[at] = BadRow(at, f"line {at + 1}", "not JSON")
+    with pytest.raises(InputRejected, match=f"changed while the run went: line {at + 1} is not what was asked"):
+        run.fold(records, [replied(n, key="d") for n in range(201)])
+    assert [path.name for path in run.folder.iterdir()] == ["journal.jsonl"]
+
+
+@pytest.mark.fault("I15")
 def test_rows_that_are_gone_are_missed(run: Run) -> None:
     """Nor does one that was cut short: answers would be nowhere."""
     with pytest.raises(InputRejected, match="changed while the run went: row 2 is not what was asked"):
