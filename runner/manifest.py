@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,9 +32,9 @@ FILLS = 2
 
 def found(prepared: Prepared, directory: RunDirectory, gateway: Gateway) -> Prepared:
     """Write down what a new run is; its input is at another place then if it was a copy of standard input."""
-    if prepared.setup.spooled:
-        prepared = _moved(prepared, directory.path / f"input{prepared.source.path.suffix}")
     prepared.take_digest()
+    if prepared.setup.spooled:
+        prepared = _moved(prepared, directory)
     directory.write_json(directory.manifest_path, _manifest(prepared, directory, gateway))
     return prepared
 
@@ -113,12 +112,14 @@ def version() -> str:
         return "0+unknown"
 
 
-def _moved(prepared: Prepared, target: Path) -> Prepared:
-    """The same job with its input at another place."""
-    shutil.move(prepared.source.path, target)
-    job = replace(prepared.job, input=str(target.absolute()))
+def _moved(prepared: Prepared, directory: RunDirectory) -> Prepared:
+    """The same job with its input in the run's directory, where it has its name once the run has a manifest."""
+    name = f"input{prepared.source.path.suffix}"
+    source = Source(directory.take_over(prepared.source.path, name))
+    source.path = directory.path / name
+    job = replace(prepared.job, input=str(source.path.absolute()))
     prepared.maker.job = job
-    return replace(prepared, job=job, source=Source(target))
+    return replace(prepared, job=job, source=source)
 
 
 def _manifest(prepared: Prepared, directory: RunDirectory, gateway: Gateway) -> dict[str, Any]:

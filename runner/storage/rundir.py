@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import shlex
+import shutil
 import socket
 import stat
 import time
@@ -27,8 +28,9 @@ RUNS = Path("runs")
 """Where runs stand, unless somebody says otherwise."""
 COPIES = ("input.jsonl", "input.csv", "input.tsv")
 """What a copy of standard input is called in a run directory."""
-TAKEN_OVER = ("journal.jsonl", "decisions.jsonl")
-"""What a new run takes over from an earlier one; until the new run has a manifest it has another name (`beginning`)."""
+TAKEN_OVER = ("journal.jsonl", "decisions.jsonl", *COPIES)
+"""What a new run takes over, from an earlier one or from standard input; until it has a manifest that has another name
+(`beginning`)."""
 LEFTOVERS = {"lock", "log", ".manifest.json.new", *(f".{name}.new" for name in TAKEN_OVER)}
 """What a process leaves that is killed before it has written what its run is, and so before anything was sent."""
 NEEDED = {
@@ -163,6 +165,17 @@ class RunDirectory:
     def beginning(self, name: str) -> Path:
         """Where something that is taken over is written, before there is a run that it belongs to."""
         return self.path / f".{name}.new"
+
+    def take_over(self, path: Path, name: str) -> Path:
+        """Move a file to where the run begins with it, for good; that place. Raises StorageFailed."""
+        begun = self.beginning(name)
+        try:
+            shutil.move(path, begun)
+            with begun.open("rb") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageFailed(f"{self.path / name} cannot be written: {error.strerror}.") from None
+        return begun
 
     def settle(self) -> None:
         """Give what was taken over its name if there is a run by now, and else remove it: whoever wrote it is gone.

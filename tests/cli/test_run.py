@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
+import errno
 import fcntl
 import gzip
 import io
@@ -27,6 +29,8 @@ from typing import Any
 import jsonschema_rs
 import polars as pl
 import pytest
+
+from runner.storage.rundir import RunDirectory
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -258,6 +262,39 @@ def test_a_run_of_standard_input_goes_on_wherever_its_directory_is(command, gate
     done = command("resume", "elsewhere", env={**strict.env, "NEON_AI_GATEWAY_TOKEN": "the-right-one"})
     assert done.code == 0, done.err
     assert table(tmp_path / "elsewhere")["status"].to_list() == ["succeeded"] * 4
+
+
+@pytest.mark.parametrize("before", ["write_json", "settle"])
+def test_a_run_of_standard_input_that_is_killed_as_it_begins_is_begun_again(
+    command, gateway, tmp_path, monkeypatch, before
+) -> None:
+    """Before it has a manifest it is no run, and its copy in nobody's way; from then on it holds its rows."""
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, before, fail)
+        patch.setattr(RunDirectory, "held", lambda _: contextlib.nullcontext())  # as of a process that is gone
+        command("run", "-", "-m", MODEL, "--out", "run", env=gateway.env, stdin=_jsonl())
+    again = ["run", "-", "-m", MODEL, "--out", "run"] if before == "write_json" else ["resume", "run"]
+    done = command(*again, env=gateway.env, stdin=_jsonl())
+    assert done.code == 0, done.err
+    assert table(tmp_path / "run")["prompt"].to_list() == TEXTS
+    assert (tmp_path / "run" / "input.jsonl").read_bytes() == _jsonl()
+
+
+def test_a_copy_of_standard_input_that_finds_no_room_is_a_storage_failure(
+    command, gateway, tmp_path, monkeypatch
+) -> None:
+    """With the place, as for any other file of the run."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "move", full)
+    done = command("run", "-", "-m", MODEL, "--out", "run", env=gateway.env, stdin=_jsonl())
+    assert (done.code, done.err) == (8, "runner: run/input.jsonl cannot be written: No space left on device.\n")
 
 
 def test_standard_input_leaves_nothing_elsewhere(command, gateway, tmp_path, monkeypatch) -> None:
