@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 from runner import app
 from runner.core.errors import UsageError
 from runner.core.sharing import Priority
+from runner.engines.interruptions import ELSEWHERE, Elsewhere
 from runner.finishing import Finish
 from runner.planning import Plan
 from runner.preparing import Prepared, Setup, prepare
@@ -22,6 +24,8 @@ from runner.storage import marks
 from runner.storage.jobs import absolute, caps_from, declare, read_words, replaced, ways
 
 T = TypeVar("T")
+LOOK_UP_SECONDS = 0.2
+"""How often who waits for a run in another thread looks whether Ctrl-C was pressed."""
 
 
 class Words(TypedDict, total=False):
@@ -196,23 +200,34 @@ def _with_scorers(evaluate: Mapping[str, Any] | None, scorers: Mapping[str, Own]
 
 
 def _outside_loops(call: Callable[[], T]) -> T:
-    """Call in this thread, or in another one if an event loop runs here already, as in a notebook."""
+    """Call in this thread, or in another one if an event loop runs here already, as in a notebook.
+
+    Ctrl-C is handed on to a run there: as everywhere, it ends once what is in flight has landed.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return call()
     results: list[T] = []
     errors: list[BaseException] = []
+    elsewhere, done = Elsewhere(), threading.Event()
 
     def work() -> None:
+        ELSEWHERE.set(elsewhere)
         try:
             results.append(call())
         except BaseException as error:
             errors.append(error)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=work, name="runner")
-    thread.start()
-    thread.join()
+    threading.Thread(target=work, name="runner").start()
+    while not done.is_set():
+        try:
+            # Not for ever: a library that has caught signals for a while may leave them unable to end a wait.
+            done.wait(LOOK_UP_SECONDS)
+        except KeyboardInterrupt:
+            elsewhere.send(signal.SIGINT)
     if errors:
         raise errors[0]
     return results[0]

@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +76,39 @@ async def test_run_works_where_a_loop_is_running(rows: Path, tmp_path: Path) -> 
     asyncio.get_running_loop()
     finish = runner.run(rows, models=["gpt-5-4"], max_tokens=32, gateway=LOCAL, out=tmp_path / "run")
     assert finish.summary["tasks"]["succeeded"] == 3
+
+
+NOTEBOOK = """
+import asyncio, sys, runner
+
+async def cell():
+    rows, limits, out, gateway = sys.argv[1:]
+    finish = runner.run(rows, models="gpt-5-4", max_tokens=32, limits=limits, out=out, gateway=gateway)
+    print(finish.ending.exit_code, finish.ending.reason)
+
+asyncio.new_event_loop().run_until_complete(cell())  # like a notebook, without asyncio.run's own way with Ctrl-C
+"""
+
+
+@pytest.mark.fault("P1")
+def test_an_interruption_in_a_notebook_stops_the_run(
+    rows: Path, tmp_path: Path, wait_for: Callable[..., Any], frames: Callable[..., Any]
+) -> None:
+    """The main thread gets it, which only waits: the run is told, what is in flight lands, and it can be resumed."""
+    rows.write_text(rows.read_text() * 10)
+    limits, run = tmp_path / "limits.toml", tmp_path / "run"
+    limits.write_text("[per_model]\nrequests_per_second = 2\n")
+    words = [rows, limits, run, "local?latency=0.3&time-scale=1"]
+    process = subprocess.Popen([sys.executable, "-c", NOTEBOOK, *words], stdout=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: frames(run, "landed"))
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert said.split() == ["130", "stopped", "by", "SIGINT"]
+    assert len(frames(run, "sent")) == len(frames(run, "landed")) < 30
+    assert runner.resume(run, gateway=LOCAL).summary["tasks"]["succeeded"] == 30
 
 
 def test_plan_sends_nothing_and_needs_no_gateway(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:

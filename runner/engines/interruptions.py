@@ -1,11 +1,16 @@
-"""Signals, as wishes to stop a run: the first lets what is in flight land, the second does not."""
+"""Signals, as wishes to stop a run: the first lets what is in flight land, the second does not.
+
+Only a process's main thread gets them. Where a run is in another one, whoever waits for it there hands them on.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 
 from runner.engines.local import Engine
 
@@ -38,20 +43,49 @@ class Interruptions:
             asyncio.get_running_loop().call_later(DRAIN_SECONDS[received], self.engine.abandon)
 
 
+class Elsewhere:
+    """Signals that another thread has got, for a run in this one; those that come before it is there wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[signal.Signals] = []
+        self._take: Callable[[signal.Signals], object] = self._waiting.append
+
+    def send(self, received: signal.Signals) -> None:
+        """From the other thread."""
+        with self._lock:
+            self._take(received)
+
+    @contextlib.contextmanager
+    def taken(self, take: Callable[[signal.Signals], object]) -> Iterator[None]:
+        """Give them to the run, for as long as the context lasts; what comes later is not for it any more."""
+        with self._lock:
+            self._take = take
+            for received in self._waiting:
+                take(received)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._take = self._waiting.append
+
+
+ELSEWHERE: ContextVar[Elsewhere | None] = ContextVar("ELSEWHERE", default=None)
+"""Where the signals come from that are meant for a run of this thread; None in the main thread."""
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interruptions]:
     """Catch the signals that ask a run to stop, for as long as the context lasts; those that are ignored stay so."""
     interruptions = Interruptions()
     loop = asyncio.get_running_loop()
-    installed = []
-    for number in DRAIN_SECONDS:
-        if signal.getsignal(number) is signal.SIG_IGN:  # as nohup has it, and a shell for jobs in its background
-            continue
-        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not in the main thread
-            loop.add_signal_handler(number, interruptions, number)
-            installed.append(number)
-    try:
+    with contextlib.ExitStack() as caught:
+        if (elsewhere := ELSEWHERE.get()) is not None:
+            caught.enter_context(elsewhere.taken(lambda number: loop.call_soon_threadsafe(interruptions, number)))
+        for number in DRAIN_SECONDS:
+            if signal.getsignal(number) is signal.SIG_IGN:  # as nohup has it, and a shell for jobs in its background
+                continue
+            with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not in the main thread
+                loop.add_signal_handler(number, interruptions, number)
+                caught.callback(loop.remove_signal_handler, number)
         yield interruptions
-    finally:
-        for number in installed:
-            loop.remove_signal_handler(number)
