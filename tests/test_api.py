@@ -95,9 +95,9 @@ def test_an_interruption_in_a_notebook_stops_the_run(
     rows: Path, tmp_path: Path, wait_for: Callable[..., Any], frames: Callable[..., Any]
 ) -> None:
     """The main thread gets it, which only waits: the run is told, what is in flight lands, and it can be resumed."""
-    rows.write_text(rows.read_text() * 10)
+    rows.write_text(rows.read_text() * 4)
     limits, run = tmp_path / "limits.toml", tmp_path / "run"
-    limits.write_text("[per_model]\nrequests_per_second = 2\n")
+    limits.write_text("[per_model]\nrequests_per_second = 3\n")
     words = [rows, limits, run, "local?latency=0.3&time-scale=1"]
     process = subprocess.Popen([sys.executable, "-c", NOTEBOOK, *words], stdout=subprocess.PIPE, text=True)
     try:
@@ -107,8 +107,8 @@ def test_an_interruption_in_a_notebook_stops_the_run(
     finally:
         process.kill()
     assert said.split() == ["130", "stopped", "by", "SIGINT"]
-    assert len(frames(run, "sent")) == len(frames(run, "landed")) < 30
-    assert runner.resume(run, gateway=LOCAL).summary["tasks"]["succeeded"] == 30
+    assert len(frames(run, "sent")) == len(frames(run, "landed")) < 12
+    assert runner.resume(run, gateway=LOCAL).summary["tasks"]["succeeded"] == 12
 
 
 def test_plan_sends_nothing_and_needs_no_gateway(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
