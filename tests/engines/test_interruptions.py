@@ -1,0 +1,29 @@
+"""Signals for a run in a thread that gets none itself."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from runner.engines.interruptions import ELSEWHERE, Elsewhere, interruptible
+
+
+async def test_a_signal_that_came_before_the_run_stops_it() -> None:
+    """Ctrl-C while the input is opened is a wish like any later one."""
+    elsewhere = Elsewhere()
+    ELSEWHERE.set(elsewhere)
+    elsewhere.send(signal.SIGINT)
+    with interruptible() as interruptions:
+        await interruptions.happened.wait()
+        assert interruptions.signal is signal.SIGINT
+
+
+async def test_a_signal_that_comes_after_the_run_is_for_nobody() -> None:
+    """Its loop may be closed by then."""
+    elsewhere = Elsewhere()
+    ELSEWHERE.set(elsewhere)
+    with interruptible() as interruptions:
+        pass
+    elsewhere.send(signal.SIGINT)
+    await asyncio.sleep(0)
+    assert interruptions.signal is None
