@@ -230,6 +230,21 @@ async def test_the_default_temperature_passes(simulate: Any, post: Any) -> None:
     assert status == 200
 
 
+@pytest.mark.parametrize(
+    "contents",
+    [
+        {"parts": {"text": "Hi"}},
+        {"role": "user", "parts": [{"text": "Hi"}]},
+        [{"parts": [{"text": "Hi"}]}, {"role": "function", "parts": {"functionResponse": {"name": "f"}}}],
+    ],
+    ids=["one part", "one content", "a function's answer"],
+)
+async def test_a_conversation_as_googles_pages_write_it_passes(simulate: Any, post: Any, contents: Any) -> None:
+    """What is alone need not stand in a list, and what a function gave may stand in a role of its own."""
+    simulator = await simulate()
+    assert (await post(simulator.url + GEMINI, {"contents": contents}))[0] == 200
+
+
 async def test_an_open_schema_passes_where_it_need_not_be_strict(simulate: Any, post: Any) -> None:
     """OpenAI's models follow it as well as they can, and others take no notice."""
     simulator = await simulate()

@@ -31,7 +31,7 @@ PARAMETERS = {
     "presencePenalty": "presence_penalty",
 }
 
-ROLES = ("user", "model")
+ROLES = ("user", "model", "function")
 
 ENDED = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "filtered": "SAFETY", "refused": "SAFETY"}
 
@@ -42,13 +42,12 @@ DYNAMIC = -1
 def parse(body: Mapping[str, Json]) -> Asked:
     """Read a generateContent request."""
     body = _camel(body)
-    contents = body.get("contents")
-    if isinstance(contents, dict):
-        contents = [contents]
+    contents = _several(body.get("contents"))
     if not isinstance(contents, list) or not contents:
         raise MalformedError("contents: expected a list with at least one content")
+    parts = [_several(table(content).get("parts")) for content in contents]
     for number, content in enumerate(contents):
-        if not isinstance(content, dict) or not listed(content, "parts"):
+        if not isinstance(parts[number], list) or not parts[number]:
             raise MalformedError(f"contents.{number}.parts: must not be empty")
         check_role(f"contents.{number}.role", content.get("role") or "user", ROLES)
     config = _camel(body.get("generationConfig"))
@@ -56,8 +55,8 @@ def parse(body: Mapping[str, Json]) -> Asked:
     return Asked(
         model=str(body.get("model") or ""),
         system="\n".join(texts(table(body.get("systemInstruction")).get("parts"))),
-        turns=tuple("\n".join(texts(table(content).get("parts"))) for content in contents),
-        images=sum(images(table(content).get("parts")) for content in contents),
+        turns=tuple("\n".join(texts(said)) for said in parts),
+        images=sum(images(said) for said in parts),
         max_tokens=whole(config, "maxOutputTokens"),
         schema=schema,
         json_mode=schema is None and config.get("responseMimeType") == "application/json",
@@ -67,6 +66,11 @@ def parse(body: Mapping[str, Json]) -> Asked:
         parameters=given(config, PARAMETERS),
         stream=bool(body.get("stream")),
     )
+
+
+def _several(value: Json) -> Json:
+    """A list: where one belongs, Google takes the only thing in it as well."""
+    return [value] if isinstance(value, dict) else value
 
 
 def _camel(value: Json) -> Mapping[str, Json]:
