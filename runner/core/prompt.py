@@ -209,7 +209,7 @@ def _whole(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise RowError(f"its `{name}` is {value!r}, not a whole number above zero")
     if value >= 2**63:
-        raise RowError(f"its `{name}` is {value:.0e}, and more than 64 bits hold")
+        raise RowError(f"its `{name}` is a number of more than 64 bits, and no model writes so much")
     return value
 
 
