@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -210,7 +209,7 @@ def _outside_loops(call: Callable[[], T]) -> T:
         return call()
     results: list[T] = []
     errors: list[BaseException] = []
-    elsewhere, done = Elsewhere(), threading.Event()
+    elsewhere = Elsewhere()
 
     def work() -> None:
         ELSEWHERE.set(elsewhere)
@@ -218,16 +217,13 @@ def _outside_loops(call: Callable[[], T]) -> T:
             results.append(call())
         except BaseException as error:
             errors.append(error)
-        finally:
-            done.set()
 
-    threading.Thread(target=work, name="runner").start()
-    while not done.is_set():
-        try:
+    thread = threading.Thread(target=work, name="runner")
+    with elsewhere.fed():
+        thread.start()
+        while thread.is_alive():
             # Not for ever: a library that has caught signals for a while may leave them unable to end a wait.
-            done.wait(LOOK_UP_SECONDS)
-        except KeyboardInterrupt:
-            elsewhere.send(signal.SIGINT)
+            thread.join(LOOK_UP_SECONDS)
     if errors:
         raise errors[0]
     return results[0]

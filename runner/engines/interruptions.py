@@ -47,7 +47,7 @@ class Elsewhere:
     """Signals that another thread has got, for a run in this one; those that come before it is there wait for it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may come while another one is sent
         self._waiting: list[signal.Signals] = []
         self._take: Callable[[signal.Signals], object] = self._waiting.append
 
@@ -55,6 +55,19 @@ class Elsewhere:
         """From the other thread."""
         with self._lock:
             self._take(received)
+
+    @contextlib.contextmanager
+    def fed(self) -> Iterator[None]:
+        """Send Ctrl-C while this thread waits for the run, if it is the one that gets it and does not ignore it."""
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+            yield
+            return
+        signal.signal(signal.SIGINT, lambda number, _frame: self.send(signal.Signals(number)))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     @contextlib.contextmanager
     def taken(self, take: Callable[[signal.Signals], object]) -> Iterator[None]:

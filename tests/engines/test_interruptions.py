@@ -27,3 +27,12 @@ async def test_a_signal_that_comes_after_the_run_is_for_nobody() -> None:
     elsewhere.send(signal.SIGINT)
     await asyncio.sleep(0)
     assert interruptions.signal is None
+
+
+def test_an_interruption_is_the_runs_only_while_it_is_waited_for() -> None:
+    """Afterwards the thread deals with it as before."""
+    before, elsewhere, taken = signal.getsignal(signal.SIGINT), Elsewhere(), list[signal.Signals]()
+    with elsewhere.fed(), elsewhere.taken(taken.append):
+        signal.raise_signal(signal.SIGINT)
+    assert taken == [signal.SIGINT]
+    assert signal.getsignal(signal.SIGINT) is before
