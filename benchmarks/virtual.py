@@ -402,6 +402,7 @@ def _happenings(kind: str, gateway: Simulator) -> Iterator[Scenario]:
 
     yield label("half the limit", limit_changes=((0.0, 0.5),))
     yield label("drop", limit_changes=((90.0, 0.5),))
+    yield label("drop in a wave", limit_changes=((122.0, 0.5),))
     yield label("half, back after 150 s", limit_changes=((0.0, 0.5), (150.0, 1.0)))
     yield label("neighbour 50 %", neighbours=(Neighbour(input=100_000, begin=70.0, end=220.0),))
     yield label("outage", outages=((70.0, 118.0),))
