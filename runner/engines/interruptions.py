@@ -71,11 +71,11 @@ class Elsewhere:
 
     @contextlib.contextmanager
     def taken(self, take: Callable[[signal.Signals], object]) -> Iterator[None]:
-        """Give them to the run, for as long as the context lasts; what comes later is not for it any more."""
+        """Give them to the run, for as long as the context lasts; what comes later waits for the next one."""
         with self._lock:
             self._take = take
-            for received in self._waiting:
-                take(received)
+            while self._waiting:
+                take(self._waiting.pop(0))
         try:
             yield
         finally:

@@ -18,7 +18,19 @@ async def test_a_signal_that_came_before_the_run_stops_it() -> None:
         assert interruptions.signal is signal.SIGINT
 
 
-async def test_a_signal_that_comes_after_the_run_is_for_nobody() -> None:
+def test_a_signal_that_has_stopped_a_run_stops_no_other() -> None:
+    """A judge's run follows in the same thread."""
+    elsewhere = Elsewhere()
+    elsewhere.send(signal.SIGINT)
+    first, second = list[signal.Signals](), list[signal.Signals]()
+    with elsewhere.taken(first.append):
+        pass
+    with elsewhere.taken(second.append):
+        pass
+    assert (first, second) == ([signal.SIGINT], [])
+
+
+async def test_a_signal_that_comes_after_the_run_does_not_reach_it() -> None:
     """Its loop may be closed by then."""
     elsewhere = Elsewhere()
     ELSEWHERE.set(elsewhere)
