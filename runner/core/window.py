@@ -74,7 +74,6 @@ class Window:
         """The moment at which `amount` may be sent (`now` if it may), and whether that holds for any amount."""
         if not amount:
             return now, False
-        presumes_at = self._probing.presumes_at
         opens = self._pacing.opens_at
         if opens > now:
             return max(opens, now + self._step), True
@@ -83,7 +82,7 @@ class Window:
             return (now, False) if asks_at <= now else (max(asks_at, now + self._step), True)
         until = self._fits_at(amount, now)
         if until > now and self.probes:
-            until = min(until, presumes_at, self._probing.due(amount, until, now))
+            until = min(until, self._probing.presumes_at, self._probing.due(amount, until, now))
         return (now if until <= now else max(until, now + self._step)), False
 
     def room(self, now: float) -> float:
