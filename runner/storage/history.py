@@ -100,7 +100,7 @@ class History:
         self.last = -1
         """The last row of the input that has an outcome."""
         self.unaskable: set[int] = set()
-        """The rows that could not be asked at all: each has one outcome, however many tasks it would have made."""
+        """Where rows make several tasks, those that could not be asked at all: each has one outcome all the same."""
         self.shut: dict[str, float] = {}
         """Scope -> until when, by the wall clock, the gateway has said with a 429 not to come back."""
         self._tried: dict[int, Tried] = {}
@@ -122,7 +122,11 @@ class History:
             else:
                 self._offsets[position] = offset
                 self.last = max(self.last, payload["row"])
-                if payload["t"] == "ended" and (payload.get("failure") or {}).get("kind") in UNASKABLE:
+                if (
+                    self.slots > 1
+                    and payload["t"] == "ended"
+                    and (payload.get("failure") or {}).get("kind") in UNASKABLE
+                ):
                     self.unaskable.add(payload["row"])
         self.tally.add(payload)
 
