@@ -73,10 +73,8 @@ def conclude(
         if cap is not None:
             return said | {"exit_code": CAPS, "reason": cap}
         run = side_of(directory, said["evaluation"])
-        manifest, metrics = (
-            directory.read_json(directory.manifest_path),
-            pl.read_parquet(directory.metrics_path, glob=False),
-        )
+        manifest = directory.read_json(directory.manifest_path)
+        metrics = pl.read_parquet(directory.metrics_path, glob=False)
         record(history_path(directory.path.resolve().parent, job.name), run, manifest, job.fingerprint, metrics)
     if job.gates is not None:
         cost = summary["cost_usd"] + sum(one.cost for one in judged.values())

@@ -101,7 +101,10 @@ def _unconnected(error: aiohttp.ClientConnectorError | aiohttp.ConnectionTimeout
 
 
 def _words(error: BaseException) -> str:
-    """What an error says, on one line; the HTTP library puts a status of its own before it, which nobody sent."""
+    """What an error says, on one line; the HTTP library puts a status of its own before it, which nobody sent.
+
+    Its parser points to a place with a caret below, which would stand at the line's end.
+    """
     said = (getattr(each, "message", None) for each in (error, error.__cause__))
     text = next((text for text in said if isinstance(text, str) and text), str(error))
     return " ".join(text.split()).removesuffix(" ^") or type(error).__name__
