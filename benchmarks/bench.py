@@ -179,7 +179,7 @@ def unlimited(work: Work) -> float:
     with gateway("--no-limits", "--time-scale=0", *work.scenario.gateway) as local:
         measured(runner(*words), local.url, patience=PATIENCE * work.window)
         meter = local.meter()
-    return float((meter["last_done"] or 0.0) - (meter["first_asked"] or 0.0))
+    return float(meter["last_done"] or 0.0)
 
 
 def play(work: Work, client: str, python: str, again: bool, shortest: float, out: Path) -> Line:
@@ -213,7 +213,7 @@ def line(work: Work, client: str, run: Measured, meter: dict[str, Any], again: f
         # A client that was stopped has said nothing.
         answered=meter["distinct_bodies"] - meter["never_answered"] if answered is None else answered,
         twice=meter["answered_more_than_once"],
-        taken=(meter["last_done"] or 0.0) - (meter["first_asked"] or 0.0),
+        taken=meter["last_done"] or 0.0,
         least=least_seconds(meter, pinned=work.scenario.pinned),
         here=least_seconds(meter, pinned=work.scenario.pinned, shortest=shortest) if shortest else None,
         refused=refused(meter),

@@ -98,8 +98,7 @@ def least_seconds(meter: Mapping[str, Any], *, pinned: bool, shortest: float = 0
     `shortest` is as in `least_admission`.
     """
     limits = [Limit.from_meter(name, report) for name, report in meter["limits"].items()]
-    start, outages = meter["first_asked"] or 0.0, meter["outages"]
-    admitted = least_admission(limits, pinned=pinned, start=start, outages=outages, shortest=shortest)
+    admitted = least_admission(limits, pinned=pinned, outages=meter["outages"], shortest=shortest)
     return admitted + float(meter["quickest_answer"] or 0.0)
 
 
@@ -107,37 +106,34 @@ def least_admission(
     limits: Sequence[Limit],
     *,
     pinned: bool,
-    start: float = 0.0,
     outages: Sequence[Sequence[float]] = (),
     shortest: float = 0.0,
 ) -> float:
-    """Seconds from `start`, on the gateway's clock, until the last request can have been let in.
+    """Seconds from the first request until the last can have been let in.
 
     `shortest` is the time that all of the work takes where nothing but the processors is in its way; they then let
     through so much at most, evenly.
     """
     measures = sorted({limit.measure for limit in limits if limit.counted})
     alike = ([limit for limit in limits if limit.measure == measure] for measure in measures)
-    return max((_Programme(group, pinned, start, outages, shortest).least() for group in alike), default=0.0)
+    return max((_Programme(group, pinned, outages, shortest).least() for group in alike), default=0.0)
 
 
 class _Grid:
     """The slots: they begin at the start, or where the borders of calendar windows make them."""
 
-    def __init__(self, limit: Limit, start: float) -> None:
+    def __init__(self, limit: Limit) -> None:
         self.parts = 1 if limit.measure == "requests" else PARTS
         self.length = limit.seconds / self.parts
-        self.start = start
-        # How far into its calendar window the first slot lies.
-        self.offset = 0
-        self._zero = start
+        # How far into its calendar window the first slot lies, and when it began.
+        self.offset, self._zero = 0, 0.0
         if limit.kind in ("fixed", "counter"):
-            slots = math.floor((start - limit.phase) / self.length + 1e-9)
+            slots = math.floor(-limit.phase / self.length + 1e-9)
             self.offset, self._zero = slots % self.parts, limit.phase + slots * self.length
 
     def begin(self, slot: int) -> float:
-        """When a slot begins, on the gateway's clock; the first begins with the work."""
-        return max(self.start, self._zero + slot * self.length)
+        """Seconds from the start of the work to that of a slot; the first begins with the work."""
+        return max(0.0, self._zero + slot * self.length)
 
     def border(self, slot: int) -> int:
         """The first slot of the calendar window that a slot is in; negative for one before the start."""
@@ -227,14 +223,13 @@ class _Programme:
         self,
         limits: Sequence[Limit],
         pinned: bool,
-        start: float,
         outages: Sequence[Sequence[float]],
         shortest: float,
     ) -> None:
         self._limits = limits
         self._outages = outages
         self._shortest = shortest
-        self._grid = _Grid(limits[0], start)
+        self._grid = _Grid(limits[0])
         self._unit = max(amount for limit in limits for _, amount in limit.amounts)
         own = {limit.model: limit.counted for limit in limits if limit.model is not None}
         # Where no model has a limit of its own, one name stands for all of them.
@@ -256,7 +251,7 @@ class _Programme:
             low, high = (middle, high) if self._solve(middle) is None else (low, middle)
         grid, part = self._grid, self._solve(high) or 0.0
         begin, end = grid.begin(high - 1), grid.begin(high)
-        return begin + part * (end - begin) - grid.start
+        return begin + part * (end - begin)
 
     def _solve(self, slots: int) -> float | None:
         """Which part of the last of so many slots is needed to admit all; None where the whole of it is too little."""

@@ -27,9 +27,9 @@ def plot(meter: Mapping[str, Any], title: str, path: Path) -> None:
         rows, COLUMNS, figsize=(4.6 * COLUMNS, 1.7 * rows + 0.7), sharex=True, squeeze=False, layout="constrained"
     )
     panels = list(axes.flat)
-    zero, end = meter["first_asked"] or 0.0, meter["last_done"] or 0.0
+    end = meter["last_done"] or 0.0
     for (name, one), panel in zip(limits.items(), panels, strict=False):
-        _panel(panel, name, one, zero, end - zero)
+        _panel(panel, name, one, end)
     for panel in panels[len(limits) :]:
         panel.set_visible(False)
     for panel in axes[-1]:
@@ -39,12 +39,12 @@ def plot(meter: Mapping[str, Any], title: str, path: Path) -> None:
     plt.close(figure)
 
 
-def _panel(panel: Any, name: str, one: Mapping[str, Any], zero: float, end: float) -> None:
-    """One limit's panel; `zero` is when the first request came, on the gateway's clock."""
+def _panel(panel: Any, name: str, one: Mapping[str, Any], end: float) -> None:
+    """One limit's panel, from the first request to the last answer."""
     every, window = one["every"], one["window_seconds"]
-    edges = [index * every - zero for index in range(len(one["series"]) + 1)]
+    edges = [index * every for index in range(len(one["series"]) + 1)]
     panel.stairs([tokens / every for tokens in one["series"]], edges, fill=True, color=ADMITTED, alpha=0.75)
-    steps = [(-zero, one["limit"]), *((at - zero, amount) for at, amount, _ in one["changes"])]
+    steps = [(0.0, one["limit"]), *((at, amount) for at, amount, _ in one["changes"])]
     borders = [*(at for at, _ in steps), max(end, steps[-1][0])]
     panel.stairs([amount / window for _, amount in steps], borders, color=LIMIT, baseline=None)
     panel.set_title(f"{name}  {one['tokens']:,.0f} tokens, {one['refused']:,} refused", fontsize=8, loc="left")

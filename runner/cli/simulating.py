@@ -42,7 +42,7 @@ FROM_0, ABOVE_0 = Number(0.0), Number(0.0, min_open=True)
     help="Kind of window: calendar, exact log, sliding counter, or a bucket that starts full.",
 )
 @click.option("--window-seconds", type=ABOVE_0, help="Length of a window, instead of the limits file's.")
-@click.option("--phase", type=FROM_0, help="Where calendar windows begin, in seconds after the start.")
+@click.option("--phase", type=FROM_0, help="Where calendar windows begin, in seconds after the first request.")
 @click.option("--burst", type=ABOVE_0, default=1.0, show_default=True, help="What a full bucket holds, in limits.")
 @click.option(
     "--latency", type=FROM_0, default=0.6, show_default=True, help="Mean seconds until a model begins to write."
@@ -78,7 +78,7 @@ FROM_0, ABOVE_0 = Number(0.0), Number(0.0, min_open=True)
     "neighbours",
     multiple=True,
     metavar="AMOUNT[:FROM:TO]",
-    help="Input tokens a window that somebody else spends of each model's limit, seconds after the start.",
+    help="Input tokens a window that somebody else spends of each model's limit, seconds after the first request.",
 )
 @click.option(
     "--output-neighbour",
@@ -88,10 +88,18 @@ FROM_0, ABOVE_0 = Number(0.0), Number(0.0, min_open=True)
     help="The same for output tokens.",
 )
 @click.option(
-    "--limit-change", "changes", multiple=True, metavar="AT:FACTOR", help="Change all limits, seconds after the start."
+    "--limit-change",
+    "changes",
+    multiple=True,
+    metavar="AT:FACTOR",
+    help="Change all limits, seconds after the first request.",
 )
 @click.option(
-    "--outage", "outages", multiple=True, metavar="FROM:TO", help="Answer 503 for a while, seconds after the start."
+    "--outage",
+    "outages",
+    multiple=True,
+    metavar="FROM:TO",
+    help="Answer 503 for a while, seconds after the first request.",
 )
 @click.option("--charge-refused", is_flag=True, help="Count refused requests against the limits.")
 @click.option("--token", metavar="TOKEN", help="The only token to accept; any, if not given.")

@@ -84,7 +84,7 @@ class Account:
 
 
 def _moments(config: Simulator) -> list[float]:
-    """When a limit changes or a neighbour comes or goes, in seconds after the start."""
+    """When a limit changes or a neighbour comes or goes, in seconds after the first request."""
     changes = {at for at, _ in config.limit_changes}
     return sorted(changes | {at for near in config.neighbours for at in (near.begin, near.end)})
 

@@ -25,9 +25,9 @@ class Neighbour:
     output: int = 0
     """Output tokens per window, of each model's limit."""
     begin: float = 0.0
-    """Seconds after the start."""
+    """Seconds after the first request."""
     end: float = math.inf
-    """Seconds after the start."""
+    """Seconds after the first request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Simulator:
     """Kind of the windows of the limits behind it (output, requests); None for the same."""
     window_seconds: float = 60.0
     phase: float | None = None
-    """Where calendar windows begin, in seconds after the start; None for the wall clock's minutes."""
+    """Where calendar windows begin, in seconds after the first request; None for the wall clock's minutes."""
     burst: float = 1.0
     """What a full bucket holds, in limits."""
 
@@ -69,9 +69,9 @@ class Simulator:
     neighbours: tuple[Neighbour, ...] = ()
     """Who else spends of the limits, and when."""
     limit_changes: tuple[tuple[float, float], ...] = ()
-    """(seconds after the start, factor): from then on every limit is so much of what it is set to here."""
+    """(seconds after the first request, factor): from then on every limit is so much of what it is set to here."""
     outages: tuple[tuple[float, float], ...] = ()
-    """(from, to) in seconds after the start: every request is answered 503."""
+    """(from, to) in seconds after the first request: every request is answered 503."""
 
     generation: Generation = "july"
     """The state of the gateway's error messages."""

@@ -94,15 +94,11 @@ class Gateway:
         self.account = Account(config, phase)
         self._bodies: dict[bytes, Body] = {}
         self._statuses: Counter[int] = Counter()
-        self._first_asked: float | None = None
-        self._first_admitted: float | None = None
         self._quickest: float | None = None
         self._last_done: float | None = None
 
     def receive(self, now: float, incoming: Incoming) -> Exchange:
-        """Decide about a request; `now` is in seconds after the start."""
-        if self._first_asked is None:
-            self._first_asked = now
+        """Decide about a request; `now` is in seconds after the first."""
         found = self._read(now, incoming)
         exchange = Exchange(answer=found) if isinstance(found, Answer) else self._serve(now, found)
         self._statuses[exchange.answer.status if exchange.how is How.SEND else 0] += 1
@@ -121,7 +117,7 @@ class Gateway:
     def meter(self, every: float | None = None) -> dict[str, Any]:
         """What a run really took, for whoever checks it afterwards; with `every` also in each so many seconds.
 
-        Times are in seconds after the start.
+        Times are in seconds after the first request.
         """
         bodies = self._bodies.values()
         return {
@@ -130,9 +126,7 @@ class Gateway:
                 limit.name: limit.report(every) for limit in sorted(self.account.limits, key=lambda limit: limit.name)
             },
             "outages": self._config.outages,
-            "first_asked": self._first_asked,
             "quickest_answer": self._quickest,
-            "first_admitted": self._first_admitted,
             "last_done": self._last_done,
             "distinct_bodies": len(bodies),
             "answered": sum(body.answered for body in bodies),
@@ -229,8 +223,6 @@ class Gateway:
             if self._config.charge_refused:
                 judge.charge(now, wanted)
             return Exchange(answer=self._refusal(now, taken, read))
-        if self._first_admitted is None:
-            self._first_admitted = now
         read.body.attempts += 1
         try:
             exchange = self._answer(now, read)

@@ -43,7 +43,8 @@ class RunningSimulator:
         self._stopping = asyncio.Event()
         self._runner: web.ServerRunner | None = None
         self.url = ""
-        self._started = self._loop.time()
+        self._first: float | None = None
+        """When it was first asked anything, on the loop's clock."""
         self.reset()
 
     def __repr__(self) -> str:
@@ -57,11 +58,19 @@ class RunningSimulator:
 
     def reset(self) -> None:
         """Forget everything, and begin to count time anew; calendar windows stay where they are."""
-        self._zero = self._loop.time()
+        self._zero: float | None = None
+        self._gateway = Gateway(self._config, self._catalogue)
+
+    def _begin(self) -> float:
+        """Begin to count time, at the first request: a client that takes long to start meets the same gateway."""
+        now = self._loop.time()
+        self._first = now if self._first is None else self._first
         config = self._config
         if config.phase is not None:
-            config = replace(config, phase=config.phase - (self._zero - self._started))
+            config = replace(config, phase=config.phase - (now - self._first))
         self._gateway = Gateway(config, self._catalogue)
+        self._zero = now
+        return now
 
     def meter(self, every: float | None = None) -> dict[str, Any]:
         """What was really taken; see `Gateway.meter`."""
@@ -99,8 +108,9 @@ class RunningSimulator:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return _response(errors.too_large(self._config.generation, self._config.max_body_bytes))
+        zero = self._begin() if self._zero is None else self._zero
         # A reset in the meantime must not change where this request is settled.
-        gateway, zero = self._gateway, self._zero
+        gateway = self._gateway
         incoming = Incoming(method=request.method, path=path, headers=request.headers, body=body)
         exchange = gateway.receive(self._loop.time() - zero, incoming)
         if exchange.delay > 0:
