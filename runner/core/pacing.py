@@ -21,6 +21,9 @@ AFTER_BORDER = 3.0
 CAREFUL = 2.0
 """The same where refusals are likely: above what was let in before, to find out how much a bucket holds, and after
 what was only asked has been answered."""
+DOUBTFUL = 1 / 15
+"""Windows for which it is not known well what is in a bucket that was just found out: when its first refusal was sent,
+not all that was sent before had been counted. It was empty then, so nothing is lost where it is spent carefully."""
 SLACK = 1 / 400
 """Of a window: how far sending may run ahead of these rates, and the longest pause that they make after one request."""
 
@@ -56,8 +59,10 @@ class Pacing:
         if counting.kind is Kind.CALENDAR and not counting.sure:
             return rate * AFTER_BORDER
         if counting.kind is Kind.BUCKET:
+            if counting.sure:
+                return rate * (RUSH if now > counting.found_at + DOUBTFUL * self._window else CAREFUL)
             settled = now > counting.found_at + 2 * GRAIN * self._window and used < believed * (1 - 2 * OVERDRAFT)
-            return rate * (RUSH if counting.sure or settled else CAREFUL)
+            return rate * (RUSH if settled else CAREFUL)
         return rate * (CAREFUL if used >= self._belief.proven else RUSH)
 
     def send(self, amount: int, used: float, now: float) -> None:

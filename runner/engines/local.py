@@ -22,6 +22,9 @@ AHEAD = 4096
 """Tasks that the scheduler has to choose from, as long as the input has more."""
 AT_ONCE = 64
 """Decisions and rows between two looks at the network."""
+READING = 0.005
+"""Seconds after which no more rows are read before the network is looked at: counting the tokens of long ones takes
+milliseconds each, and what is refused meanwhile would be heard of too late."""
 
 Send = Callable[[Ask], Awaitable[Reply | Failure]]
 Watch = Callable[[Event], None]
@@ -117,9 +120,9 @@ class Engine:
 
     def _decide(self) -> Wait | None:
         """Send what may be sent; the wait at which there was nothing more, if it came to that."""
+        if self._hungry and self.scheduler.queued < 2 * AT_ONCE:
+            self._read()
         for _ in range(AT_ONCE):
-            if self._hungry and self.scheduler.queued < AT_ONCE:
-                self._read()
             decision = self.scheduler.next(self._loop.time())
             if isinstance(decision, Ask):
                 self.waiting.sending()
@@ -154,6 +157,8 @@ class Engine:
             finished = task if isinstance(task, Finished) else self.scheduler.offer(task)
             if finished is not None:
                 self._watch(Event(self._loop.time(), What.FINISHED, finished=finished))
+            if self._loop.time() > began + READING:
+                break
         self.waiting.read(self._loop.time() - began)
 
     def _set_timer(self, wait: Wait) -> None:

@@ -305,6 +305,14 @@ def test_what_was_asked_is_tried_out_before_it_is_relied_upon(asking: Window) ->
     assert asking.pace(63.0) > 10 * even
 
 
+def test_a_bucket_that_was_just_found_is_spent_slowly() -> None:
+    """What was under way when it refused may have left less in it than it seems; it was empty, so nothing is lost."""
+    window, even = learning(), LIMIT / WINDOW
+    window._counting.become_empty_bucket(10.0, LIMIT / 4, 10.5)
+    assert even < window.pace(11.0) <= 2 * even
+    assert window.pace(16.0) > 10 * even
+
+
 def test_a_limit_that_lets_nothing_in_for_a_window_is_believed_to_be_lower() -> None:
     window = learning()
     for number in range(100):

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -186,6 +187,20 @@ def test_rows_are_read_no_further_than_the_choice_needs() -> None:
     rig = Rig(endless, budgets={"a": (LIMIT,)}, caps=Caps(max_total_tokens=15 * 50), ahead=200).run()
     assert len(rig.gateway.sent) == 50
     assert rig.read <= 50 + 200 + AT_ONCE
+
+
+def test_rows_that_take_long_to_read_hold_up_no_answer() -> None:
+    """Two milliseconds a row are spent on a few rows at a time while requests are under way."""
+
+    def slowly() -> Iterator[Task]:
+        for row in rows(500):
+            asyncio.get_running_loop()._jumping.now += 0.002  # type: ignore[attr-defined]
+            yield row
+
+    rig = Rig(slowly(), ScriptedGateway(latency=0.01), budgets={"a": (replace(LIMIT, amount=3_000),)}).run()
+    flights = [event.at - event.ask.at for event in rig.events if event.what is What.LANDED and event.ask]
+    assert max(flights) < 0.05
+    assert rig.ends == dict.fromkeys(range(500), Status.SUCCEEDED)
 
 
 def test_rows_are_read_as_far_as_the_choice_needs() -> None:
