@@ -160,15 +160,19 @@ def write_tables(prepared: Prepared, directory: RunDirectory, history: History, 
     """Fold the journal and the input into the run's tables; how many answers of each model cannot be read."""
 
     def tasks(row: Row) -> list[tuple[int, str, str, str]]:
-        nobody = [(0, prepared.maker.id_of(row.index, row.columns), "", "")]
+        maker = prepared.maker
+        nobody = [(0, maker.id_of(row.index, row.columns), "", "")]
+        is_unaskable = history.is_unaskable(row.index)
+        if maker.slots == 1 and history.has_ended(row.index, 0) and not is_unaskable:
+            return maker.names(row.index, row.columns)
         try:
-            made = prepared.maker.tasks(row.index, row.columns, row.digest, lambda _text: 0)
+            made = maker.tasks(row.index, row.columns, row.digest, lambda _text: 0)
         except RowError:
             return nobody
-        if len(made) > 1 and row.index in history.unaskable:  # too large, which is not measured again
+        if len(made) > 1 and is_unaskable:  # too large, which is not measured again
             return nobody
-        if prepared.maker.stronger:
-            made += [task for task in prepared.maker.escalations(made) if history.has_ended(row.index, task.slot)]
+        if maker.stronger:
+            made += [task for task in maker.escalations(made) if history.has_ended(row.index, task.slot)]
         return [(task.slot, task.id, task.models[0] if len(task.models) == 1 else "", task.annotator) for task in made]
 
     tables = Tables(

@@ -96,8 +96,7 @@ class TaskMaker:
         requests = {variant: prompt.request(columns, digest) for variant, prompt in self._variants.items()}
         sizes = {variant: measure(request, count, self._pixels) for variant, request in requests.items()}
         tasks = []
-        parts = self._pool_parts if models is self._pool else self._split(models)
-        for slot, (group, variant, annotator) in enumerate(parts):
+        for slot, (group, variant, annotator) in enumerate(self._parts(models)):
             task = self._task(row, slot, name, group, requests[variant], sizes[variant], digest)
             task.annotator, task.source = annotator, source
             if variant:
@@ -120,6 +119,17 @@ class TaskMaker:
             task.annotator, task.source, task.escalated = model.short, first.source, True
             tasks.append(task)
         return tasks
+
+    def names(self, row: int, columns: Mapping[str, Any]) -> list[tuple[int, str, str, str]]:
+        """Slot, id, model and annotator of each task of a row that could be asked; "" where several models could."""
+        name, parts = self._id(row, columns), self._parts(self._models(columns))
+        return [
+            (slot, name, group[0].short if len(group) == 1 else "", annotator)
+            for slot, (group, _, annotator) in enumerate(parts)
+        ]
+
+    def _parts(self, models: tuple[Model, ...]) -> Iterable[tuple[tuple[Model, ...], str, str]]:
+        return self._pool_parts if models is self._pool else self._split(models)
 
     def _split(self, models: tuple[Model, ...]) -> Iterator[tuple[tuple[Model, ...], str, str]]:
         """The models, the prompt's name and the annotator of each of a row's tasks."""

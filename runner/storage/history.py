@@ -32,6 +32,8 @@ UNASKABLE = frozenset({Kind.BAD_ROW, Kind.NEVER_FITS})
 
 Paid = Mapping[str, float]
 """Tokens and USD, by their names in frames."""
+NOWHERE = -1
+"""In place of an offset: there is no frame."""
 USED = ("input", "cached_input", "output", "reasoning")
 """Tokens of a reply."""
 
@@ -99,35 +101,29 @@ class History:
         """What the last sessions spent within `window` of their end: a resume still has to reckon with it."""
         self.last = -1
         """The last row of the input that has an outcome."""
-        self.unaskable: set[int] = set()
-        """Where rows make several tasks, those that could not be asked at all: each has one outcome all the same."""
         self.shut: dict[str, float] = {}
         """Scope -> until when, by the wall clock, the gateway has said with a 429 not to come back."""
         self._tried: dict[int, Tried] = {}
         self._paid: dict[int, Paid] = {}
         self._offsets: array.array[int] = array.array("q")
+        """By task: where its last frame stands, NOWHERE, or, of rows that cannot be asked, NOWHERE - 1 less that."""
 
     def add(self, payload: Mapping[str, Any], offset: int) -> None:
         """Take in one frame."""
         if payload["t"] == "landed":
             self._note_attempt(payload)
         if payload["t"] == "reopened":
-            self._offsets[payload["row"] * self.slots + payload["slot"]] = -1
+            self._offsets[payload["row"] * self.slots + payload["slot"]] = NOWHERE
         elif payload.get("final"):
             position = payload["row"] * self.slots + payload["slot"]
             if position >= len(self._offsets):
-                self._offsets.extend([-1] * (2 * position + 1024 - len(self._offsets)))
-            if self._offsets[position] >= 0:  # the first word on a task stands
+                self._offsets.extend([NOWHERE] * (2 * position + 1024 - len(self._offsets)))
+            if self._offsets[position] != NOWHERE:  # the first word on a task stands
                 payload = {**payload, "final": None}
             else:
-                self._offsets[position] = offset
+                is_unaskable = payload["t"] == "ended" and (payload.get("failure") or {}).get("kind") in UNASKABLE
+                self._offsets[position] = NOWHERE - 1 - offset if is_unaskable else offset
                 self.last = max(self.last, payload["row"])
-                if (
-                    self.slots > 1
-                    and payload["t"] == "ended"
-                    and (payload.get("failure") or {}).get("kind") in UNASKABLE
-                ):
-                    self.unaskable.add(payload["row"])
         self.tally.add(payload)
 
     def _note_attempt(self, payload: Mapping[str, Any]) -> None:
@@ -161,13 +157,19 @@ class History:
         return self._paid.get(row * self.slots + slot, NOTHING_PAID)
 
     def offset(self, row: int, slot: int) -> int:
-        """Where the frame stands that ended a task, or -1."""
+        """Where the frame stands that ended a task, or NOWHERE."""
         position = row * self.slots + slot
-        return self._offsets[position] if position < len(self._offsets) else -1
+        found = self._offsets[position] if position < len(self._offsets) else NOWHERE
+        return found if found >= NOWHERE else NOWHERE - 1 - found
 
     def has_ended(self, row: int, slot: int) -> bool:
         """Whether a task has its outcome."""
-        return self.offset(row, slot) >= 0
+        return self.offset(row, slot) != NOWHERE
+
+    def is_unaskable(self, row: int) -> bool:
+        """Whether a row could not be asked at all: it has one outcome, however many tasks it would have made."""
+        position = row * self.slots
+        return position < len(self._offsets) and self._offsets[position] < NOWHERE
 
 
 def read_history(path: Path, slots: int, window: float = 0.0) -> History:
