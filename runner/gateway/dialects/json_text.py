@@ -94,7 +94,7 @@ def as_text(value: Json) -> str:
 def at(value: Json, place: str) -> Json:
     """What stands at a dotted place ("usage.input_tokens"), or None."""
     for key in place.split("."):
-        if not isinstance(value, _OBJECTS):
+        if value is None or not isinstance(value, _OBJECTS):
             return None
         value = value.get(key)
     return value
