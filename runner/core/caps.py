@@ -43,6 +43,10 @@ class Caps:
     """Seconds after the start at which admission ends."""
 
 
+def _reached(cap: str, held: str, more: str) -> str:
+    return f"{cap}: {held} are spent or in flight, and the next request may take {more}; give a higher one"
+
+
 class Spending:
     """What a run has spent and holds in reserve."""
 
@@ -68,11 +72,12 @@ class Spending:
         if caps.max_total_tokens is not None:
             held = self.tokens + self._held_tokens
             if held + tokens > caps.max_total_tokens:
-                return f"--max-total-tokens {caps.max_total_tokens:,}: {held:,} are spent or in flight"
+                return _reached(f"--max-total-tokens {caps.max_total_tokens:,}", f"{held:,}", f"{tokens:,}")
         if caps.max_cost is not None:
             held_cost = self.cost + self._held_cost
-            if held_cost + self._worst(model, charge) > caps.max_cost:
-                return f"--max-cost {caps.max_cost:g}: ${held_cost:.4f} are spent or in flight"
+            worst = self._worst(model, charge)
+            if held_cost + worst > caps.max_cost:
+                return _reached(f"--max-cost {caps.max_cost:g}", f"${held_cost:.4f}", f"${worst:.4f}")
         return None
 
     def _worst(self, model: str, charge: Charge) -> float:

@@ -46,7 +46,7 @@ class Judged:
         """What there is to say if it came to the end of its money, and may go on with more."""
         if self.exit_code != CAPS:
             return None
-        return f"The judge in {self.directory} has reached its own cap: {self.reason}; give resume a higher one."
+        return f"The judge in {self.directory} has reached its own cap: {self.reason}."
 
 
 def judged_by(run: Path, name: str, questions: bytes, job: Callable[[Path], Job], ask: Ask) -> Judged | None:

@@ -73,7 +73,17 @@ def test_what_is_held_counts_as_spent() -> None:
     """Answers under way may still cost all that they reserved."""
     spent = spending(max_total_tokens=150)
     spent.hold("a", Charge(1, 60, 40))
-    assert spent.refuses("a", Charge(1, 51, 0)) == "--max-total-tokens 150: 100 are spent or in flight"
+    assert str(spent.refuses("a", Charge(1, 51, 0))).startswith("--max-total-tokens 150: 100 are spent or in flight, ")
+
+
+def test_a_cap_that_stops_a_run_says_what_the_next_request_may_take() -> None:
+    """A cap below a single request stops a run that has spent nothing: only the figure says why."""
+    reason = spending(max_cost=0.01).refuses("a", Charge(1, 100_000, 0))
+    assert (
+        reason
+        == "--max-cost 0.01: $0.0000 are spent or in flight, and the next request may take $0.2000; give a higher one"
+    )
+    assert str(spending(max_total_tokens=9).refuses("a", Charge(1, 8, 2))).endswith("may take 10; give a higher one")
 
 
 def test_a_settlement_replaces_what_was_held() -> None:
