@@ -136,9 +136,11 @@ def _stopped(directory: Path, word: str) -> int:
 def wait(directory: Path, timeout: str | None) -> int:
     """Wait until nobody works in RUN any more, and end with the exit code that it ended with."""
     from runner import background
+    from runner.report.standing import why
     from runner.storage.states import status_of
 
     code = background.wait(directory, seconds_of(timeout, "--timeout"))
     if code not in (0, background.TIMED_OUT):
-        note(f"{directory} is {status_of(directory)['status']}.")
+        state = status_of(directory)
+        note(" ".join([f"{directory} is {state['status']}.", *why(state)]))
     return code

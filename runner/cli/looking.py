@@ -93,6 +93,7 @@ def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
     from runner.report.poor import poor_answers
     from runner.report.printing import print_json
     from runner.report.safe import safe
+    from runner.report.standing import why
 
     if as_json:
         print_json(state)
@@ -108,7 +109,7 @@ def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
         f"{counted(state['requests']['sent'], 'request')}, {state['requests']['refused_429']:,} refused with 429; "
         f"{state['tokens']['input']:,} input and {state['tokens']['output']:,} output tokens, ${state['cost_usd']:.4f}"
     )
-    for line in poor_answers(state["models"]):
+    for line in [*poor_answers(state["models"]), *why(state)]:
         click.echo(line)
     if state["state"] == "stopped" and word != "cancelled":
         again = command("unpause" if word == "paused" else "resume", directory)

@@ -123,6 +123,7 @@ def status_of(path: Path) -> dict[str, Any]:
         "tokens": {"input": tally.total("input_tokens"), "output": tally.total("output_tokens")},
         "cost_usd": round(tally.total("cost"), 6),
         "sessions": tally.sessions,
+        "gates": None if facts.summary is None else facts.summary.get("gates"),
         "models": _models(tally, facts.summary),
     }
 

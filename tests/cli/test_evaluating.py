@@ -88,6 +88,16 @@ def test_the_whole_as_processes(processes: Any, job: Callable[..., Path], tmp_pa
     assert [(line["run"], line["change"]) for line in history] == [("good", None)] * 2 + [("bad", "worse")] * 2
 
 
+def test_status_and_wait_say_which_gate_does_not_hold(command: Any, job: Callable[..., Path], tmp_path: Path) -> None:
+    """A run that has ended with 10 says why whenever it is looked at, and not only to the mail of that night."""
+    run, folder = tmp_path / "run", job("[gates]\nleast.exact = 1.0\n")
+    assert command("run", folder, "--gateway", LOCAL, "--out", run, "--quiet", "--prompt", BLIND).code == 10
+    status, waited = command("status", run), command("wait", run)
+    assert status.out.splitlines()[-1].startswith("Not passed: 2 of 2 checks fail. exact of ")
+    assert (waited.code, f"{run} is completed. Not passed: 2 of 2 checks fail." in waited.err) == (10, True)
+    assert command("status", run, "--json").json()["gates"]["passed"] is False
+
+
 def test_the_cost_of_a_model_is_that_of_all_its_requests(
     command: Any, job: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -67,6 +67,12 @@ def test_status_of_a_stopped_run_says_how_to_go_on(command, stopped) -> None:
     assert done.out.splitlines()[-1] == f"Go on with: runner resume {stopped}"
 
 
+def test_status_of_a_stopped_run_says_what_stopped_it(command, stopped) -> None:
+    """Whoever comes back in the morning reads the reason before the command that goes on."""
+    assert "--max-total-tokens 1: 0 are spent or in flight" in command("status", stopped).out.splitlines()[-2]
+    assert f"note: {stopped} is failed. --max-total-tokens 1: 0 are spent" in command("wait", stopped).err
+
+
 def test_status_as_json_agrees_with_the_summary(command, finished) -> None:
     """The same sums under the same names."""
     status = command("status", finished, "--json").json()
