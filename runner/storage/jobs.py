@@ -37,6 +37,7 @@ from runner.storage.declarations import (
 )
 from runner.storage.evaluations import EvaluateSection, GatesSection
 from runner.storage.names import complaint_about_name
+from runner.storage.rundir import mind_that_it_is_no_run
 from runner.storage.sources import files_in
 from runner.storage.specs import read_toml
 from runner.storage.templates import text_or_file
@@ -194,6 +195,7 @@ def read_words(path: Path) -> dict[str, Any]:
     """The words of a job folder or job file, its paths made to lead from here; of other files, just their path."""
     if complaint := complaint_about_name(path):
         raise InputRejected(complaint)
+    mind_that_it_is_no_run(path)
     if path.is_dir() and ((path / "job.toml").is_file() or not files_in(path)):
         path = path / "job.toml"
         if not path.is_file():

@@ -44,6 +44,15 @@ LEAST_ROOM = 64 * 1024 * 1024
 """Bytes that have to be free on the disk when a run starts."""
 
 
+def mind_that_it_is_no_run(path: Path) -> None:
+    """Raise UsageError for a run where an input is wanted: its journal would be taken for rows."""
+    if (path / "manifest.json").is_file() and (path / "journal.jsonl").is_file():
+        raise UsageError(
+            f"{path} is a run, and no input. To go on with it: {command('resume', path)}. "
+            f"To ask about its answers, give {path / 'results.parquet'}."
+        )
+
+
 class RunDirectory:
     """One run on disk."""
 
@@ -107,7 +116,9 @@ class RunDirectory:
             raise UsageError(complaint)
         run = cls(path)
         if not run.manifest_path.is_file():
-            raise UsageError(f"There is no run in {path}: it has no manifest.json.")
+            raise UsageError(
+                f"There is no run in {path}: it has no manifest.json. `runner list` shows the runs in {RUNS}."
+            )
         if stat.S_IMODE(_own(path).st_mode) & LOOSE:
             mend = shlex.join(["chmod", "go-w", str(path)])
             raise UsageError(f"Other users may write to {path}, and so to what a run reads there: {mend}")
