@@ -166,7 +166,10 @@ def resolve_again(manifest: Mapping[str, Any], choice: str | None) -> Gateway:
     except UsageError as error:
         raise UsageError(f"{begun}. {error}") from None
     if gateway.url != manifest["origin"]:
-        raise UsageError(f"{begun}, and the gateway is now {gateway.url or 'local'}.")
+        raise UsageError(
+            f"{begun}, and the gateway is now {gateway.url or 'local'}. Name the first one again, or begin a new run: "
+            "--fork takes over what this one has answered."
+        )
     return gateway
 
 

@@ -212,6 +212,16 @@ def test_a_folder_without_a_job_is_refused(command, tmp_path) -> None:
     assert "empty is a folder without a job.toml" in sentence(done)
 
 
+def test_a_run_given_as_an_input_is_met_with_the_command_that_goes_on(command, gateway, rows, tmp_path) -> None:
+    """`run` is a letter away from what was meant, and the lines of a journal are no rows."""
+    assert command("run", rows(2), "-m", MODEL, "--out", tmp_path / "run", env=gateway.env).code == 0
+    done = command("run", tmp_path / "run", "-p", "{{ a }}", *LOCAL)
+    assert done.code == 2
+    assert f"is a run, and no input. To go on with it: runner resume {tmp_path / 'run'}. " in sentence(done)
+    answers = tmp_path / "run" / "results.parquet"
+    assert command("run", answers, "-p", "{{ text }}", "-m", MODEL, env=gateway.env).code == 0
+
+
 def test_a_file_given_as_a_command_is_met_with_the_right_command(command, rows) -> None:
     """`runner rows.jsonl` is an easy slip."""
     rows(1)
@@ -245,6 +255,7 @@ def test_a_run_is_not_resumed_against_another_gateway(command, gateway, rows, tm
     done = command("resume", tmp_path / "run", env=ELSEWHERE)
     assert done.code == 2
     assert f"The run was begun against {gateway.url}, and the gateway is now https://gateway.invalid" in sentence(done)
+    assert "Name the first one again, or begin a new run: --fork takes over" in sentence(done)
 
 
 def test_resume_where_no_run_is_ends_with_2(command, tmp_path) -> None:
