@@ -47,6 +47,11 @@ class Replies:
             self._reading = None  # of an early run, which sent it unseen
         self._reader = None if self._reading is None else self._reading.reader
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that an answer may name; none where it is of another kind."""
+        return () if self._reader is None else self._reader.labels
+
     def read(self, text: str, source: str = "") -> Answer | Invalid:
         """What a reply says; its text without the spaces around it where the job asks for none by its form."""
         if self._reader is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import re
 import time
@@ -21,7 +22,7 @@ from runner.storage.rows import LONGEST_LINE
 
 FILE = "decisions.jsonl"
 MOST_SHOWN = 10
-"""Lines that are named when a file is refused."""
+"""Lines that are named when a file is refused, and labels where one is."""
 _NUMBER = re.compile(r"0*([0-9]+)(?:\.0*)?")
 
 
@@ -42,7 +43,7 @@ def read_decisions(path: Path, ids: Mapping[int, str], replies: Replies) -> dict
             called = f"{ids[row][:60]!r} in the run, and not {line['id'][:60]!r}"
             said = f"row {row} is {called}: keep each decision beside its own row and id"
         elif isinstance(answer, Invalid):
-            said = f"{line[DECISION][:60]!r} is no label: {answer.reason}"
+            said = f"{line[DECISION][:60]!r} is no label: {answer.reason}{_nearest(line[DECISION], replies.labels)}"
         else:
             first, before = found.setdefault(row, (answer, number))
             if first.value == answer.value:
@@ -59,6 +60,14 @@ def read_decisions(path: Path, ids: Mapping[int, str], replies: Replies) -> dict
 def _answer(cell: str, replies: Replies) -> Answer | Invalid:
     answer = replies.read(cell)
     return replies.read(_plain(cell)) if isinstance(answer, Invalid) else answer
+
+
+def _nearest(cell: str, labels: Sequence[str]) -> str:
+    """The label that is meant, or else all that there are."""
+    if meant := difflib.get_close_matches(cell, labels, 1):
+        return f". Did you mean {meant[0]!r}?"
+    more = f" and {len(labels) - MOST_SHOWN:,} more" if len(labels) > MOST_SHOWN else ""
+    return f"; the labels are {', '.join(labels[:MOST_SHOWN])}{more}" if labels else ""
 
 
 def _ids_needed(ids: Mapping[int, str]) -> Sequence[str]:

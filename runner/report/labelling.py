@@ -100,10 +100,15 @@ def _agreement(labels: Mapping[str, Any]) -> Iterator[str]:
         if name in measures:
             left = measures[name]["left_out"]
             yield f"{title:<21} {estimate(measures[name])}" + (f"  ({counted(left, 'row')} left out)" if left else "")
-    for name, measure in list(measures["per_label"].items())[:MOST_LABELS]:
+    by_label = measures["per_label"]
+    if all(measure["value"] is None for measure in by_label.values()):
+        return  # for the reason that was just given
+    for name, measure in list(by_label.items())[:MOST_LABELS]:
         count = labels["labels"].get(name)
         given = "" if count is None else f"  {counted(count, 'row')}"
         yield f"  {safe(name, 19):<19} {estimate(measure)}{given}"
+    if len(by_label) > MOST_LABELS:
+        yield f"  ({counted(len(by_label) - MOST_LABELS, 'more label')} in summary.json)"
 
 
 def estimate(measure: Mapping[str, Any]) -> str:

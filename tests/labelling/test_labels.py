@@ -22,6 +22,7 @@ from runner.labelling.figures import figures, right
 from runner.labelling.tables import ids_of
 from runner.labelling.votes import STATUSES, read_votes, verdicts
 from runner.reading import Replies
+from runner.report.labelling import lines as lines_of
 from runner.storage.rundir import RunDirectory
 
 Make = Callable[..., Job]
@@ -264,6 +265,15 @@ def test_a_stronger_model_is_wrong_about_the_rows_that_it_was_asked_about_and_di
     assert (quality["right"], quality["unanswered"], quality["items"]) == (1, 2, 3)
 
 
+def test_why_there_is_no_agreement_is_said_once_and_not_for_each_label(job: Make, results: Write) -> None:
+    """A run that was stopped early has hardly a row with two answers, and may have many labels."""
+    directory = results({"x": ["a", "-"], "y": ["-", "b"]})
+    said = label(job(), ["x", "y"], [], directory)
+    assert said is not None
+    shown = [line for line in lines_of(directory.path, said) if "no item has" in line]
+    assert [line.split("  ")[0] for line in shown] == ["observed agreement", "Cohen's kappa", "Krippendorff's alpha"]
+
+
 def test_agreement_counts_each_row_once_however_many_answers_it_has(job: Make, results: Write) -> None:
     """It is the mean over rows of the share of pairs that agree, as Fleiss has it; rows without a pair are left out."""
     directory = results({"x": ["a", "a", "a"], "y": ["a", "b", "!"], "z": ["b", "!", None]})
@@ -317,6 +327,16 @@ def test_decisions_that_cannot_be_used_are_named_by_line_and_none_is_adopted(job
     assert "'zebra' is no label" in lines[0]
     assert "the run has no row '7'" in lines[1]
     assert "the run has no row ''" in lines[2]
+
+
+def test_a_decision_that_is_no_label_is_met_with_those_there_are(job: Make, results: Write) -> None:
+    """The nearest, where one is meant; else all of them."""
+    directory = results({"x": ["a"], "y": ["b"]})
+    with pytest.raises(UsageError) as caught:
+        decide(directory, job(), "row,id,decision\n0,id-0,aa\n0,id-0,zebra\n")
+    near, far = str(caught.value).split("\n")[1:]
+    assert near.endswith("Did you mean 'a'?")
+    assert far.endswith("it names none of the labels; the labels are a, b, c")
 
 
 def test_a_decision_beside_the_id_of_another_row_is_refused(job: Make, results: Write) -> None:
