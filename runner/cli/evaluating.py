@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from runner.cli.unattended import RUN
+from runner.cli.unattended import RUN, base_option
 
 
 @click.command()
@@ -37,8 +37,11 @@ def compare(
     """
     from runner.evaluation import comparison
     from runner.report.compared import comparison_lines
+    from runner.report.counts import counted
     from runner.report.printing import print_json
 
+    if out is not None:
+        comparison.mind_the_file(out)
     found = comparison.compare(comparison.side(one), comparison.side(other), metric, by_model=by == "model")
     said = comparison.to_json(found)
     if as_json:
@@ -47,7 +50,7 @@ def compare(
         changed = [part.rows.to_dicts() for part in found.parts]
         click.echo("\n".join(comparison_lines(said, changed, rows)))
     if out is not None:
-        click.echo(f"{out}: {comparison.write_rows(found, out):,} rows", err=True)
+        click.echo(f"{out}: {counted(comparison.write_rows(found, out), 'row')}", err=True)
     return 0
 
 
@@ -55,16 +58,9 @@ def compare(
 @click.argument("job", metavar="JOB")
 @click.option("--metric", metavar="NAME", help="The job's main metric if not given.")
 @click.option("--last", type=click.IntRange(min=1, max=60), default=10, show_default=True, help="Runs to show.")
-@click.option(
-    "--runs",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    metavar="DIR",
-    help="The folder of the runs, which has the history beside them.",
-)
+@base_option
 @click.option("--json", "as_json", is_flag=True, help="Every line of the history as JSON.")
-def history(job: str, metric: str | None, last: int, runs: Path, as_json: bool) -> int:
+def history(job: str, metric: str | None, last: int, base: Path | None, as_json: bool) -> int:
     """Show how the metrics of JOB (a job folder, a job.toml, or a job's name) went over its runs.
 
     A change is marked where the paired test against the run before supports it, and nowhere else.
@@ -74,10 +70,11 @@ def history(job: str, metric: str | None, last: int, runs: Path, as_json: bool) 
     from runner.report.printing import print_json
     from runner.report.trend import history_lines
     from runner.storage.jobs import read_words
+    from runner.storage.rundir import RUNS
 
     is_job = Path(job).is_dir() or Path(job).suffix == ".toml"
     name = read_words(Path(job)).get("name", job) if is_job else job
-    path = history_path(runs, name)
+    path = history_path(base or RUNS, name)
     lines = read_history(path).to_dicts()
     if not lines:
         raise UsageError(f"There is no history of {name!r} in {path.parent}: no run with [evaluate] has ended there.")

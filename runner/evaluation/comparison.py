@@ -334,10 +334,21 @@ def _named(run: Side) -> dict[str, Any]:
     return {"run": str(run.directory.path), "model": run.model}
 
 
-def write_rows(found: Comparison, path: Path) -> int:
-    """Write the rows gained and lost to a file, by its ending: .csv, .jsonl or .parquet; how many they are."""
+ENDINGS = (".csv", ".jsonl", ".parquet")
+"""Of files that rows are written to."""
+
+
+def mind_the_file(path: Path) -> None:
+    """Raise UsageError if rows cannot be written to a file: it is there already, or its ending says nothing."""
     if path.exists():
         raise UsageError(f"{path} exists; nothing was written.")
+    if path.suffix not in ENDINGS:
+        raise UsageError(f"{path}: the file's ending says what is written: {', '.join(ENDINGS)}.")
+
+
+def write_rows(found: Comparison, path: Path) -> int:
+    """Write the rows gained and lost to a file, in the form that its ending says; how many they are."""
+    mind_the_file(path)
     frames = [
         part.rows.select(pl.lit(part.models[0]).alias("model_a"), pl.lit(part.models[1]).alias("model_b"), pl.all())
         for part in found.parts
@@ -350,8 +361,6 @@ def write_rows(found: Comparison, path: Path) -> int:
         ".jsonl": frame.write_ndjson,
         ".parquet": frame.write_parquet,
     }
-    if path.suffix not in writers:
-        raise UsageError(f"{path}: the file's ending says what is written: {', '.join(writers)}.")
     try:
         writers[path.suffix](path)
     except (OSError, pl.exceptions.PolarsError) as error:

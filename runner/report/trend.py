@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runner.report.counts import counted
 from runner.report.safe import safe
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -35,7 +36,9 @@ def history_lines(name: str, metric: str, lines: Sequence[Mapping[str, Any]], la
     runs = all_runs[-last:]
     at = {(line["run"], line["created"], line["model"]): line for line in lines}
     models = sorted({line["model"] for line in lines if (line["run"], line["created"]) in runs})
-    shown = f"the last {len(runs):,} of {len(all_runs):,} runs" if len(all_runs) > len(runs) else f"{len(runs):,} runs"
+    shown = (
+        f"the last {len(runs):,} of {len(all_runs):,} runs" if len(all_runs) > len(runs) else counted(len(runs), "run")
+    )
     said = [f"{safe(name, 60)}: {safe(metric, 40)} over {shown}", ""]
     width = max(5, len(runs))
     said.append(

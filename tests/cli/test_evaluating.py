@@ -78,13 +78,13 @@ def test_the_whole_as_processes(processes: Any, job: Callable[..., Path], tmp_pa
     lost = rows.filter(pl.col("change") == "lost")
     assert len(lost) > 16
     assert (lost["answer_a"] == lost["expected"]).all()
-    trend = call("history", folder, "--runs", tmp_path / "runs")
+    trend = call("history", folder, "--in", tmp_path / "runs")
     assert trend.code == 0, trend.err
     assert trend.out.count("▼") == 4
     assert "asked otherwise than before" in trend.out
     again = call("resume", tmp_path / "runs" / "bad")
     assert again.code == 10
-    history = json.loads(call("history", folder, "--runs", tmp_path / "runs", "--json").raw)["history"]
+    history = json.loads(call("history", folder, "--in", tmp_path / "runs", "--json").raw)["history"]
     assert [(line["run"], line["change"]) for line in history] == [("good", None)] * 2 + [("bad", "worse")] * 2
 
 
@@ -197,6 +197,7 @@ def test_a_section_that_is_wrong_is_refused(command: Any, job: Callable[..., Pat
     ("words", "reason"),
     [
         (("compare", "nothing", "nothing"), "There is no run in nothing"),
+        (("compare", "nothing", "nothing", "--to", "rows.txt"), "rows.txt: the file's ending says what is written"),
         (("history", "nothing"), "There is no history of 'nothing'"),
         (("accept", "nothing"), "There is no run in nothing"),
     ],
@@ -279,7 +280,7 @@ def test_a_judge_that_its_cap_stopped_goes_on_with_a_higher_one(command: Any, ju
         f"{run}: stopped",
         f"Go on with: runner resume {run}",
     )
-    assert command("history", judged, "--runs", tmp_path).code == 2
+    assert command("history", judged, "--in", tmp_path).code == 2
     assert command("resume", run).code == 4
     done = command("resume", run, "--max-cost", "1", "--json")
     assert done.code == 0, done.err
@@ -288,7 +289,7 @@ def test_a_judge_that_its_cap_stopped_goes_on_with_a_higher_one(command: Any, ju
     assert after["cost_usd"] > before["cost_usd"]
     assert after["requests"]["sent"] == after["tasks"]["total"] > before["requests"]["sent"]
     assert command("status", run).out.startswith(f"{run}: finished\n")
-    assert command("history", judged, "--runs", tmp_path).code == 0
+    assert command("history", judged, "--in", tmp_path).code == 0
 
 
 @pytest.mark.parametrize("way", ["killed", "stopped", "answers have changed"])

@@ -95,7 +95,7 @@ def test_two_prompts_of_a_model_are_compared(command: Any, job: Callable[..., Pa
     assert scores["mean"].sum() == pytest.approx(1.0)
     compared = command("compare", f"{run}:{MODEL}/blind", f"{run}:{MODEL}/good", "--metric", "pairwise")
     assert compared.code == 0, compared.err
-    assert command("history", "packages", "--runs", tmp_path).code == 0
+    assert command("history", "packages", "--in", tmp_path).code == 0
 
 
 def test_the_job_that_ships_compares_two_models(command: Any) -> None:

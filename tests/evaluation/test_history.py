@@ -61,6 +61,7 @@ def test_a_change_is_marked_only_where_the_paired_test_supports_it(make_run: Mak
     assert "▲ 57.5 %" in text
     assert "▼ 12.5 %" in text
     assert "the last 3 of 4 runs" in text
+    assert history_lines("job", "exact", table.to_dicts()[:1], 3)[0] == "job: exact over 1 run"
 
 
 def test_a_run_before_that_is_gone_is_not_compared(make_run: Make) -> None:
