@@ -34,6 +34,8 @@ def evaluation_lines(evaluation: Mapping[str, Any]) -> list[str]:
 def _judge(judge: Mapping[str, Any]) -> list[str]:
     """The judge's cost, and how far it can be trusted."""
     ungraded = f", and left {judge['ungraded']:,} without a grade" if judge["ungraded"] else ""
+    if ungraded and judge["run"] is not None:
+        ungraded += f": {safe(judge['run'], 60)}/results.parquet says why"
     lines = [
         f"The judge, {safe(judge['model'], 60)}, graded {judge['graded']:,} answers "
         f"for ${judge['cost_usd']:.4f}{ungraded}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -127,7 +128,7 @@ def limit_lines(summary: Mapping[str, Any]) -> list[str]:
     limits = sorted(summary["limits"], key=lambda limit: (limit["scope"] != "all", -limit["used_share"]))
     most = max((limit["used_share"] for limit in limits), default=0.0)
     if most < LEAST_SHOWN:
-        return [f"No limit was used by more than {most:.0%}"] if limits else []
+        return [f"No limit was used by more than {math.ceil(round(100 * most, 6))}%"] if limits else []
     shown = [limit for limit in limits if limit["used_share"] >= LEAST_SHOWN][:LIMITS_SHOWN]
     lines = [
         f"{limit['used_share']:>5.0%} of {limit['limit']:,} {limit['measure']} tokens in {limit['window_s']:g} s "

@@ -272,7 +272,8 @@ def test_a_judge_that_its_cap_stopped_goes_on_with_a_higher_one(command: Any, ju
     """As a run does: until then it stands still, is not in the history and passes no gates; what was spent counts."""
     run, gate = tmp_path / "run", ("--set", "gates.least.exact=0.1")
     words = ("--set", "evaluate.judge.max_cost=0.00008", *gate)
-    assert command("run", judged, "--gateway", LOCAL, "--out", run, *words).code == 4
+    first = command("run", judged, "--gateway", LOCAL, "--out", run, *words)
+    assert (first.code, "without a grade: judge-1/results.parquet says why" in first.out) == (4, True)
     before = json.loads((run / "judge-1" / "summary.json").read_bytes())
     assert 0 < before["tasks"]["succeeded"] < 8
     status = command("status", run)

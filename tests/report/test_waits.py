@@ -121,6 +121,7 @@ def test_limits_are_told_with_what_was_used_of_them() -> None:
 def test_limits_that_did_not_matter_are_one_line() -> None:
     """And no limits are none."""
     assert limit_lines({"limits": [limit("a", 0.07), limit("all", 0.01)]}) == ["No limit was used by more than 7%"]
+    assert limit_lines({"limits": [limit("a", 0.003)]}) == ["No limit was used by more than 1%"]
     assert limit_lines({"limits": []}) == []
 
 
