@@ -131,10 +131,11 @@ def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
 )
 @click.option(
     "--table",
-    type=click.Choice(["results", "labels", "errors", "attempts"]),
+    type=click.Choice(["results", "labels", "scores", "metrics", "pairs", "errors", "attempts"]),
     default="results",
     show_default=True,
-    help="labels: the input with its labels, where the job has an [answer].",
+    help="labels: the input with its labels, where the job has an [answer]; scores and metrics, where it has an "
+    "[evaluate], and pairs, where two sides are compared.",
 )
 @click.option("--raw-cells", is_flag=True, help="CSV: do not defuse cells that a spreadsheet would take for formulas.")
 def results(directory: Path, form: str, out: Path | None, table: str, raw_cells: bool) -> int:

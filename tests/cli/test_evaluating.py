@@ -98,6 +98,18 @@ def test_status_and_wait_say_which_gate_does_not_hold(command: Any, job: Callabl
     assert command("status", run, "--json").json()["gates"]["passed"] is False
 
 
+def test_what_an_evaluation_comes_to_is_written_in_any_form(
+    command: Any, job: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Scores and metrics go into a spreadsheet as results do; what a job does not make is said to be missing."""
+    run = tmp_path / "run"
+    assert command("run", job(), "--gateway", LOCAL, "--out", run, "--quiet").code == 0
+    for table, lines in (("scores", 8), ("metrics", len(pl.read_parquet(run / "metrics.parquet")))):
+        done = command("results", run, "--table", table, "--to", "csv")
+        assert pl.read_csv(done.out.encode()).shape == (lines, len(pl.read_parquet(run / f"{table}.parquet").columns))
+    assert f"{run} has no pairs: its job makes none." in command("results", run, "--table", "pairs").err
+
+
 def test_the_cost_of_a_model_is_that_of_all_its_requests(
     command: Any, job: Callable[..., Path], tmp_path: Path
 ) -> None:
