@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from runner.report.columns import columns
 from runner.report.pairs import pair_lines
 from runner.report.safe import safe
 
-WIDEST = 24
+WIDEST = 28
 """Characters of a model's name or a slice's value."""
 MOST_MODELS = 5
 """Models that stand side by side."""
@@ -67,33 +68,26 @@ def _models(evaluation: Mapping[str, Any]) -> list[str]:
     models = evaluation["models"]
     metrics = list(next(iter(models.values()))["metrics"]) if models else []
     metrics.sort(key=lambda name: name != evaluation["main"])
-    head = "".join(f"{safe(name, 20):>22}" for name in metrics)
     counts = ["missing", "invalid", *(["unscored"] if any(about["unscored"] for about in models.values()) else [])]
-    lines = [
-        f"{'model':<{WIDEST}}{head} {'of':>7}{''.join(f'{name:>9}' for name in counts)}"
-        f" {'cost $':>9} {'p50 s':>7} {'p95 s':>7}"
-    ]
+    lines = [("model", *(safe(name, 20) for name in metrics), "of", *counts, "cost $", "p50 s", "p95 s")]
     for name in ranked(evaluation):
         about = models[name]
-        cells = "".join(f"{figure(about['metrics'][metric]):>22}" for metric in metrics)
-        lines.append(
-            f"{safe(name, WIDEST):<{WIDEST}}{cells} {about['n']:>7,}"
-            f"{''.join(f'{about[count]:>9,}' for count in counts)} {about['cost_usd']:>9.4f} "
-            f"{_seconds(about['latency_p50_s']):>7} {_seconds(about['latency_p95_s']):>7}"
-        )
-    return lines
+        lines.append((
+            safe(name, WIDEST), *(figure(about["metrics"][metric]) for metric in metrics), f"{about['n']:,}",
+            *(f"{about[count]:,}" for count in counts), f"{about['cost_usd']:.4f}",
+            seconds(about["latency_p50_s"]), seconds(about["latency_p95_s"]),
+        ))  # fmt: skip
+    return columns(lines)
 
 
 def _slice(name: str, values: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
     models = ranked(evaluation)
     shown = models[:MOST_MODELS]
-    lines = [
-        f"{safe(name, WIDEST):<{WIDEST}}{'rows':>7}" + "".join(f"{safe(model, 20):>22}" for model in shown),
-    ]
+    table = [(safe(name, WIDEST), "rows", *(safe(model, WIDEST) for model in shown))]
     for value, by_model in list(values.items())[:MOST_VALUES]:
         rows = max(figures["n"] for figures in by_model.values())
-        cells = "".join(f"{figure(by_model.get(model)):>22}" for model in shown)
-        lines.append(f"{safe(value, WIDEST - 2):<{WIDEST}}{rows:>7,}{cells}")
+        table.append((safe(value, WIDEST), f"{rows:,}", *(figure(by_model.get(model)) for model in shown)))
+    lines = columns(table)
     left = [
         f"{len(values) - MOST_VALUES:,} more values" if len(values) > MOST_VALUES else "",
         f"{len(models) - MOST_MODELS:,} more models" if len(models) > MOST_MODELS else "",
@@ -113,5 +107,6 @@ def figure(figures: Mapping[str, Any] | None) -> str:
     return f"{mean} ({100 * figures['low']:.0f} to {100 * figures['high']:.0f})"
 
 
-def _seconds(value: float | None) -> str:
+def seconds(value: float | None) -> str:
+    """A latency; empty where there is none."""
     return "" if value is None else f"{value:.2f}"

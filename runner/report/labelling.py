@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.commands import command
+from runner.report.columns import columns
 from runner.report.counts import counted
 from runner.report.safe import safe
 
@@ -52,16 +53,18 @@ def lines(directory: Path, labels: Mapping[str, Any]) -> Iterator[str]:
 
 def _annotators(labels: Mapping[str, Any]) -> Iterator[str]:
     gold = labels.get("gold")
-    header = f"{'annotator':<34} {'read':>7} {'repaired':>8} {'invalid':>7} {'missing':>7}"
     yield ""
-    yield header + ("" if gold is None else f"   right of {gold['rows']:,} known")
+    right = "" if gold is None else f"right of {gold['rows']:,} known"
+    table: list[tuple[str, ...]] = [("annotator", *COUNTS, right)]
     for name, said in labels["annotators"].items():
-        counts = " ".join(f"{said.get(status, 0):>{width},}" for status, width in COUNTS.items())
-        yield f"{safe(name, 34):<34} {counts}" + ("" if gold is None else f"   {estimate(gold['annotators'][name])}")
+        counts = (f"{said.get(status, 0):,}" for status in COUNTS)
+        table.append((safe(name, 34), *counts, "" if gold is None else estimate(gold["annotators"][name])))
     if gold is not None:
         without = gold["vote"]["unanswered"]
         left = f", {without:,} of them without a label" if without else ""
-        yield f"{'vote':<34} {'':>32}   {estimate(gold['vote'])}{left}"
+        table.append(("vote", *("" for _ in COUNTS), f"{estimate(gold['vote'])}{left}"))
+    yield from columns(table, left=(0, len(COUNTS) + 1))
+    if gold is not None:
         if gold["mixed_in"]:
             yield f"{gold['mixed_in']:,} rows with known labels were mixed in; the table is without them."
         if gold["unreadable"]:
@@ -89,8 +92,8 @@ def _confidence(confidence: Mapping[str, Any]) -> Iterator[str]:
     yield f"(confidence: {BASES[confidence['basis']]})"
 
 
-COUNTS = {"read": 7, "repaired": 8, "invalid": 7, "missing": 7}
-"""Kinds of answer -> the width of their column."""
+COUNTS = ("read", "repaired", "invalid", "missing")
+"""Kinds of answer, each with its column."""
 
 
 def _agreement(labels: Mapping[str, Any]) -> Iterator[str]:

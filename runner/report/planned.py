@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.core.survey import Survey
 from runner.planning import Plan
+from runner.report.columns import columns
 from runner.report.counts import counted
 from runner.report.durations import clock
 from runner.report.printing import print_json
@@ -86,9 +87,8 @@ def _show_what_it_takes(plan: Plan) -> None:
         write(f"the work goes to {count}; it would take {plan.models_for_combined} until the combined limit binds\n")
     if plan.stopped is not None:
         write(f"it would be stopped by {plan.stopped}\n")
-    write(f"\n{'model':<32} {'requests':>9} {'input':>12} {'output':>11} {'cost $':>10}\n")
+    table: list[tuple[str, ...]] = [("model", "requests", "input", "output", "cost $")]
     for name in sorted(plan.requests):
-        write(
-            f"{name:<32} {plan.requests[name]:>9,} {plan.input_tokens[name]:>12,} "
-            f"{plan.output_tokens[name]:>11,} {plan.cost[name]:>10.4f}\n"
-        )
+        requests, tokens = plan.requests[name], (plan.input_tokens[name], plan.output_tokens[name])
+        table.append((name, f"{requests:,}", *(f"{count:,}" for count in tokens), f"{plan.cost[name]:.4f}"))
+    write("\n" + "".join(f"{line}\n" for line in columns(table)))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from runner.report.columns import columns
 from runner.report.counts import counted
 from runner.report.durations import clock
-from runner.report.evaluated import evaluation_lines
+from runner.report.evaluated import evaluation_lines, seconds
 from runner.report.labelling import print_labels
 from runner.report.poor import poor_answers
 from runner.report.safe import safe, safe_json, safe_lines
@@ -110,17 +111,14 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
 
 def model_table(summary: Mapping[str, Any]) -> str:
     """A line for each model."""
-    lines = [
-        f"{'model':<32} {'rows':>7} {'429':>5} {'input':>11} {'output':>9} {'cost $':>9} {'p50 s':>7} {'p95 s':>7}"
-    ]
+    lines = [("model", "rows", "429", "input", "output", "cost $", "p50 s", "p95 s")]
     for name, model in summary["models"].items():
         p50, p95 = model["latency_p50_s"], model["latency_p95_s"]
-        lines.append(
-            f"{safe(name, 32):<32} {model['succeeded']:>7,} {model['refused_429']:>5,} {model['input_tokens']:>11,} "
-            f"{model['output_tokens']:>9,} {model['cost_usd']:>9.4f} "
-            f"{'' if p50 is None else f'{p50:.2f}':>7} {'' if p95 is None else f'{p95:.2f}':>7}"
-        )
-    return "\n".join(lines)
+        lines.append((
+            safe(name, 32), f"{model['succeeded']:,}", f"{model['refused_429']:,}", f"{model['input_tokens']:,}",
+            f"{model['output_tokens']:,}", f"{model['cost_usd']:.4f}", seconds(p50), seconds(p95),
+        ))  # fmt: skip
+    return "\n".join(columns(lines))
 
 
 def preview(results: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runner.report.columns import columns
 from runner.report.counts import counted
 from runner.report.safe import safe
 
@@ -40,25 +41,19 @@ def history_lines(name: str, metric: str, lines: Sequence[Mapping[str, Any]], la
         f"the last {len(runs):,} of {len(all_runs):,} runs" if len(all_runs) > len(runs) else counted(len(runs), "run")
     )
     said = [f"{safe(name, 60)}: {safe(metric, 40)} over {shown}", ""]
-    width = max(5, len(runs))
-    said.append(
-        f"{'model':<26} {'trend':<{width}} {'last':>8} {'95 % interval':>15} {'cost $':>9} {'p50 s':>7}"
-        "  beside the run before"
-    )
+    table = [("model", "trend", "last", "95 % interval", "cost $", "p50 s", "beside the run before")]
     for model in models:
         mine = [at.get((*run, model)) for run in runs]
         spark = sparkline([None if line is None else line["mean"] for line in mine])
         line = mine[-1]
         if line is None:
-            said.append(f"{safe(model, 26):<26} {spark:<{width}} {'-':>8}")
+            table.append((safe(model, 28), spark, "-", "", "", "", ""))
             continue
         interval = "" if line["low"] is None else f"{100 * line['low']:.1f} to {100 * line['high']:.1f}"
         p50 = "" if line["latency_p50_s"] is None else f"{line['latency_p50_s']:.2f}"
-        said.append(
-            f"{safe(model, 26):<26} {spark:<{width}} {_percent(line['mean']):>8} {interval:>15} "
-            f"{line['cost_usd']:>9.4f} {p50:>7}  {_change(line)}"
-        )
-    return [*said, "", *_runs(runs, models[:MOST_MODELS], at), *_more(models)]
+        about = _percent(line["mean"]), interval, f"{line['cost_usd']:.4f}", p50, _change(line)
+        table.append((safe(model, 28), spark, *about))
+    return [*said, *columns(table, left=(0, 1, 6)), "", *_runs(runs, models[:MOST_MODELS], at), *_more(models)]
 
 
 def _change(line: Mapping[str, Any]) -> str:
@@ -68,21 +63,18 @@ def _change(line: Mapping[str, Any]) -> str:
 
 
 def _runs(runs: Sequence[tuple[str, str]], models: Sequence[str], at: Mapping[Any, Mapping[str, Any]]) -> list[str]:
-    head = "".join(f"{safe(model, 20):>22}" for model in models)
-    said = [f"{'run':<32} {'begun':<17} {'gateway':<8}{head}"]
+    table = [("run", "begun", "gateway", *(safe(model, 28) for model in models), "")]
     before = None
     for run in runs:
         lines = {model: at.get((*run, model)) for model in models}
         any_line = next(line for key, line in at.items() if key[:2] == run)
-        cells = "".join(f"{_cell(line):>22}" for line in lines.values())
+        cells = (_cell(line) for line in lines.values())
         otherwise = before is not None and any_line["fingerprint"] != before
         before = any_line["fingerprint"]
         gateway = "local" if any_line["gateway"] == "local" else "remote"
-        said.append(
-            f"{safe(run[0], 32):<32} {run[1][:16].replace('T', ' '):<17} {gateway:<8}{cells}"
-            f"{'  asked otherwise than before' if otherwise else ''}"
-        )
-    return said
+        changed = "asked otherwise than before" if otherwise else ""
+        table.append((safe(run[0], 32), run[1][:16].replace("T", " "), gateway, *cells, changed))
+    return columns(table, left=(0, 1, 2, len(table[0]) - 1))
 
 
 def _cell(line: Mapping[str, Any] | None) -> str:
