@@ -111,7 +111,7 @@ def print_summary(directory: Path, summary: Mapping[str, Any]) -> None:
 
 def model_table(summary: Mapping[str, Any]) -> str:
     """A line for each model."""
-    lines = [("model", "rows", "429", "input", "output", "cost $", "p50 s", "p95 s")]
+    lines = [("model", "tasks", "429", "input", "output", "cost $", "p50 s", "p95 s")]
     for name, model in summary["models"].items():
         p50, p95 = model["latency_p50_s"], model["latency_p95_s"]
         lines.append((

@@ -107,7 +107,7 @@ class View:
         minutes = max(self.elapsed, 1e-9) / 60
         eta = None if self.session.scheduler.failing_since is not None else self.eta()
         parts = [
-            f"{tally.ended:,} rows, input being looked over" if total is None else f"{tally.ended:,}/{total:,} rows",
+            f"{tally.ended:,} tasks, input being looked over" if total is None else f"{tally.ended:,}/{total:,} tasks",
             f"{failed:,} errored" if failed else "",
             f"{tally.total('input_tokens') / minutes:,.0f} input tokens/min" if tally.sessions <= 1 else "",
             f"{tally.total('refused'):,} refused (429)" if tally.total("refused") else "",

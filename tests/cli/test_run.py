@@ -501,11 +501,22 @@ def test_the_local_gateway_is_named_on_screen_and_in_the_run(command, rows, tmp_
 
 
 def test_piped_progress_is_plain_lines(command, gateway, rows, tmp_path) -> None:
-    """Where standard error is no terminal, progress is a line with the time, and nothing that moves a cursor."""
+    """Where standard error is no terminal, progress is a line with the time, and nothing that moves a cursor; what it
+    counts are tasks, as in the summary: nine rows of two models are 18."""
     (tmp_path / "limits.toml").write_text("[per_model]\nrequests_per_second = 5\n")
-    words = ["run", rows(9), "-m", MODEL, "--limits", "limits.toml", "--out", tmp_path / "run"]
+    words = [
+        "run",
+        rows(9),
+        "-m",
+        f"{MODEL},gpt-5-4-mini",
+        "--each",
+        "--limits",
+        "limits.toml",
+        "--out",
+        tmp_path / "run",
+    ]
     done = command(*words, env=gateway.env)
-    lines = [line for line in done.err.splitlines() if re.match(r"\d\d:\d\d:\d\d \d+/9 rows · ", line)]
+    lines = [line for line in done.err.splitlines() if re.match(r"\d\d:\d\d:\d\d \d+/18 tasks · ", line)]
     assert lines
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", done.err)
 
