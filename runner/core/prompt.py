@@ -7,7 +7,7 @@ what the body of a batch line says goes over them, and over the job's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
@@ -23,6 +23,13 @@ class RowError(RunnerError):
     """The row cannot be asked."""
 
     exit_code = 7
+
+
+def listed(columns: Iterable[str]) -> str:
+    """A row's columns as a message names them, and why they may be one only."""
+    names = list(columns)
+    shown = ", ".join(names[:8]) or "none"
+    return f"{shown} (between the cells of a CSV file stand commas)" if len(names) == 1 and ";" in shown else shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +90,8 @@ class Prompt:
             return messages
         if "prompt" in columns:
             return (Message(role="user", content=_not_empty(columns["prompt"])),)
-        names = ", ".join(list(columns)[:8]) or "none"
         raise RowError(
-            f"it has neither `prompt` nor `messages`; its columns are {names}: say what to ask with --prompt"
+            f"it has neither `prompt` nor `messages`; its columns are {listed(columns)}: say what to ask with --prompt"
         )
 
     def _batch_line(self, columns: Mapping[str, Any]) -> Request:

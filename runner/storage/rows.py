@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -97,9 +98,9 @@ class Source:
         self.stamp = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
         """Size and time of the last change: while these are the same, the content is taken to be."""
         self.packing = packing_of(head)
-        self.format = "parquet" if head == b"PAR1" else self._format_by_name()
+        self.format = "parquet" if head == b"PAR1" else self._format_by_name(head)
 
-    def _format_by_name(self) -> str:
+    def _format_by_name(self, head: bytes) -> str:
         suffixes = [suffix.lower() for suffix in self.path.suffixes]
         if suffixes and suffixes[-1] in (".gz", ".gzip", ".zst", ".zstd"):
             suffixes.pop()
@@ -108,6 +109,11 @@ class Source:
             raise InputRejected(f"{self.path} is not a Parquet file: it does not begin with PAR1.")
         if suffix in SPREADSHEETS:
             raise InputRejected(f"{self.path} is a spreadsheet: save it as CSV, and give that file.")
+        if suffix == ".json" and head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+            raise InputRejected(
+                f"{self.path} is one JSON array, and an input has an object on each line. This makes one of it: "
+                f"jq -c '.[]' {shlex.quote(str(self.path))} > {shlex.quote(str(self.path.with_suffix('.jsonl')))}"
+            )
         return {".csv": "csv", ".tsv": "tsv"}.get(suffix, "jsonl")
 
     def __iter__(self) -> Iterator[Record]:

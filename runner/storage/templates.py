@@ -18,7 +18,7 @@ from jinja2.filters import do_join, make_attrgetter
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.core.errors import UsageError
-from runner.core.prompt import RowError
+from runner.core.prompt import RowError, listed
 from runner.storage.times import plain
 
 
@@ -171,9 +171,8 @@ class Template:
         except jinja2.UndefinedError as error:
             missing = sorted(self.columns - columns.keys())
             if missing:
-                names = ", ".join(list(columns)[:8]) or "none"
                 raise RowError(
-                    f"it has no column {missing[0]!r}, which the prompt uses; its columns are {names}"
+                    f"it has no column {missing[0]!r}, which the prompt uses; its columns are {listed(columns)}"
                 ) from None
             raise RowError(f"the prompt cannot be filled in: {error.message}") from None
         except _Null as error:

@@ -658,3 +658,13 @@ def test_a_spreadsheet_is_rejected_with_what_to_do(write: Any) -> None:
     """By its name, in one sentence."""
     with pytest.raises(InputRejected, match=r"book\.xlsx is a spreadsheet: save it as CSV"):
         write(b"PK\x03\x04", "book.xlsx")
+
+
+@pytest.mark.parametrize("begin", ["[{", "\n[\n", "\ufeff["])
+def test_a_json_array_is_rejected_with_what_to_do(write: Any, begin: str) -> None:
+    """It is no input, however it is laid out: each of its lines was named, with another reason each."""
+    with pytest.raises(
+        InputRejected, match=r"is one JSON array, .*: jq -c '\.\[\]' .*my rows\.json' > .*my rows\.jsonl'$"
+    ):
+        write(begin, "my rows.json")
+    assert [row.columns for row in write('{"a": 1}\n', "lines.json")] == [{"a": 1}]
