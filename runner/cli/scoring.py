@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.options import show_options
+from runner.cli.options import job_file, show_options
 from runner.cli.unattended import RUN
 
 OF_A_RUN = ("gateway", "limits", "no_limits", "catalogs")
@@ -23,10 +23,13 @@ def score(directory: Path, job: Path | None, quiet: bool, as_json: bool) -> int:
     With --job, as the sections [answer], [vote], [gold], [evaluate] and [gates] of that job say; what it asks must be
     what the run asked.
     """
+    from runner.core.errors import UsageError
     from runner.report.printing import print_finish
     from runner.rescoring import rescore
     from runner.storage.jobs import declare, read_words
 
+    if job is not None and not job_file(str(job)):
+        raise UsageError(f"{job} is no job: it is neither a folder with a job.toml nor a TOML file.")
     words = {} if job is None else {name: said for name, said in read_words(job).items() if name not in OF_A_RUN}
     finish = rescore(directory, None if job is None else declare(words, str(job)))
     print_finish(finish, quiet=quiet, as_json=as_json)

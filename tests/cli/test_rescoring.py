@@ -70,6 +70,14 @@ def test_without_a_job_everything_is_as_it_was(folder: Path, command: Any) -> No
     assert answers(folder) == before
 
 
+def test_a_job_that_is_not_there_is_named(folder: Path, command: Any) -> None:
+    """It is not taken for an input about which another question is asked."""
+    done = command("score", folder / "run", "--job", folder / "jobs")
+    assert (done.code, done.err) == (
+        2, f"runner: {folder / 'jobs'} is no job: it is neither a folder with a job.toml nor a TOML file.\n",
+    )  # fmt: skip
+
+
 def test_a_job_that_asks_something_else_is_refused(folder: Path, command: Any) -> None:
     """An answer to another question is no answer to this one; nothing is written."""
     (folder / "job.toml").write_text(JOB.replace("One word", "Two words"))
