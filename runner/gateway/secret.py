@@ -12,6 +12,8 @@ SHORTEST = 4
 TELLING = 8
 """Characters, or half of the secret if that is more: so much of its beginning goes too, where a text was cut."""
 STARS = "***"
+NOT_WITHIN_ESCAPES = r"(?!(?<=\\)\\)"
+"""A row of backslashes is gone through from its beginning alone: from each of them, a long one would take for ever."""
 
 
 class Secret:
@@ -73,7 +75,7 @@ class _Form:
     def __init__(self, characters: Sequence[str], *, plain: bool = True) -> None:
         patterns = [re.escape(character) for character in characters] if plain else list(characters)
         self._least = min(len(patterns), max(TELLING, len(patterns) // 2))
-        self._head = re.compile("".join(patterns[: self._least]))
+        self._head = re.compile("".join(["" if plain else NOT_WITHIN_ESCAPES, *patterns[: self._least]]))
         self._characters = [re.compile(pattern) for pattern in patterns[self._least :]]
 
     def taken_out(self, text: str) -> str:

@@ -86,6 +86,12 @@ def test_what_cannot_be_read_has_a_guessed_size(given_url: str) -> None:
     assert pixels(given_url) == UNKNOWN_PIXELS
 
 
+@pytest.mark.fault("O13")
+def test_a_format_that_no_model_takes_is_not_read() -> None:
+    """Of Netpbm each digit is copied with all before it: half a million of them are seconds for one row."""
+    assert pixels(url(b"P6 640 480 255\n")) == pixels(url(b"P6 " + b"1" * 390_000)) == UNKNOWN_PIXELS
+
+
 BEGINNINGS = [
     b"",
     b"\x89PNG\r\n\x1a\n",

@@ -136,6 +136,14 @@ def test_the_beginning_of_a_secret_is_taken_out_where_a_text_was_cut(keep: int) 
     assert text == "error: ***"
 
 
+@pytest.mark.fault("O6")
+@pytest.mark.timeout(20)
+def test_a_body_of_backslashes_does_not_hold_up_the_run() -> None:
+    """The search takes about as long as the body is, not its square, also where it has to be gone through."""
+    body = b"\\u0064" + b"\\" * 300_000
+    assert Secret(TEXT).redact_body(body) == body
+
+
 def test_a_body_without_the_secret_is_the_same_object() -> None:
     """Nearly every body: nothing is copied."""
     body = b'{"choices": []}' * 100

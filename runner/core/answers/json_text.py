@@ -22,7 +22,8 @@ LONGEST_PYTHON = 100_000
 
 _BRACKETS = re.compile(r'["\\{}\[\]]')
 _OPENING = re.compile(r"[{\[]")
-_STRING_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[}\]])', re.DOTALL)
+_STRING_OR_COMMA = re.compile(r'"(?:[^"\\]++|\\.)*+"?|,(?=\s*[}\]])', re.DOTALL)
+"""A string without an end goes to the end of the text: to look for one again behind each quote takes for ever."""
 
 
 @dataclass(frozen=True, slots=True)

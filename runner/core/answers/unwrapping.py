@@ -19,7 +19,7 @@ _THINKING_LATER = re.compile(rf"\n[ \t]*<({_NAMES})>(?:(?!\n[ \t]*<\1>).)*?</\1>
 _THINKING_WITHIN = re.compile(rf"<({_NAMES})>(?:(?!<(?:{_NAMES})>).)*?</\1>", re.DOTALL | re.IGNORECASE)
 _THINKING_ENDS = re.compile(rf"^(?:(?:[^<]++|<(?!/?(?:{_NAMES})>))*+</(?:{_NAMES})>)+", re.IGNORECASE)
 _THINKING_OPENS = re.compile(rf"^\s*<(?:{_NAMES})>", re.IGNORECASE)
-_FENCE = re.compile(r"^(?P<before>[^`]*)```(?:[\w+-]*[ \t]*\n)?(?P<inner>[^`]*)(?:```)?\s*$")
+_FENCE = re.compile(r"^(?P<before>[^`]*)```(?:[\w+-]*[ \t]*\n)?(?P<inner>[^`]*+)(?:```)?\s*$")
 _BOXED = re.compile(r"^\W*\\boxed\s*\{(?:\\text(?:bf|rm)?\s*\{)?(?P<inner>[^{}]*)\}{1,2}[\s.$)\\\]]*$")
 _TAGS = re.compile(r"^<(?P<tag>[A-Za-z][\w-]*)>(?P<inner>[^<>]*)</(?P=tag)>$")
 _BULLET = re.compile(r"^(?:[-*•]\s+|>\s*|#{1,6}\s+|\(?\d{1,2}[.)]\s+)")
