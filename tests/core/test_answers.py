@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 from hypothesis import given, settings
@@ -693,6 +694,15 @@ def test_a_declaration_that_contradicts_itself_is_refused(declared: dict[str, Js
     """One sentence says what is wrong."""
     with pytest.raises(UsageError, match=words):
         Reader(**declared)
+
+
+@pytest.mark.parametrize("reply", ["{'width': 5in}", "[1or 2]", "{0x1for x in y}"])
+def test_python_has_nothing_to_say_of_a_reply(reply: str) -> None:
+    """A reply may be code that Python warns of: that is no matter of the user's, whose terminal it would go to."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        FIELDS.read(reply, validate=persons)
+    assert [str(warning.message) for warning in said] == []
 
 
 LONG = [

@@ -10,6 +10,7 @@ import ast
 import json
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -118,7 +119,9 @@ def _without_commas(text: str) -> Json:
 def _python(text: str) -> Json:
     if len(text) > LONGEST_PYTHON or "\\" in text or not text.lstrip().startswith(("{", "[")):
         raise ValueError("this is not tried as Python")
-    node = ast.parse(text.strip(), mode="eval")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Python would say of such code, on the user's terminal
+        node = ast.parse(text.strip(), mode="eval")
     if any(_twice(child) for child in ast.walk(node)):
         raise ValueError("a key is given twice")
     return json.loads(json.dumps(ast.literal_eval(node), allow_nan=False))
