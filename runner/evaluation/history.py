@@ -106,7 +106,7 @@ def _held(path: Path) -> Iterator[None]:
     """Hold the history, waiting for whoever holds it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise StorageFailed(f"The history {path} cannot be written: {error.strerror}.") from None
     try:

@@ -19,6 +19,7 @@ import polars.selectors as types
 
 from runner.core.job import Job
 from runner.storage.batches import CAPS
+from runner.storage.rundir import replace_file
 from runner.storage.times import nanoseconds, plain, told
 
 BATCH = 5_000
@@ -68,8 +69,7 @@ def _place(run: Path, name: str, questions: bytes) -> tuple[Path, Path | None]:
         directory = run / f"{name}-{number}"
         file = directory.with_suffix(".jsonl")
         if not file.exists():
-            file.write_bytes(questions)
-            file.chmod(0o600)
+            replace_file(file, questions)
             return directory, before
         if file.read_bytes() == questions:
             return directory, before

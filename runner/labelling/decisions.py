@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -127,9 +128,9 @@ def keep(path: Path, decisions: Mapping[int, str], origin: str) -> None:
     at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     lines = [{"row": row, "label": label, "from": origin, "at": at} for row, label in decisions.items()]
     try:
-        with path.open("ab") as file:
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(fd, "ab") as file:
             file.write(b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines))
-        path.chmod(0o600)
     except OSError as error:
         raise StorageFailed(f"{path} cannot be written: {error.strerror}.") from None
 

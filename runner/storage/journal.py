@@ -338,7 +338,7 @@ def cut_torn_tail(path: Path, end: int) -> int:
     size = path.stat().st_size
     if size > end:
         with at_disk(path, "cut where it is torn"):
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 os.ftruncate(fd, end)
                 os.fsync(fd)

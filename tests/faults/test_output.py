@@ -24,9 +24,11 @@ from hypothesis import strategies as st
 import runner
 from runner.core.errors import UsageError
 from runner.core.prompt import Prompt, RowError
+from runner.labelling import decisions
 from runner.report.printing import preview, print_json, show_errors
 from runner.report.safe import safe, safe_json, safe_lines, safe_whole
 from runner.storage.exports import export
+from runner.storage.journal import cut_torn_tail
 from runner.storage.results import ERROR_COLUMNS, RESULT_SCHEMA
 from runner.storage.rows import spool
 from runner.storage.rundir import RunDirectory, replace_file
@@ -253,20 +255,41 @@ def test_folders_above_a_run_are_not_others_to_write_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("O8")
-@pytest.mark.parametrize("what", ["a file of the run", "the lock", "standard input"])
+@pytest.mark.parametrize("what", ["a file of the run", "the lock", "standard input", "the journal", "decisions"])
 def test_a_link_that_was_prepared_is_not_followed(tmp_path: Path, what: str) -> None:
     """What a link points to stays as it is."""
     victim = tmp_path / "victim"
     victim.write_text("mine")
-    links = {"a file of the run": ".x.json.new", "the lock": "lock", "standard input": "input.jsonl"}
+    links = {
+        "a file of the run": ".x.json.new",
+        "the lock": "lock",
+        "standard input": "input.jsonl",
+        "the journal": "journal.jsonl",
+        "decisions": "decisions.jsonl",
+    }
     (tmp_path / links[what]).symlink_to(victim)
     with pytest.raises(Exception, match=r"symbolic link|links"):
         {
             "a file of the run": lambda: replace_file(tmp_path / "x.json", b"theirs"),
             "the lock": lambda: RunDirectory(tmp_path).lock(),
             "standard input": lambda: spool(io.BytesIO(b"theirs"), tmp_path / "input.jsonl"),
+            "the journal": lambda: cut_torn_tail(tmp_path / "journal.jsonl", 0),
+            "decisions": lambda: decisions.keep(tmp_path / "decisions.jsonl", {0: "theirs"}, "r"),
         }[what]()
     assert victim.read_text() == "mine"
+
+
+@pytest.mark.fault("O8")
+def test_decisions_are_for_their_owner_alone(tmp_path: Path) -> None:
+    """From the first byte, as everything of a run."""
+    before = os.umask(0)
+    try:
+        decisions.keep(tmp_path / "decisions.jsonl", {0: "spam"}, "r")
+        decisions.keep(tmp_path / "decisions.jsonl", {1: "ham"}, "r")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "decisions.jsonl").stat().st_mode) == 0o600
+    assert decisions.kept(tmp_path) == {0: "spam", 1: "ham"}
 
 
 @pytest.mark.fault("O7")
