@@ -7,15 +7,16 @@ which names it uses.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import orjson
 from jinja2 import meta, nodes
-from jinja2.filters import do_join, make_attrgetter
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.filters import do_format, do_join, make_attrgetter
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 
 from runner.core.errors import UsageError
 from runner.core.prompt import RowError, listed
@@ -34,8 +35,37 @@ class _Row(dict[str, Any]):
     """The whole row, whose columns have their own names beside it: `row.items()` goes over them."""
 
 
+SIZES: Mapping[str, Callable[..., int]] = {
+    "batch": lambda _value, linecount, *_: linecount,
+    "center": lambda _text, width=80, *_: width,
+    "expandtabs": lambda text, tabsize=8: tabsize * text.count("\t"),
+    "indent": lambda s, width=4, *_, **__: (width if isinstance(width, int) else len(width)) * (str(s).count("\n") + 1),
+    "ljust": lambda _text, width, *_: width,
+    "replace": lambda s, old, new, *_, **__: str(s).count(str(old)) * len(str(new)),
+    "rjust": lambda _text, width, *_: width,
+    "slice": lambda _value, slices, *_, **__: slices,
+    "to_bytes": lambda _number, length=1, *_, **__: length,
+    "zfill": lambda _text, width: width,
+}
+"""Filters and methods that make more than they are given -> how much more, by what they are given."""
+
+
+def _mind_the_size(name: str, size: Any) -> None:
+    """Raise OverflowError before the memory is taken; what is no number is for the operation itself to refuse."""
+    if isinstance(size, int | float) and size > LARGEST:
+        raise OverflowError(f"{name} makes more than {LARGEST:,} characters or bits")
+
+
+class _Formatter(SandboxedFormatter):
+    """Bounds the widths of `str.format`, which may stand in a row."""
+
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        _mind_the_size("format", max(map(int, _WIDTHS.findall(format_spec)), default=0))
+        return super().format_field(value, format_spec)
+
+
 class _Environment(ImmutableSandboxedEnvironment):
-    """The sandbox, which also bounds what multiplication and powers make of a row's values."""
+    """The sandbox, which also bounds what operations, filters and methods make of a row's values."""
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
@@ -46,15 +76,53 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Raises OverflowError before the memory is taken."""
-        if _size_of(operator, left, right) > LARGEST:
-            raise OverflowError(f"{operator} makes more than {LARGEST:,} characters or bits")
+        """Raises OverflowError before the memory is taken; so do the others."""
+        _mind_the_size(operator, _size_of(operator, left, right))
         return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a function or a method."""
+        if (size := SIZES.get(getattr(obj, "__name__", ""))) and isinstance(value := obj.__self__, str | int):
+            _mind_the_size(obj.__name__, size(value, *args, **kwargs))
+        return super().call(context, obj, *args, **kwargs)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """What stands for a text's own `format`, or `format_map`."""
+        made = super().wrap_str_format(value)
+        if made is None or type(value.__self__) is not str:  # Markup is escaped besides
+            return made
+        text, vformat = value.__self__, _Formatter(self).vformat
+        if value.__name__ == "format_map":
+            return lambda mapping: str(vformat(text, (), mapping))
+        return lambda *args, **kwargs: str(vformat(text, args, kwargs))
+
+
+def _bounded(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that minds the size of what it makes."""
+
+    @wraps(make)
+    def made(*args: Any, **kwargs: Any) -> Any:
+        told = args[1:] if isinstance(args[0], nodes.EvalContext) else args
+        _mind_the_size(name, SIZES[name](*told, **kwargs))
+        return make(*args, **kwargs)
+
+    return made
+
+
+def _format(value: Any, *args: Any, **kwargs: Any) -> str:
+    """Jinja's own, with the bounds of `%`."""
+    _mind_the_size("format", _size_of("%", str(value), kwargs or args))
+    return do_format(value, *args, **kwargs)
 
 
 def _size_of(operator: str, left: Any, right: Any) -> float:
     if operator == "%":
-        return max(map(int, _WIDTHS.findall(left)), default=0) if isinstance(left, str) else 0
+        if not isinstance(left, str):
+            return 0
+        told = right if isinstance(right, tuple) and _WIDTH_BESIDE.search(left) else ()
+        return max(
+            [*map(int, _WIDTHS.findall(left)), *(number for number in told if isinstance(number, int))], default=0
+        )
     if operator == "**":
         return max(1, left).bit_length() * abs(right) if isinstance(left, int) and isinstance(right, int) else 0
     for one, times in ((left, right), (right, left)):
@@ -64,8 +132,12 @@ def _size_of(operator: str, left: Any, right: Any) -> float:
 
 
 _WIDTHS = re.compile(r"[0-9]{1,18}")
+_WIDTH_BESIDE = re.compile(r"%[-+ #0-9.]*\*")
+"""A width that stands beside the text, as in `"%*d" % (width, number)`."""
 _ENVIRONMENT = _Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)
 _ENVIRONMENT.filters["tojson"] = _json
+_ENVIRONMENT.filters |= {name: _bounded(name, make) for name in SIZES if (make := _ENVIRONMENT.filters.get(name))}
+_ENVIRONMENT.filters["format"] = _format
 del _ENVIRONMENT.globals["lipsum"]  # a prompt is the same whenever it is made
 
 TEXTUAL = {
