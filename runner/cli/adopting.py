@@ -20,10 +20,11 @@ def adopt(directory: Path, file: Path) -> int:
     """
     from runner.labelling import adopt as take_over
     from runner.report.counts import counted
+    from runner.report.safe import safe
 
     count, labels = take_over(directory, file)
     click.echo(
         f"{counted(count, 'decision')} adopted, {labels['decided']:,} in all; {counted(labels['open'], 'row')} open. "
-        f"Labels: {directory / 'labels.parquet'}"
+        f"Labels: {safe(str(directory / 'labels.parquet'), 1000)}"
     )
     return 0

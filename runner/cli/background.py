@@ -80,6 +80,7 @@ def unpause(
     from runner.gateway.environment import again, take_from
     from runner.locking import Policy, by_policy
     from runner.notifying import check
+    from runner.report.safe import safe
     from runner.storage.runs import id_of
 
     check(told["notify_command"], told["notify_url"])
@@ -93,7 +94,7 @@ def unpause(
     # What was paused just now may still wait for its last answers.
     paused = background.is_paused(directory)
     begun = by_policy(begin, Policy("wait" if paused else "fail", background.DRAIN_SECONDS), note)
-    click.echo(f"{id_of(directory)}: goes on")
+    click.echo(f"{safe(id_of(directory), 1000)}: goes on")
     return _begun(directory, None if begun is None else begun[0])
 
 
@@ -114,11 +115,12 @@ def cancel(directory: Path) -> int:
 def _stopped(directory: Path, word: str) -> int:
     from runner import background
     from runner.core.errors import RunnerError
+    from runner.report.safe import safe
     from runner.storage.marks import Mark
     from runner.storage.runs import id_of
 
     told = background.stop(directory, Mark(word))
-    click.echo(f"{id_of(directory)}: {word}{', once what is in flight has landed' if told else ''}")
+    click.echo(f"{safe(id_of(directory), 1000)}: {word}{', once what is in flight has landed' if told else ''}")
     if word == Mark.CANCELLED and not told:
         from runner.finishing import fold
 

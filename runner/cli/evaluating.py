@@ -94,6 +94,7 @@ def history(job: str, metric: str | None, last: int, base: Path | None, as_json:
 def accept(directory: Path) -> int:
     """Make RUN the one that later runs of its job are compared with by the gate `not_worse`."""
     from runner.evaluation.history import accept as keep
+    from runner.report.safe import safe
 
-    click.echo(f"{directory} is the accepted run of {keep(directory)!r} now.")
+    click.echo(safe(f"{directory} is the accepted run of {keep(directory)!r} now.", 1000))
     return 0

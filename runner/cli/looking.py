@@ -76,12 +76,12 @@ def status(directory: Path, as_json: bool, watch: bool) -> int:
 
 def _show_line(state: dict[str, Any], as_json: bool) -> None:
     """One line, for whoever reads a stream of them."""
-    import orjson
+    from runner.report.safe import safe_json
 
     tasks = state["tasks"]
     total = "?" if tasks["total"] is None else f"{tasks['total']:,}"
     click.echo(
-        orjson.dumps(state).decode()
+        safe_json(state, indented=False)
         if as_json
         else f"{time.strftime('%H:%M:%S')} {state['status']}: {tasks['succeeded']:,}/{total} succeeded, "
         f"{tasks['errored']:,} errored, ${state['cost_usd']:.4f}"

@@ -23,6 +23,7 @@ def prune(job: str | None, keep: int, base: Path | None, dry_run: bool) -> int:
     """
     from runner.evaluation.history import is_accepted
     from runner.report.counts import counted
+    from runner.report.safe import safe
     from runner.storage.rundir import RUNS, RunDirectory
     from runner.storage.runs import prunable, remove, sweep
 
@@ -36,9 +37,9 @@ def prune(job: str | None, keep: int, base: Path | None, dry_run: bool) -> int:
         if is_accepted(RunDirectory(path)):
             note(f"{path} is the accepted run of its job, and stays.")
         elif dry_run:
-            click.echo(f"{path} would be removed")
+            click.echo(safe(f"{path} would be removed", 1000))
         elif remove(path):
-            click.echo(f"{path} is removed")
+            click.echo(safe(f"{path} is removed", 1000))
         else:
             note(f"{path} is being worked in, and stays.")
     return 0

@@ -246,6 +246,7 @@ def repair(directory: Path, out: Path | None) -> int:
     What stood in the damaged places is asked again when the copy is resumed.
     """
     from runner.core.commands import command
+    from runner.report.safe import safe
     from runner.storage.repair import repair as save
     from runner.storage.rundir import RunDirectory
 
@@ -253,5 +254,5 @@ def repair(directory: Path, out: Path | None) -> int:
     for place in found.damaged:
         click.echo(f"Left out: bytes {place.offset:,} to {place.end:,} of the journal.")
     again = command("resume", found.directory)
-    click.echo(f"{found.frames:,} frames saved, {found.lost:,} bytes left out. Go on with: {again}")
+    click.echo(f"{found.frames:,} frames saved, {found.lost:,} bytes left out. Go on with: {safe(again, 1000)}")
     return 0

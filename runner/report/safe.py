@@ -42,8 +42,9 @@ def safe_whole(text: str) -> str:
     return _PILED_UP.sub("", _HIDDEN_BUT_LINES.sub(" ", text))
 
 
-def safe_json(value: Any) -> str:
+def safe_json(value: Any, *, indented: bool = True) -> str:
     """A value as JSON that reads back the same, and in which nothing could move the terminal."""
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
+    option = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indented else 0)
+    text = orjson.dumps(value, option=option).decode()
     # Between JSON's texts there is none of these but line ends; within them any character may be an escape.
     return _HIDDEN_BUT_LINES.sub(lambda found: json.dumps(found[0])[1:-1], text)

@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import runner
+from runner.cli import adopting, background, evaluating, looking, pruning
 from runner.core.errors import UsageError
 from runner.core.prompt import Prompt, RowError
 from runner.labelling import decisions
@@ -138,6 +139,31 @@ def test_names_from_the_file_system_and_the_command_line_hold_no_controls(tmp_pa
     assert done.returncode in (2, 7)
     assert done.stderr
     assert not MOVES & set(done.stderr + done.stdout)
+
+
+@pytest.mark.fault("O4")
+def test_what_is_said_of_a_run_holds_no_controls(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """The folder of a run may have come from somebody, and so may its name, and what its gateway said last."""
+    path = Path("runs") / NASTY.replace("/", "")
+    monkeypatch.setattr("runner.background.stop", lambda *_: True)
+    monkeypatch.setattr("runner.storage.runs.prunable", lambda *_: [path])
+    monkeypatch.setattr("runner.storage.runs.remove", lambda _path: True)
+    monkeypatch.setattr("runner.evaluation.history.is_accepted", lambda _run: False)
+    monkeypatch.setattr("runner.evaluation.history.accept", lambda _run: NASTY)
+    monkeypatch.setattr("runner.labelling.adopt", lambda *_: (1, {"decided": 1, "open": 0}))
+    tasks = {"total": 1, "succeeded": 0, "errored": 0}
+    state = {"status": "failed", "tasks": tasks, "cost_usd": 0.0, "errors": NASTY}
+    for command, words in {
+        background.pause: (path,),
+        pruning.prune: (None, 1, None, True),
+        evaluating.accept: (path,),
+        adopting.adopt: (path, path),
+        looking._show_line: (state, True),
+    }.items():
+        getattr(command, "callback", command)(*words)
+    shown = capsys.readouterr().out
+    assert shown.count("\n") == 5
+    assert not MOVES & set(shown)
 
 
 def plain(**more: str) -> dict[str, str]:
