@@ -13,10 +13,10 @@ import lzma
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile, mkdtemp
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 import platformdirs
 import tiktoken
@@ -70,20 +70,25 @@ def _bytes_over_four(text: str) -> int:
 
 @contextmanager
 def _cache_directory(encoding: str) -> Iterator[None]:
-    """TIKTOKEN_CACHE_DIR for the time of loading: the user's own if it holds the file, else ours."""
+    """TIKTOKEN_CACHE_DIR for the time of loading: the user's own if it holds the file, else ours, or a passing one."""
     before = os.environ.get("TIKTOKEN_CACHE_DIR")
     known = RANKS.get(encoding)
     if known is None or (before and _is_whole(Path(before) / known[0], known[1])):
         yield
         return
-    os.environ["TIKTOKEN_CACHE_DIR"] = str(unpack(encoding).parent)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TIKTOKEN_CACHE_DIR"]
-        else:
-            os.environ["TIKTOKEN_CACHE_DIR"] = before
+    with ExitStack() as stack:
+        try:
+            path = unpack(encoding)
+        except OSError:  # a home that cannot be written, as cron may have it
+            path = unpack(encoding, Path(stack.enter_context(TemporaryDirectory(prefix="runner-"))))
+        os.environ["TIKTOKEN_CACHE_DIR"] = str(path.parent)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["TIKTOKEN_CACHE_DIR"]
+            else:
+                os.environ["TIKTOKEN_CACHE_DIR"] = before
 
 
 def _is_whole(path: Path, digest: str) -> bool:
@@ -91,24 +96,22 @@ def _is_whole(path: Path, digest: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
-def unpack(encoding: str) -> Path:
-    """The ranks' file in the user's cache directory, put there whole and verified if it was not there yet."""
+def unpack(encoding: str, folder: Path | None = None) -> Path:
+    """The ranks' file in a folder, or the user's cache directory, put there whole and verified if it was not there."""
     name, digest = RANKS[encoding]
-    target = Path(platformdirs.user_cache_path("runner")) / "tiktoken" / name
+    target = (folder or Path(platformdirs.user_cache_path("runner")) / "tiktoken") / name
     if _is_whole(target, digest):
         return target
     packed = importlib.resources.files("runner.gateway") / "ranks" / f"{encoding}.tiktoken.xz"
     ranks = lzma.decompress(packed.read_bytes())
     if hashlib.sha256(ranks).hexdigest() != digest:
         raise ValueError(f"the packaged ranks of {encoding} are damaged")
-    try:
-        return _put(ranks, target)
-    except OSError:  # a home that cannot be written, as cron may have it
-        return _put(ranks, Path(mkdtemp(prefix="runner-")) / name)
-
-
-def _put(ranks: bytes, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=target.parent, delete=False) as file:
-        file.write(ranks)
-    return Path(file.name).replace(target)
+        try:
+            file.write(ranks)
+            file.flush()
+            return Path(file.name).replace(target)
+        except OSError:
+            Path(file.name).unlink()
+            raise

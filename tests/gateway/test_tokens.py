@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -29,13 +30,13 @@ print(counter("o200k_base")("hello world"))
 """
 
 
-def offline(**environment: str) -> subprocess.CompletedProcess[str]:
+def offline(script: str = OFFLINE, **environment: str) -> subprocess.CompletedProcess[str]:
     """Count `hello world` in a process of its own that has no network."""
     kept = {
         name: value for name, value in os.environ.items() if name not in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR")
     }
     return subprocess.run(
-        [sys.executable, "-c", OFFLINE], env=kept | environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], env=kept | environment, capture_output=True, text=True, check=False
     )
 
 
@@ -200,6 +201,27 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     run = offline(XDG_CACHE_HOME=str(blocked))
     assert run.stdout in ("2\n", "3\n")
     assert run.stdout == "2\n" or "RanksMissing" in run.stderr
+
+
+@pytest.mark.fault("P18")
+def test_a_cache_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A job of each night would fill /tmp with ranks."""
+    blocked, spare = tmp_path / "file", tmp_path / "tmp"
+    blocked.touch()
+    spare.mkdir()
+    assert offline(XDG_CACHE_HOME=str(blocked), TMPDIR=str(spare)).stdout == "2\n"
+    assert list(spare.iterdir()) == []
+
+
+def test_a_disk_that_is_full_leaves_no_half_of_the_ranks(tmp_path: Path) -> None:
+    """What could not be written whole is removed, so that a full disk becomes no fuller with each run."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    cache, spare = tmp_path / "cache", tmp_path / "tmp"
+    spare.mkdir()
+    script = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, {hard}))\n{OFFLINE}"
+    run = offline(script, XDG_CACHE_HOME=str(cache), TMPDIR=str(spare))
+    assert "RanksMissing" in run.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_warning_comes_once(tmp_path: Path) -> None:
