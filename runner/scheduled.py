@@ -21,7 +21,7 @@ from runner.schedules.slots import Act, State, due, latest, name_of
 from runner.session import Attend
 from runner.storage import marks, runs
 from runner.storage.marks import Mark
-from runner.storage.rundir import RunDirectory, slug
+from runner.storage.rundir import RunDirectory, make_folder, slug
 from runner.storage.states import finished
 
 STATES = {Mark.PAUSED: State.PAUSED, Mark.CANCELLED: State.CANCELLED}
@@ -63,7 +63,7 @@ def run_slot(turn: Turn, attend: Attend, say: Callable[[str], None]) -> Finish |
         raise UsageError(f"{turn.folder} is a run itself, and slots cannot stand in it; give another folder with --in.")
 
     def call() -> Finish | None:
-        turn.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(turn.folder)
         with RunDirectory(turn.folder).held():  # of a job's slots, one runs at a time
             return _run_due(turn, attend, say)
 

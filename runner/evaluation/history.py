@@ -20,7 +20,7 @@ from runner.core.errors import RunnerError, StorageFailed, UsageError
 from runner.evaluation.comparison import Side, compare, kinds, side
 from runner.evaluation.metrics import ALL_MODELS, METRIC_SCHEMA
 from runner.storage.results import write_table
-from runner.storage.rundir import RunDirectory, replace_file
+from runner.storage.rundir import RunDirectory, make_folder, replace_file
 
 FOLDER = "history"
 KEPT = [name for name in METRIC_SCHEMA if name not in ("slice", "value", "method")]
@@ -105,7 +105,7 @@ def whole(run: Side) -> str:
 def _held(path: Path) -> Iterator[None]:
     """Hold the history, waiting for whoever holds it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         fd = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise StorageFailed(f"The history {path} cannot be written: {error.strerror}.") from None
@@ -122,7 +122,7 @@ def accept(run: Path) -> str:
     manifest = accepted.directory.read_json(accepted.directory.manifest_path)
     name: str = manifest["job"]["name"]
     path = accepted_path(run, name)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     said = {"run": manifest["run"], "created": manifest["created"], "path": str(run.resolve())}
     replace_file(path, orjson.dumps(said, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return name

@@ -249,7 +249,9 @@ class Store:
         if self._connection is not None and inode == self._inode != -1:
             return self._connection
         self._disconnect()
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = self.path.parent
+        for missing in reversed([parent for parent in (folder, *folder.parents) if not parent.exists()]):
+            missing.mkdir(exist_ok=True, mode=0o700)  # each of them is its owner's alone, whatever the umask
         # Closing a file that SQLite has open drops its locks: only one that is new is touched here.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

@@ -22,7 +22,7 @@ import platformdirs
 
 from runner.core.errors import StorageFailed
 from runner.core.knowledge import SECTIONS, Knowledge
-from runner.storage.rundir import replace_file
+from runner.storage.rundir import make_folder, replace_file
 
 VERSION = 1
 VARIABLE = "RUNNER_STATE_DIR"
@@ -180,7 +180,7 @@ class Memory:
     def _locked(self) -> Iterator[None]:
         """Hold the file against other runs, with the folder made; raises StorageFailed if that cannot be."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.folder)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             fd = os.open(self.path.with_suffix(".lock"), flags, 0o600)
         except OSError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runner.core.errors import RunnerError, UsageError
+from runner.storage.rundir import make_folder
 
 LARGEST = 1024 * 1024
 """Bytes of a log; there are this one and OLD before it."""
@@ -22,7 +23,7 @@ OLD = 2
 def open_log(path: Path) -> BinaryIO:
     """A log to write at its end; raises UsageError if it is somebody else's file, or no file, or open to others."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except OSError as error:
         raise UsageError(f"The log {path} cannot be written: {error.strerror}.") from None

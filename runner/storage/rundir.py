@@ -93,7 +93,7 @@ class RunDirectory:
             raise UsageError(f"A run cannot be kept there: {complaint}")
         run = cls(path)
         try:
-            _make(path)
+            make_folder(path)
             status = _own(path)
             occupied = any(entry.name not in LEFTOVERS for entry in path.iterdir())
         except OSError as error:
@@ -245,7 +245,7 @@ class RunDirectory:
         replace_file(path, data)
 
 
-def _make(path: Path) -> None:
+def make_folder(path: Path) -> None:
     """Make a folder for its owner alone; whatever the umask, nobody else can put another in its place."""
     for folder in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
         with contextlib.suppress(FileExistsError):

@@ -26,10 +26,13 @@ from runner.cli import adopting, background, evaluating, looking, pruning
 from runner.core.errors import UsageError
 from runner.core.prompt import Prompt, RowError
 from runner.labelling import decisions
+from runner.ledgers.sqlite import Store
 from runner.report.printing import preview, print_json, show_errors
 from runner.report.safe import safe, safe_json, safe_lines, safe_whole
 from runner.storage.exports import export
 from runner.storage.journal import cut_torn_tail
+from runner.storage.knowledge import Memory
+from runner.storage.logs import open_log
 from runner.storage.results import ERROR_COLUMNS, RESULT_SCHEMA
 from runner.storage.rows import spool
 from runner.storage.rundir import RunDirectory, replace_file
@@ -278,6 +281,29 @@ def test_folders_above_a_run_are_not_others_to_write_to(tmp_path: Path) -> None:
         os.umask(before)
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "a/b", "a/b/run")]
     assert modes == [0o755, 0o755, 0o700]
+
+
+@pytest.mark.fault("O8")
+@pytest.mark.parametrize("what", ["memory", "ledger", "log"])
+def test_folders_above_what_is_kept_are_not_others_to_write_to(tmp_path: Path, what: str) -> None:
+    """Who may write to the folder above could put another one, with another memory in it, in its place."""
+    folder = tmp_path / "a" / "b"
+
+    def visit() -> None:
+        with Store(folder / "account.share").visit():
+            pass
+
+    before = os.umask(0)
+    try:
+        {
+            "memory": lambda: Memory("https://g", "c", folder=folder).check(),
+            "ledger": visit,
+            "log": lambda: open_log(folder / "log").close(),
+        }[what]()
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(path.stat().st_mode) & 0o022 for path in (folder.parent, folder)] == [0, 0]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
 
 @pytest.mark.fault("O8")
