@@ -19,10 +19,9 @@ import polars.selectors as types
 
 from runner.core.job import Job
 from runner.storage.batches import CAPS
+from runner.storage.results import batches_of
 from runner.storage.rundir import replace_file
 from runner.storage.times import nanoseconds, plain, told
-
-BATCH = 5_000
 
 Ask = Callable[[Job, Path, Path | None], Any]
 """Runs a judge's job in a directory, taking over what the run in another one has answered; its `Finish`."""
@@ -91,8 +90,8 @@ def lines_of(scan: pl.LazyFrame, columns: Mapping[str, str]) -> Iterator[tuple[d
     """
     inverse = {table: name for name, table in columns.items()}
     wanted = scan.select(types.by_name("row", "answer", *(name for name in inverse if name not in ("row", "answer"))))
-    for frame in wanted.collect_batches(chunk_size=BATCH, maintain_order=True):
-        for line, exact in zip(frame.iter_rows(named=True), nanoseconds(frame, BATCH), strict=False):
+    for frame in batches_of(wanted):
+        for line, exact in zip(frame.iter_rows(named=True), nanoseconds(frame, len(frame)), strict=False):
             yield line, {inverse[name]: value for name, value in told(line, exact).items() if name in inverse}
 
 

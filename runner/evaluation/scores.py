@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from runner.core.values import Json, Outcome, Status
 from runner.evaluation.slices import slice_columns
 from runner.scoring import SCORERS, Score, Scorer
 from runner.storage.exports import HUGE
+from runner.storage.results import batches_of
 
-BATCH = 5_000
 ANSWERED, MISSING, INVALID = "answered", "missing", "invalid"
 """What there is to score of a task: an answer, none (it failed, or the model refused), or one that cannot be read."""
 NO_MODEL = "(none)"
@@ -121,13 +121,8 @@ def _keys(results: Path, names: Sequence[str]) -> pl.Series:
     keys: list[str | None] = []
     last, key = None, None
     ordered = sorted(set(names))
-    frames: Iterator[pl.DataFrame] = (
-        pl.scan_parquet(results, glob=False)
-        .select(types.by_name("row", *ordered))
-        .with_columns(HUGE.cast(pl.String))
-        .collect_batches(chunk_size=BATCH, maintain_order=True)
-    )
-    for frame in frames:
+    table = pl.scan_parquet(results, glob=False).select(types.by_name("row", *ordered))
+    for frame in batches_of(table.with_columns(HUGE.cast(pl.String))):
         for row, *values in frame.iter_rows():
             if row != last:
                 last, key = row, _digest(dict(zip(ordered, values, strict=True)))

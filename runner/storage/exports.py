@@ -19,10 +19,10 @@ import polars.selectors as types
 
 from runner.core.errors import StorageFailed, UsageError
 from runner.core.values import Status
+from runner.storage.results import batches_of
 from runner.storage.rundir import RunDirectory
 from runner.storage.times import is_finer
 
-BATCH = 5_000
 HUGE = types.by_dtype(pl.Int128, pl.UInt128)
 """Columns of integers that have more than 64 bits."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
@@ -119,7 +119,7 @@ def rows(results: Path) -> Iterator[dict[str, Any]]:
     kinds = table.collect_schema().items()
     timed = types.by_name(*(name for name, kind in kinds if kind == pl.Duration or is_finer(kind)))
     said = timed.dt.to_string("iso:strict"), HUGE.cast(pl.String)
-    for batch in table.with_columns(*said).collect_batches(chunk_size=BATCH, maintain_order=True):
+    for batch in batches_of(table.with_columns(*said)):
         yield from batch.iter_rows(named=True)
 
 

@@ -358,6 +358,12 @@ def _rows_in(amount: int, frame: pl.DataFrame, most: int) -> int:
     return max(1, min(most, amount * len(frame) // max(1, int(frame.estimated_size()))))
 
 
+def batches_of(table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """The lines of a table in their order, about as many bytes of them at once as a row group has."""
+    rows = _rows_in(GROUP_BYTES, table.head(MEASURED).collect(), BATCH)
+    return table.collect_batches(chunk_size=rows, maintain_order=True)
+
+
 def write_table(frame: pl.LazyFrame, path: Path, group: int | None = None) -> None:
     """Write a table whole or not at all. Raises StorageFailed."""
     beside = path.with_name(f".{path.name}.new")

@@ -19,7 +19,7 @@ from openai.types.chat import ChatCompletion
 
 from runner.core.errors import StorageFailed, UsageError
 from runner.storage.exports import export
-from runner.storage.results import RESULT_SCHEMA
+from runner.storage.results import RESULT_SCHEMA, batches_of
 from runner.storage.rundir import RunDirectory
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "depth", "arguments": '{"of":"Elbe"}'}}
@@ -366,3 +366,13 @@ def test_results_that_do_not_read_back_are_a_storage_failure(run: Run, out: Path
     run.directory.results_path.write_bytes(b"PAR1 damaged")
     with pytest.raises(StorageFailed):
         export(run.path, "jsonl", out)
+
+
+def test_large_lines_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+    """Five thousand lines with a document each would be gigabytes."""
+    texts = ["x" * 1_000_000, "y" * 1_000_000] * 30
+    table = pl.DataFrame([line(row, text=text) for row, text in enumerate(texts)], schema=RESULT_SCHEMA)
+    table.write_parquet(tmp_path / "results.parquet", row_group_size=10)
+    batches = list(batches_of(pl.scan_parquet(tmp_path / "results.parquet")))
+    assert max(len(batch) for batch in batches) <= 16
+    assert pl.concat(batches).equals(table)
