@@ -497,6 +497,7 @@ def person(text: str, **more: Json) -> Json:
         (spans(person("Ann"), person("Ann"), person("Ann")), [(0, 3, 1), (27, 30, 2)], "repeated"),
         (spans(person("Ann", occurrence=1), person("Ann", occurrence=1)), [(0, 3, 1)], "repeated"),
         (spans(person("bob")), [(8, 11, 1)], "source"),
+        (spans(person(" LATER  ann\nleft rome ")), [(21, 42, 1)], "source"),
         (spans({"label": "Place", "text": "Saint Petersburg"}), [(47, 63, 1)], "case source"),
         ("Here: " + spans(person("Bob")), [(8, 11, 1)], "prose"),
         (json.dumps([person("Bob")]), [(8, 11, 1)], ""),
@@ -719,3 +720,18 @@ LONG = [
 def test_a_long_reply_of_nothing_does_not_hold_up_the_run(reply: str, reader: Reader) -> None:
     """Reading takes about as long as the reply is, not its square."""
     assert isinstance(reader.read(reply, validate=persons, source=SOURCE), Answer | Invalid)
+
+
+@pytest.mark.parametrize(
+    ("said", "source"),
+    [
+        ([person("a " * 20_000 + "b")], "a " * 100_000),
+        ([person("a" * 50_000 + "b")], "a" * 200_000),
+        ([person("a")] * 2_000, "a " * 20_000),
+    ],
+    ids=["words", "letters", "one word again and again"],
+)
+@pytest.mark.timeout(20)
+def test_spans_of_a_text_that_repeats_itself_do_not_hold_up_the_run(said: list[Json], source: str) -> None:
+    """A row of dots and a model that copies them take no longer than any other."""
+    assert isinstance(SPANS.read(spans(*said), source=source), Answer | Invalid)

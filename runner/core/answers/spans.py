@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache, partial
 
 from runner.core.answers.fields import json_values
 from runner.core.answers.labels import open_reply
@@ -30,11 +30,12 @@ def read_spans(text: str, source: str, vocabulary: Vocabulary | None) -> Answer 
         return found
     if not isinstance(found.value, list):
         return Invalid("its spans are no list")
+    places_of = cache(partial(_places, source=source))  # a model that runs on says the same words again and again
     repairs = [*opened.repairs, *found.repairs]
     taken: dict[tuple[str, str | None], set[int]] = {}
     spans: list[Span] = []
     for item in found.value:
-        span = _span(item, source, vocabulary, taken, repairs)
+        span = _span(item, source, places_of, vocabulary, taken, repairs)
         if isinstance(span, Invalid):
             return span
         spans.append(span)
@@ -47,6 +48,7 @@ def read_spans(text: str, source: str, vocabulary: Vocabulary | None) -> Answer 
 def _span(
     item: Json,
     source: str,
+    places_of: Callable[[str], list[tuple[int, int]]],
     vocabulary: Vocabulary | None,
     taken: dict[tuple[str, str | None], set[int]],
     repairs: list[str],
@@ -62,7 +64,7 @@ def _span(
             return Invalid(f"{str(entry.get('label'))[:60]!r} is none of the labels of spans")
         label = match[0]
         repairs.extend(match[1])
-    places = _places(words, source)
+    places = places_of(words)
     if not places:
         places = _loose_places(words, source)
         repairs.append("source")
@@ -82,11 +84,28 @@ def _span(
 
 def _places(words: str, source: str) -> list[tuple[int, int]]:
     """Where the words stand, from left to right without overlaps."""
-    return [match.span() for match in re.finditer(re.escape(words), source)]
+    places, at = [], source.find(words)
+    while at >= 0:
+        places.append((at, at + len(words)))
+        at = source.find(words, at + len(words))
+    return places
 
 
 def _loose_places(words: str, source: str) -> list[tuple[int, int]]:
     """The same in any case and spacing, if that is found once only."""
-    pattern = r"\s+".join(re.escape(word) for word in words.split())
-    places = [match.span() for match in re.finditer(pattern, source, re.IGNORECASE)]
-    return places if len(places) == 1 else []
+    plain, stands = _plain(source)
+    found = _places(_plain(words.strip())[0], plain)
+    return [(stands[start], stands[end - 1] + 1) for start, end in found] if len(found) == 1 else []
+
+
+@lru_cache(maxsize=2)
+def _plain(text: str) -> tuple[str, list[int]]:
+    """A text in one case and single spacing, and where each of its characters stands in it."""
+    stands = [at for at, one in enumerate(text) if not one.isspace() or (at and not text[at - 1].isspace())]
+    return "".join(" " if (one := text[at]).isspace() else _small(one) for at in stands), stands
+
+
+def _small(one: str) -> str:
+    """A character in lower case, if it stays one."""
+    lower = one.lower()
+    return lower if len(lower) == 1 else one
