@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from runner.core.catalog import Catalogue
-from runner.core.errors import UsageError
+from runner.core.errors import InputRejected, UsageError
 from runner.core.estimate import Size, measure
 from runner.core.prompt import RowError, is_batch_line
 from runner.core.sampling import Sample
@@ -28,6 +28,8 @@ STRIDE = 64
 """Rows between two looks at the clock."""
 MEASURED_FIRST, MEASURED = 50, 100
 """Rows that are measured exactly: so many first ones, and then one of so many."""
+MOST_COLUMNS = 5_000
+"""Columns that rows may have together, if none has as many: results have a cell for each in every line."""
 UNASKED = "a line's own body is not asked, nor are its options sent: the prompt goes before it"
 """What is said where a prompt stands beside lines of OpenAI's batch format."""
 
@@ -69,6 +71,11 @@ class Look:
             survey.note_bad(record.where, record.reason)
             return
         survey.note_columns(record.columns)
+        if len(survey.kinds) > max(MOST_COLUMNS, len(record.columns)):
+            raise InputRejected(
+                f"The rows up to {record.where} have more than {MOST_COLUMNS:,} different columns, and the results "
+                "would have a cell for each in every line. Put what is named otherwise in every row into one object."
+            )
         try:
             try:
                 # No tokenizer makes more tokens than there are bytes: most rows need no exact count to be let through.

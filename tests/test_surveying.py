@@ -135,3 +135,17 @@ def test_a_prompt_that_goes_before_batch_lines_is_told(tmp_path: Path) -> None:
     line = {"custom_id": "a", "url": "/v1/chat/completions", "body": {"messages": [], "temperature": 0}}
     [said] = prepared(tmp_path, [line, line], prompt="Say {{ custom_id }}").notices
     assert said.endswith("the prompt goes before it (first in line 1)")
+
+
+def test_rows_that_have_each_a_column_of_its_own_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their table has as many cells as the square of its lines: it could not be written when all had been paid for."""
+    monkeypatch.setattr(surveying, "MOST_COLUMNS", 5)
+    with pytest.raises(InputRejected, match=r"rows up to line 5 have more than 5 different columns"):
+        prepared(tmp_path, [SOUND | {f"user {number}": number} for number in range(9)])
+
+
+def test_rows_that_have_many_columns_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wide table is no harm: it has no more cells than its input."""
+    monkeypatch.setattr(surveying, "MOST_COLUMNS", 5)
+    wide = SOUND | {f"gene {number}": number for number in range(9)}
+    assert prepared(tmp_path, [wide] * 3).survey.tasks == 3
