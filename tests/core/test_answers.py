@@ -735,3 +735,12 @@ def test_a_long_reply_of_nothing_does_not_hold_up_the_run(reply: str, reader: Re
 def test_spans_of_a_text_that_repeats_itself_do_not_hold_up_the_run(said: list[Json], source: str) -> None:
     """A row of dots and a model that copies them take no longer than any other."""
     assert isinstance(SPANS.read(spans(*said), source=source), Answer | Invalid)
+
+
+@pytest.mark.parametrize("reader", ALL[:-1], ids=lambda reader: reader.kind)
+@pytest.mark.timeout(20)
+def test_a_reply_longer_than_any_model_writes_is_not_looked_through(reader: Reader) -> None:
+    """A gateway may send megabytes of what takes the longest to read."""
+    found = reader.read("positive " * 3_000_000, validate=persons, source=SOURCE)
+    assert isinstance(found, Invalid)
+    assert found.reason == "it has 27,000,000 characters, and more than 2,000,000 are not looked through"

@@ -22,6 +22,8 @@ from runner.core.errors import UsageError
 from runner.core.values import Json
 
 Kind = Literal["label", "labels", "rating", "fields", "spans", "text"]
+LONGEST_REPLY = 2_000_000
+"""Characters, about twice as many as any model writes: what is longer is not searched for an answer."""
 MOST_SHOWN = 200
 """Characters of a reply that are shown to the model again."""
 
@@ -114,6 +116,8 @@ class Reader:
 
         `validate` checks a value against `schema` where the kind is `fields`; `source` is the text that spans are of.
         """
+        if len(text) > LONGEST_REPLY and self.kind != "text":
+            return Invalid(f"it has {len(text):,} characters, and more than {LONGEST_REPLY:,} are not looked through")
         found = READERS[self.kind](self, text, validate, source)
         if self.confidence is None or isinstance(found, Invalid):
             return found
