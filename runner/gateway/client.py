@@ -24,6 +24,8 @@ from runner.gateway.secret import Secret
 
 LARGEST_RESPONSE = 32 * 1024 * 1024
 """Bytes, decompressed."""
+LARGEST_TOGETHER = 1024**3
+"""Bytes of all responses that are being read: a gateway may answer hundreds of requests at once, and each at length."""
 LARGE_REQUEST = 2**20
 """Bytes: a larger body is written piece by piece, so that it holds up no other request."""
 CONNECT_SECONDS = 10.0
@@ -148,6 +150,8 @@ class Client:
         self._agent = user_agent
         self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._reading = 0
+        """Bytes of the responses that are being read."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -213,8 +217,8 @@ class Client:
                 answer.close()
                 return self._too_large()
             content = await self._read(answer)
-            if content is None:
-                return self._too_large()
+            if isinstance(content, Failure):
+                return content
             # Before anything is read out of it or cut: whatever comes of an answer, the token is not in it.
             body = self._token.redact_body(content)
             sent_at = answer.sent_at if isinstance(answer, _Answer) else -math.inf
@@ -232,25 +236,36 @@ class Client:
             headers["location"] = self._token.redact(headers["location"])
         return headers
 
-    @staticmethod
-    async def _read(answer: aiohttp.ClientResponse) -> bytes | None:
-        """The whole body, or None where it is larger than the bound."""
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes | Failure:
+        """The whole body; a failure where it is larger than the bound, or all that are being read together are."""
         chunks, size = [], 0
-        while True:
-            chunk = await answer.content.readany()
-            size += len(chunk)
-            if size > LARGEST_RESPONSE:
-                answer.close()
-                return None
-            chunks.append(chunk)
-            if answer.content.at_eof():
-                return chunk if len(chunks) == 1 else b"".join(chunks)
+        try:
+            while True:
+                chunk = await answer.content.readany()
+                size += len(chunk)
+                self._reading += len(chunk)
+                if size > LARGEST_RESPONSE or self._reading > LARGEST_TOGETHER:
+                    answer.close()
+                    return self._too_large() if size > LARGEST_RESPONSE else self._too_many()
+                chunks.append(chunk)
+                if answer.content.at_eof():
+                    return chunk if len(chunks) == 1 else b"".join(chunks)
+        finally:
+            self._reading -= size
 
     @staticmethod
     def _too_large() -> Failure:
         return Failure(
             kind=Kind.RESPONSE_TOO_LARGE,
             message=f"The response is larger than {LARGEST_RESPONSE // 2**20} MiB.",
+            ambiguous=True,
+        )
+
+    @staticmethod
+    def _too_many() -> Failure:
+        return Failure(
+            kind=Kind.DISCONNECTED,
+            message=f"The responses that came at once are larger than {LARGEST_TOGETHER // 2**20} MiB together.",
             ambiguous=True,
         )
 

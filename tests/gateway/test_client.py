@@ -472,6 +472,23 @@ async def test_a_bomb_takes_no_more_memory_than_the_bound(serve: Any, connect: C
     assert peak < 3 * module.LARGEST_RESPONSE
 
 
+@pytest.mark.fault("H28")
+async def test_bodies_that_come_at_once_are_bounded_together(
+    serve: Any, connect: Connect, step: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H28: hundreds of requests are under way, and each may be answered with what is just let through."""
+    monkeypatch.setattr(module, "LARGEST_TOGETHER", BOUND)
+    half = [chunked(b"x" * (BOUND // 2 + 1), end=False), step.HANG]
+    server = await serve(half, half, [answer(b"x" * (BOUND // 2 + 1))])
+    client = await connect(server.url, timeout=DEADLINE)
+    failures = await asyncio.gather(failed(client), failed(client))
+    assert {(failure.kind, failure.ambiguous) for failure in failures} == {
+        (Kind.DISCONNECTED, True),
+        (Kind.TIMEOUT, True),
+    }
+    await answered(client)
+
+
 # What is no answer.
 
 
