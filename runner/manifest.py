@@ -42,7 +42,7 @@ def found(prepared: Prepared, directory: RunDirectory, gateway: Gateway) -> Prep
 def read(directory: RunDirectory) -> dict[str, Any]:
     """What a run is. A copy of standard input that it holds is where the run is now, wherever that was begun."""
     said = directory.read_json(directory.manifest_path)
-    copy = directory.path / Path(said["job"]["input"]).name
+    copy = directory.path / Path(Job.from_json(said["job"]).input).name
     if copy.name in COPIES and copy.is_file():
         said["job"]["input"] = str(copy.absolute())
     return said

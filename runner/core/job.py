@@ -13,6 +13,7 @@ from typing import Any, Literal
 from runner.core.answers.reader import Reader
 from runner.core.caps import Caps
 from runner.core.confidence import Basis
+from runner.core.errors import StorageDamaged
 from runner.core.evaluating import Evaluation, Gates
 from runner.core.examples import Examples
 from runner.core.labelling import Annotators, Escalation, Gold, Reading, Voting
@@ -190,8 +191,17 @@ class Job:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Job:
-        """The declaration that `to_json` wrote."""
-        values = dict(values)
+        """The declaration that `to_json` wrote; raises StorageDamaged for one that this version does not read."""
+        try:
+            return cls._from_json(dict(values))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StorageDamaged(
+                f"What the run asks does not read back from its manifest.json ({type(error).__name__}: {error}): it is "
+                "damaged, or another version of runner wrote it, which goes on with it."
+            ) from None
+
+    @classmethod
+    def _from_json(cls, values: dict[str, Any]) -> Job:
         settings = dict(values.pop("settings"))
         for name in ("stop", "tools"):
             settings[name] = tuple(settings[name])

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from runner.core.caps import Caps
-from runner.core.errors import UsageError
+from runner.core.errors import StorageDamaged, UsageError
 from runner.core.job import Job
 from runner.core.values import Settings
 from runner.storage.jobs import declare, read_words
@@ -115,6 +115,26 @@ def test_a_job_survives_its_manifest(folder: Path) -> None:
         'input = "a"\nmodels = "a,b"\nstop = ["x"]\ntools = [{ type = "function" }]\ndeadline = "1h"\ntop_p = 0.25\n',
     )
     assert Job.from_json(orjson.loads(orjson.dumps(declared.to_json()))) == declared
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mood": "good"},
+        {"settings": {}},
+        {"settings": None},
+        {"caps": {"max_moods": 1}},
+        {"models": 7},
+        {"vote": {"of": "people"}},
+        {"answer": []},
+    ],
+    ids=repr,
+)
+def test_a_job_that_another_version_wrote_is_damage_and_no_bug(change: dict[str, Any]) -> None:
+    """It stands in the manifest of a run, which somebody may have sent."""
+    said = declare({"input": "rows.jsonl", "prompt": "{{ text }}"}, "").to_json()
+    with pytest.raises(StorageDamaged, match=r"does not read back from its manifest\.json"):
+        Job.from_json({**said, **change})
 
 
 def test_all_errors_are_said_at_once_each_with_its_place() -> None:
