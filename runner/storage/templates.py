@@ -82,8 +82,9 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function or a method."""
-        if (size := SIZES.get(getattr(obj, "__name__", ""))) and isinstance(value := obj.__self__, str | int):
-            _mind_the_size(obj.__name__, size(value, *args, **kwargs))
+        name, value = getattr(obj, "__name__", ""), getattr(obj, "__self__", None)
+        if name in SIZES and isinstance(value, str | int):
+            _mind_the_size(name, SIZES[name](value, *args, **kwargs))
         return super().call(context, obj, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
