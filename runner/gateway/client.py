@@ -10,6 +10,7 @@ import io
 import ipaddress
 import math
 import os
+import re
 import ssl
 from types import TracebackType
 from typing import Self
@@ -44,6 +45,7 @@ NO_COMMON_TLS = frozenset(
 """OpenSSL's words for a server whose protocol is too old or too weak: no later handshake will end otherwise."""
 NO_TLS = "WRONG_VERSION_NUMBER"
 """OpenSSL's word for what begins like no handshake at all."""
+ENDS_A_HOST = re.compile("[/?#]")
 
 
 def _is_loopback(host: str) -> bool:
@@ -61,17 +63,19 @@ def origin_of(url: str) -> URL:
         raise UsageError(
             "The gateway's address is not of the form https://host; it may be the token, and is not shown."
         )
+    scheme, _, rest = url.partition("://")
+    shown = f"{scheme}://{ENDS_A_HOST.split(rest, maxsplit=1)[0]}"  # what comes behind it may hold a secret
     try:
         parsed = URL(url)
         host = parsed.host
     except ValueError:
-        raise UsageError(f"The gateway's address {url!r} is not a URL.") from None
+        raise UsageError(f"The gateway's address {shown!r} is not a URL.") from None
     if parsed.scheme not in ("https", "http") or not host:
-        raise UsageError(f"The gateway's address {url!r} is not of the form https://host.")
+        raise UsageError(f"The gateway's address {shown!r} is not of the form https://host.")
     origin = parsed.origin()
     if parsed.scheme == "http" and not _is_loopback(host):
         raise UsageError(f"The gateway's address {origin} is not https: the token would be readable on the way.")
-    if parsed.path not in ("", "/") or parsed.query_string:
+    if parsed.path not in ("", "/") or parsed.query_string or parsed.fragment:
         raise UsageError(f"The gateway's address has a path or a query; it is only the host: {origin}")
     return origin
 

@@ -117,7 +117,7 @@ def resolve(choice: str | None, environ: Mapping[str, str] = os.environ, *, last
     origin = str(origin_of(url))
     token = (values.get(TOKEN) or "").strip()
     if not token:
-        raise UsageError(f"No token for {url}: set {TOKEN} in the environment or in .env.")
+        raise UsageError(f"No token for {origin}: set {TOKEN} in the environment or in .env.")
     if any(character.isspace() or not character.isprintable() for character in token) or not token.isascii():
         raise UsageError(f"{TOKEN} holds characters that no token has; was it copied whole?")
     return Gateway(origin, Secret(token), {})

@@ -643,6 +643,10 @@ def test_an_origin_is_taken_from_the_address(url: str, origin: str) -> None:
         ("https://gateway.example:99999", "not a URL"),
         ("https://[::1", "not a URL"),
         ("https://xn--", "not a URL"),
+        ("ftp://gateway.example/?token=hunter2", "'ftp://gateway.example' is not of the form https://host"),
+        ("https://?token=hunter2", "'https://' is not of the form https://host"),
+        ("https://gateway.example:99999/hunter2?x=hunter2", "'https://gateway.example:99999' is not a URL"),
+        ("https://gateway.example#hunter2", "only the host"),
     ],
 )
 @pytest.mark.fault("O12")
