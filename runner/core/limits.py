@@ -180,8 +180,9 @@ def _allowance(table: Any, origin: str, where: str) -> Allowance:
     _only(table, ("input_tokens", "output_tokens", "requests_per_second"), origin, where)
     for key, value in table.items():
         if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
+            what = "below 2**63" if isinstance(value, int) and value >= 2**63 else "above zero"
             raise UsageError(
-                f"{origin}: {where}.{key} is a whole number above zero; got {value!r}. To lift a limit, leave it out."
+                f"{origin}: {where}.{key} is a whole number {what}; got {value!r}. To lift a limit, leave it out."
             )
     return Allowance(**table)
 
