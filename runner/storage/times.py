@@ -10,8 +10,9 @@ from typing import Any
 
 import polars as pl
 
-Exact = Mapping[str, int | None]
-"""Nanoseconds of a row's columns that are finer than Python's times: since 1970, since midnight, or of a duration."""
+Exact = Mapping[str, Any]
+"""A row's columns in which times are finer than Python's, with their nanoseconds in the place of these: since 1970,
+since midnight, or of a duration."""
 
 
 def is_finer(kind: Any) -> bool:
@@ -19,18 +20,33 @@ def is_finer(kind: Any) -> bool:
     return kind == pl.Time or getattr(kind, "time_unit", None) == "ns"
 
 
+def in_nanoseconds(kind: Any) -> Any:
+    """A column's type, with whole numbers for times that are finer than Python's."""
+    if is_finer(kind):
+        return pl.Int64()
+    match kind:
+        case pl.List():
+            return pl.List(in_nanoseconds(kind.inner))
+        case pl.Array():
+            return pl.Array(in_nanoseconds(kind.inner), kind.size)
+        case pl.Struct():
+            return pl.Struct({field.name: in_nanoseconds(field.dtype) for field in kind.fields})
+        case _:
+            return kind
+
+
 def nanoseconds(chunk: pl.DataFrame, buffer: int) -> Iterator[Exact]:
     """The nanoseconds of each row of a chunk, so many rows at once."""
-    names = [name for name, kind in chunk.schema.items() if is_finer(kind)]
-    if not names:
+    kinds = {name: whole for name, kind in chunk.schema.items() if (whole := in_nanoseconds(kind)) != kind}
+    if not kinds:
         return repeat({})
-    return chunk[names].select(pl.all().to_physical()).iter_rows(named=True, buffer_size=buffer)
+    return chunk[list(kinds)].cast(pl.Schema(kinds)).iter_rows(named=True, buffer_size=buffer)
 
 
 def told(columns: Mapping[str, Any], found: Exact) -> Mapping[str, Any]:
     """A row's columns, with times that are texts to the nanosecond where they are finer than Python's."""
-    finer = {name: ns for name, ns in found.items() if ns is not None and ns % 1000}
-    return {**columns, **{name: _told(columns[name], ns) for name, ns in finer.items()}} if finer else columns
+    finer = {name: exact for name, exact in found.items() if (exact % 1000 if isinstance(exact, int) else exact)}
+    return {**columns, **{name: _told(columns[name], exact) for name, exact in finer.items()}} if finer else columns
 
 
 def plain(value: object) -> str:
@@ -38,7 +54,16 @@ def plain(value: object) -> str:
     return value.isoformat() if isinstance(value, dt.datetime | dt.time) else str(value)
 
 
-def _told(value: Any, ns: int) -> Any:
+def _told(value: Any, exact: Any) -> Any:
+    if isinstance(exact, list):
+        return list(map(_told, value, exact))
+    if isinstance(exact, dict):
+        return {name: _told(value[name], part) for name, part in exact.items()}
+    is_time = isinstance(value, dt.datetime | dt.time | dt.timedelta)
+    return _finer(value, exact) if is_time and isinstance(exact, int) and exact % 1000 else value
+
+
+def _finer(value: dt.datetime | dt.time | dt.timedelta, ns: int) -> _Moment | _Clock | _Duration:
     made: _Moment | _Clock | _Duration
     if isinstance(value, dt.datetime):
         made = _Moment.combine(value.date(), value.timetz())
@@ -61,6 +86,8 @@ class _Moment(dt.datetime):
     def __str__(self) -> str:
         return self.isoformat(" ")
 
+    __repr__ = __str__
+
 
 class _Clock(dt.time):
     beyond = 0
@@ -72,12 +99,16 @@ class _Clock(dt.time):
     def __str__(self) -> str:
         return self.isoformat()
 
+    __repr__ = __str__
+
 
 class _Duration(dt.timedelta):
     beyond = 0
 
     def __str__(self) -> str:
         return _finely(super().__str__(), self.beyond)
+
+    __repr__ = __str__
 
 
 def _finely(text: str, beyond: int) -> str:

@@ -180,6 +180,17 @@ def test_nanoseconds_come_out_as_they_went_in(run: Run, tmp_path: Path, kind: An
     assert found.to_physical().to_list() == given.to_physical().to_list()
 
 
+def test_times_within_lists_and_structs_are_text_to_the_nanosecond(run: Run, tmp_path: Path) -> None:
+    """Such columns are JSON in the table."""
+    whole = pl.List(pl.Struct({"at": pl.Int64, "n": pl.Int64}))
+    given = pl.Series("steps", [[{"at": 1_123_456_789, "n": 1}, None], None], dtype=whole)
+    kind = pl.List(pl.Struct({"at": pl.Datetime("ns"), "n": pl.Int64}))
+    given.cast(kind).to_frame().write_parquet(tmp_path / "input.parquet")
+    records = list(Source(tmp_path / "input.parquet"))
+    lines = run.fold(records, [replied(number) for number in range(2)], {"steps": pl.String})
+    assert [line["steps"] for line in lines] == ['[{"at":"1970-01-01T00:00:01.123456789","n":1},null]', None]
+
+
 def test_nanoseconds_of_a_column_that_is_text_in_the_table_are_no_number(run: Run) -> None:
     """As where another file has a text in this column."""
     moment = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)

@@ -56,3 +56,31 @@ def test_a_time_to_the_nanosecond_is_a_time(tmp_path: Path) -> None:
     """A template takes it apart and writes it in its own form, and what is reckoned with it ends at microseconds."""
     template = "{{ at.year }} {{ at.strftime('%H:%M') }} {{ at.isoformat(timespec='minutes') }} {{ at.replace(day=3) }}"
     assert shown(tmp_path, pl.Datetime("ns"), template, FINE) == ["2026 03:04 2026-01-02T03:04 2026-01-03 03:04:05"]
+
+
+NESTED = pl.List(pl.Struct({"at": pl.Datetime("ns"), "took": pl.Duration("ns"), "n": pl.Int64}))
+
+
+def test_times_within_lists_and_structs_are_shown_to_the_nanosecond(tmp_path: Path) -> None:
+    """And what stands beside them as it is."""
+    whole = pl.List(pl.Struct({"at": pl.Int64, "took": pl.Int64, "n": pl.Int64}))
+    steps = [[{"at": FINE, "took": -1, "n": 1}, {"at": FINE - 1, "took": 2_000, "n": None}, None], None]
+    pl.DataFrame({"steps": steps}, schema={"steps": whole}).cast(NESTED).write_parquet(tmp_path / "input.parquet")
+    row, empty = [row for row in Source(tmp_path / "input.parquet") if isinstance(row, Row)]
+    prompt = Template("{{ steps[0].at }} {{ steps[0].took }} {{ steps[1].at }} {{ steps | tojson }}", "--prompt")
+    assert prompt(row.columns) == (
+        "2026-01-02 03:04:05.000000001 -1 day, 23:59:59.999999999 2026-01-02 03:04:05 "
+        '[{"at":"2026-01-02T03:04:05.000000001","took":"-1 day, 23:59:59.999999999","n":1},'
+        '{"at":"2026-01-02T03:04:05","took":"0:00:00.000002","n":null},null]'
+    )
+    assert Template("{{ steps or 'none' }}", "--prompt")(empty.columns) == "none"
+
+
+def test_a_list_of_times_is_shown_to_the_nanosecond(tmp_path: Path) -> None:
+    """As it stands, too."""
+    moments = pl.Series("at", [[FINE, FINE + 1]], dtype=pl.List(pl.Int64)).cast(pl.Array(pl.Datetime("ns"), 2))
+    moments.to_frame().write_parquet(tmp_path / "input.parquet")
+    [row] = [row for row in Source(tmp_path / "input.parquet") if isinstance(row, Row)]
+    assert Template("{{ at }}", "--prompt")(row.columns) == (
+        "[2026-01-02 03:04:05.000000001, 2026-01-02 03:04:05.000000002]"
+    )
