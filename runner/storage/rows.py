@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 import os
 import shlex
 import shutil
@@ -229,11 +230,12 @@ class Source:
                 # A chunk may hold one text for many rows; as rows, each has its own.
                 pairs = zip(chunk.iter_rows(named=True, buffer_size=fit), nanoseconds(chunk, fit), strict=False)
                 for index, (columns, exact) in enumerate(pairs, start):
-                    content = _content(columns)
+                    said = told(columns, exact)
+                    content = _content(said)
                     if len(content) > LONGEST_LINE:
                         yield BadRow(index, f"row {index}", f"larger than {LONGEST_LINE // 2**20} MiB")
                     else:
-                        yield Row(index, f"row {index}", told(columns, exact), _digest(content), exact)
+                        yield Row(index, f"row {index}", said, _digest(content), exact)
                 start += len(chunk)
                 rows = fit
         except NOT_PARQUET as error:
@@ -289,9 +291,18 @@ def _json_name(value: Any) -> str:
 def _content(columns: Mapping[str, Any]) -> bytes:
     values = tuple(columns.values())
     try:
-        return orjson.dumps(values, default=repr)
+        content = orjson.dumps(values, default=repr)
     except TypeError:  # integers of more than 64 bits
         return repr(values).encode()
+    # As JSON, what is no number is null.
+    return repr(values).encode() if b"null" in content and any(map(_is_no_number, values)) else content
+
+
+def _is_no_number(value: Any) -> bool:
+    """Whether a value is NaN or infinite, or holds one that is."""
+    if isinstance(value, list | dict):
+        return any(map(_is_no_number, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _digest(content: bytes) -> str:

@@ -292,6 +292,25 @@ def test_equal_records_of_tables_have_equal_digests(tmp_path: Path, name: str) -
 
 
 @pytest.mark.fault("I15")
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (pl.Float64, [float("nan"), None, float("inf"), float("-inf")]),
+        (pl.List(pl.Float64), [[float("nan")], [None], [float("inf")], None, []]),
+        (pl.Struct({"x": pl.Float64}), [{"x": float("nan")}, {"x": None}, {"x": float("inf")}]),
+        (pl.Datetime("ns"), [1, 2, 1_001, None]),
+        (pl.List(pl.Time), [[1], [2], [None]]),
+    ],
+    ids=["float", "list", "struct", "moment", "list of times"],
+)
+def test_rows_that_differ_have_digests_that_differ(tmp_path: Path, kind: Any, values: list[Any]) -> None:
+    """Also where JSON writes both alike, and where times differ by nanoseconds: else a changed row is the same."""
+    pl.DataFrame({"a": values}, schema={"a": kind}, strict=False).write_parquet(tmp_path / "rows.parquet")
+    again = [record.digest for record in Source(tmp_path / "rows.parquet")]
+    assert len(set(again)) == len(values)
+    assert [record.digest for record in Source(tmp_path / "rows.parquet")] == again
+
+
 def test_a_file_digest_tells_changed_files_apart(write: Any) -> None:
     """I15: one byte more is another input."""
     before = write(LINES, "one.jsonl").digest()
