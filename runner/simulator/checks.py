@@ -105,14 +105,35 @@ def schema_of_openai(case: Case) -> Complaint | None:
 
 
 def schema_of_claude(case: Case) -> Complaint | None:
-    """On its own dialect every object has to be closed."""
+    """On its own dialect every object has to be closed, and nothing may be bounded."""
     if case.dialect.name != "messages":
         return None
-    if all(schema.get("additionalProperties") is False for _, schema in objects(case.asked.schema)):
-        return None
-    return Complaint(
-        "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
-    )
+    for kind, schema in typed(case.asked.schema):
+        said = f"output_config.format.schema: For '{kind}' type,"
+        if kind == "object" and schema.get("additionalProperties") is not False:
+            return Complaint(f"{said} 'additionalProperties' must be explicitly set to false")
+        for name in BOUNDS.get(kind, ()):
+            if name in schema:
+                return Complaint(f"{said} property '{name}' is not supported")
+        if kind == "array" and schema.get("minItems", 0) not in (0, 1):
+            return Complaint(f"{said} 'minItems' values other than 0 or 1 are not supported")
+    return None
+
+
+RANGE = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+BOUNDS = {"integer": RANGE, "number": RANGE, "string": ("minLength", "maxLength"), "array": ("maxItems", "uniqueItems")}
+"""By type: the words that Claude refuses."""
+
+
+def typed(schema: Json) -> Iterator[tuple[str, Mapping[str, Json]]]:
+    """Every schema in a schema that says its type, or several, with each of these."""
+    if isinstance(schema, dict):
+        kinds = schema.get("type")
+        for kind in kinds if isinstance(kinds, list) else [kinds]:
+            if isinstance(kind, str):
+                yield kind, schema
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from typed(part)
 
 
 def objects(schema: Json, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Mapping[str, Json]]]:

@@ -10,7 +10,7 @@ import pytest
 from runner.core.catalog import Model
 from runner.core.values import Message, Request, Settings
 from runner.gateway.dialects import DIALECTS
-from runner.gateway.dialects.schemas import closed, is_strict
+from runner.gateway.dialects.schemas import closed, described, is_strict
 
 TEXT = {"type": "string"}
 
@@ -58,6 +58,45 @@ def test_objects_that_list_their_properties_are_closed(schema: Any, sent: Any) -
 def test_schemas_that_are_combined_stay_as_they_are(schema: Any) -> None:
     """Closed, each would forbid what another one asks for, and nothing could satisfy them."""
     assert closed(schema) == schema
+
+
+def text(**more: Any) -> dict[str, Any]:
+    return {"type": "string", **more}
+
+
+DESCRIBED: dict[str, tuple[Any, Any]] = {
+    "an object": (thing(), shut()),
+    "a range": (
+        thing(properties={"a": {"type": "integer", "minimum": 1, "maximum": 10, "description": "How good"}}),
+        shut(properties={"a": {"type": "integer", "description": "How good\n\n{minimum: 1, maximum: 10}"}}),
+    ),
+    "a length": (text(maxLength=9), text(description="{maxLength: 9}")),
+    "a pattern": (text(pattern='^"a$'), text(description='{pattern: "^\\"a$"}')),
+    "formats": ({"anyOf": [text(format="date"), text(format="iri")]},
+                {"anyOf": [text(format="date"), text(description='{format: "iri"}')]}),
+    "numbers of items": (
+        {"type": "array", "minItems": 2, "maxItems": 3, "items": text(minLength=1)},
+        {"type": "array", "items": text(description="{minLength: 1}"), "description": "{minItems: 2, maxItems: 3}"},
+    ),
+    "an item at least": ({"type": "array", "minItems": 1}, {"type": "array", "minItems": 1}),
+    "values": ({"enum": ["a", 1, None]}, {"enum": ["a", 1, None]}),
+    "values that are objects": ({"enum": [{"a": 1}]}, {"description": '{enum: [{"a":1}]}'}),
+    "one of several": ({"oneOf": [TEXT, thing()]}, {"anyOf": [TEXT, shut()]}),
+    "a reference": (
+        {"$schema": "s", "$ref": "#/$defs/b", "title": "B", "$defs": {"b": text(minLength=1)}},
+        {"$ref": "#/$defs/b", "$defs": {"b": text(description="{minLength: 1}")}},
+    ),
+    "a property with the name of a word": (thing(properties={"minimum": TEXT}), shut(properties={"minimum": TEXT})),
+    "what combines schemas": (thing(allOf=[{"required": ["a"], "minProperties": 1}]),
+                              thing(allOf=[{"required": ["a"], "description": "{minProperties: 1}"}])),
+    "anything": (True, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("schema", "sent"), DESCRIBED.values(), ids=DESCRIBED.keys())
+def test_what_claude_has_no_word_for_is_described(schema: Any, sent: Any) -> None:
+    """Its own dialect refuses a schema with any other word; the answer is checked against the user's all the same."""
+    assert described(schema) == sent
 
 
 STRICT: dict[str, tuple[Any, bool]] = {

@@ -138,6 +138,12 @@ WITHIN = {"type": "object", "properties": {"a": OPEN}, "required": ["a"], "addit
 FORM = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": WITHIN}}
 OPTIONAL = {"name": "answer", "schema": {**WITHIN, "required": None}}
 
+
+def wanting(schema: Any) -> dict[str, Any]:
+    """A request in Claude's own dialect for an answer of this form."""
+    return chat(output_config={"format": {"type": "json_schema", "schema": schema}})
+
+
 REJECTED: list[tuple[str, dict[str, Any], int, str]] = [
     (CHAT, chat("gpt-9"), 400, 'unknown model "gpt-9"'),
     (CHAT, {"messages": []}, 400, "missing or invalid model"),
@@ -171,7 +177,15 @@ REJECTED: list[tuple[str, dict[str, Any], int, str]] = [
     (RESPONSES, responses(previous_response_id="resp_1"), 400, "previous_response_id is not supported"),
     (CHAT, chat("gpt-5-2", response_format=FORM), 400, "In context=('properties', 'a'), 'additionalProperties' is"),
     (RESPONSES, responses(text={"format": {"type": "json_schema", "strict": True, **OPTIONAL}}), 400, "Missing 'a'."),
-    (MESSAGES, chat(output_config={"format": {"type": "json_schema", "schema": OPEN}}), 400, "explicitly set to false"),
+    (MESSAGES, wanting(OPEN), 400, "explicitly set to false"),
+    (
+        MESSAGES,
+        wanting({"type": ["integer", "null"], "minimum": 1}),
+        400,
+        "For 'integer' type, property 'minimum' is not",
+    ),
+    (MESSAGES, wanting({"type": "string", "maxLength": 9}), 400, "For 'string' type, property 'maxLength' is not"),
+    (MESSAGES, wanting({"type": "array", "minItems": 2}), 400, "For 'array' type, 'minItems' values other than 0 or 1"),
     (CHAT, chat(messages=[{"role": "human", "content": "Hi"}]), 400, "messages.0.role: expected one of system,"),
     (CHAT, chat(messages=[{"content": "Hi"}]), 400, "messages.0.role"),
     (CHAT, chat(messages=[*chat()["messages"], {"role": "system", "content": "Late."}]), 400, "once, and first"),

@@ -203,7 +203,7 @@ GRAMMAR = drafts.Grammar(
         "tool_choice": "tool_choice",
     },
     say={
-        "schema": lambda schema: {"format": {"type": "json_schema", "schema": schemas.closed(schema)}},
+        "schema": lambda schema: {"format": {"type": "json_schema", "schema": schemas.described(schema)}},
         "tools": _tools,
         "tool_choice": _choice,
     },

@@ -1,7 +1,8 @@
 """A JSON schema as providers take it: two of them refuse one that leaves open what else an object may hold.
 
-These are OpenAI, where a schema is to be strict, and Anthropic, always; their pages on structured outputs say so. What
-is sent may ask for more than the user's schema, never for less: it is that which answers are checked against.
+These are OpenAI, where a schema is to be strict, and Anthropic, always; their pages on structured outputs say so.
+Anthropic's own dialect also refuses ranges, lengths and much else: there these are said in descriptions, as its SDKs do
+it. Whatever is sent, it is the user's schema which answers are checked against.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 
 from runner.core.values import Json
-from runner.gateway.dialects.json_text import as_list, as_object
+from runner.gateway.dialects import json_text
+from runner.gateway.dialects.json_text import as_list, as_object, as_text
 
 NAMED = ("properties", "$defs", "definitions")
 """Behind these words schemas stand by name,"""
-LISTED = ("anyOf", "oneOf", "prefixItems")
+LISTED = ("allOf", "anyOf", "oneOf", "prefixItems")
 """behind these in a list,"""
 SINGLE = ("items", "additionalProperties")
 """and behind these one alone."""
@@ -35,6 +37,25 @@ STRICT = frozenset(
 TELLING = frozenset({"type", "anyOf", "$ref"})
 """It wants one of these of each schema."""
 
+FORMATS = frozenset({"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid"})
+"""The formats of a text that Claude knows,"""
+CLAUDE: Mapping[str, Callable[[Json], bool]] = {
+    **dict.fromkeys(
+        ("$defs", "$ref", "additionalProperties", "allOf", "anyOf", "default", "definitions"), lambda _: True
+    ),
+    **dict.fromkeys(("description", "properties", "required", "title", "type"), lambda _: True),
+    "const": lambda value: not isinstance(value, Mapping | list),
+    "enum": lambda values: not any(isinstance(value, Mapping | list) for value in as_list(values)),
+    "format": lambda value: value in FORMATS,
+    "items": lambda value: isinstance(value, Mapping),
+    "minItems": lambda value: value in (0, 1),
+}
+"""and its words, each with what it takes behind it (Anthropic, "Structured outputs": JSON schema limitations)."""
+ALONE = ("$ref", "$defs", "definitions")
+"""What it takes beside a reference."""
+SILENT = ("$schema", "$id", "$comment")
+"""Words that ask for nothing."""
+
 
 def closed(schema: Json) -> Json:
     """The schema with each object closed that lists properties and does not say whether there may be others.
@@ -42,6 +63,11 @@ def closed(schema: Json) -> Json:
     One in which schemas are combined stays as it is.
     """
     return _taken(_Same(schema))[0]
+
+
+def described(schema: Json) -> Json:
+    """The schema, closed likewise, as Claude's own dialect takes it: in descriptions stands what it has no word for."""
+    return _taken(_Same(schema))[2]
 
 
 def is_strict(schema: Json) -> bool:
@@ -65,11 +91,12 @@ class _Same:
 
 
 @functools.lru_cache(maxsize=16)
-def _taken(same: _Same) -> tuple[Json, bool]:
-    schema = same.schema
+def _taken(same: _Same) -> tuple[Json, bool, Json]:
+    """The schema closed, whether strict mode takes that, and the schema described."""
+    schema, said = same.schema, _described(same.schema)
     if not any(map(_combines, _parts(schema))):
-        schema = _closed(schema)
-    return schema, as_object(schema).get("type") == "object" and all(map(_is_strict, _parts(schema)))
+        schema, said = _closed(schema), _closed(said)
+    return schema, as_object(schema).get("type") == "object" and all(map(_is_strict, _parts(schema))), said
 
 
 def _parts(schema: Json) -> Iterator[Json]:
@@ -93,22 +120,34 @@ def _combines(schema: Json) -> bool:
 def _closed(schema: Json) -> Json:
     if not isinstance(schema, Mapping):
         return schema
-    result = {word: CLOSED[word](value) if word in CLOSED else value for word, value in schema.items()}
+    result = {word: _within(word, value, _closed) for word, value in schema.items()}
     return {"additionalProperties": False} | result if schema.get("properties") else result
 
 
-def _by_name(schemas: Json) -> Json:
-    return {name: _closed(part) for name, part in schemas.items()} if isinstance(schemas, Mapping) else schemas
+def _described(schema: Json) -> Json:
+    if not isinstance(schema, Mapping):
+        return schema
+    words = {word: value for word, value in schema.items() if word not in SILENT}
+    if "$ref" in words:
+        words = {word: words[word] for word in ALONE if word in words}
+    if "oneOf" in words and "anyOf" not in words:
+        words["anyOf"] = words.pop("oneOf")
+    taken = {word: value for word, value in words.items() if word in CLAUDE and CLAUDE[word](value)}
+    result = {word: _within(word, value, _described) for word, value in taken.items()}
+    others = [f"{word}: {json_text.write(value).decode()}" for word, value in words.items() if word not in taken]
+    if others:
+        said = as_text(schema.get("description"))
+        result["description"] = f"{said}{said and chr(10) * 2}{{{', '.join(others)}}}"
+    return result
 
 
-def _in_list(schemas: Json) -> Json:
-    return [_closed(part) for part in schemas] if isinstance(schemas, list | tuple) else schemas
-
-
-CLOSED: Mapping[str, Callable[[Json], Json]] = (
-    dict.fromkeys(NAMED, _by_name) | dict.fromkeys(LISTED, _in_list) | dict.fromkeys(SINGLE, _closed)
-)
-"""By word: what stands behind it, closed."""
+def _within(word: str, value: Json, change: Callable[[Json], Json]) -> Json:
+    """What stands behind a word, with the schemas in it changed."""
+    if word in NAMED and isinstance(value, Mapping):
+        return {name: change(part) for name, part in value.items()}
+    if word in LISTED and isinstance(value, list | tuple):
+        return [change(part) for part in value]
+    return change(value) if word in SINGLE else value
 
 
 def _is_strict(schema: Json) -> bool:
