@@ -106,8 +106,8 @@ class Prompt:
             raise RowError(str(error)) from None
         settings = self._settings_beside(columns, body) if self.fills else Settings(max_tokens=self.settings.max_tokens)
         cap = next((body[key] for key in CAPS_IN_BODY if body.get(key) is not None), None)
-        if cap is None and isinstance(config := body.get("generationConfig"), dict):
-            cap = config.get("maxOutputTokens")
+        if cap is None:
+            cap = _generation_config(body).get("maxOutputTokens")
         if cap is not None:
             settings = replace(settings, max_tokens=_whole("max_tokens", cap))
         return Request(settings=settings, dialect=dialect, body=body)
@@ -139,11 +139,9 @@ class Prompt:
 
 
 CAPS_IN_BODY = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-FORMS_IN_BODY = (
-    "response_format", "text.format", "output_format", "output_config.format", "generationConfig.responseMimeType",
-    "generationConfig.responseSchema", "generationConfig.responseJsonSchema",
-)  # fmt: skip
-"""Where bodies say what form an answer has."""
+FORMS_IN_BODY = ("response_format", "text.format", "output_format", "output_config.format")
+FORMS_IN_CONFIG = frozenset({"responseMimeType", "responseSchema", "responseJsonSchema"})
+"""Where bodies, and Gemini's generationConfig in them, say what form an answer has."""
 
 
 def is_batch_line(columns: Mapping[str, Any]) -> bool:
@@ -168,14 +166,25 @@ def _says_form(body: Mapping[str, Any]) -> bool:
         table = body.get(outer) if outer else body
         if isinstance(table, Mapping) and table.get(inner) is not None:
             return True
-    return False
+    config = _generation_config(body)
+    return any(config.get(name) is not None for name in FORMS_IN_CONFIG)
+
+
+def _generation_config(body: Mapping[str, Json]) -> dict[str, Json]:
+    """What a body says in Gemini's generationConfig, by names in camel case."""
+    tables = (body.get(name) for name in ("generation_config", "generationConfig"))
+    return {camel_case(name): value for table in tables if isinstance(table, dict) for name, value in table.items()}
+
+
+def camel_case(name: str) -> str:
+    """The name of a field as Google's API writes it, which takes `max_output_tokens` for `maxOutputTokens`."""
+    first, *others = name.split("_")
+    return first + "".join(f"{other[:1].upper()}{other[1:]}" for other in others)
 
 
 def _mind_what_is_read(body: Mapping[str, Any]) -> None:
     """Raise RowError for more answers than the one that is read, or for one that comes later."""
-    config = body.get("generationConfig")
-    places = {"n": body, "candidateCount": config if isinstance(config, dict) else {}}
-    for name, table in places.items():
+    for name, table in {"n": body, "candidateCount": _generation_config(body)}.items():
         if table.get(name) not in (None, 1):
             raise RowError(
                 f"its `{name}` is {table[name]!r}, and one answer is read of each request: leave it out,"

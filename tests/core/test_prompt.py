@@ -113,6 +113,11 @@ ROWS: tuple[tuple[str, Mapping[str, Any], Request], ...] = (
         Request(dialect="chat", body={"generationConfig": {"maxOutputTokens": 9}}, settings=Settings(max_tokens=9)),
     ),
     (
+        "a batch line with a cap of Gemini's in snake case",
+        line(generation_config={"max_output_tokens": 9}),
+        Request(dialect="chat", body={"generation_config": {"max_output_tokens": 9}}, settings=Settings(max_tokens=9)),
+    ),
+    (
         "a batch line with settings beside its body",
         {**line(n=1), "max_tokens": 9, "temperature": 0.5},
         Request(dialect="chat", body={"n": 1}, settings=Settings(max_tokens=9, temperature=0.5)),
@@ -179,6 +184,7 @@ REFUSED: tuple[tuple[Mapping[str, Any], str], ...] = (
     (line(max_tokens=0), "its `max_tokens` is 0, not a whole number above zero"),
     (line(n=2), "its `n` is 2, and one answer is read of each request"),
     (line(generationConfig={"candidateCount": 2}), "its `candidateCount` is 2, and one answer is read"),
+    (line(generation_config={"candidate_count": 2}), "its `candidateCount` is 2, and one answer is read"),
     (line(background=True), "its `background` asks for an answer that comes later"),
     ({**line(), "system": "Be brief."}, "its `body` is sent as it is, and takes no system prompt beside it"),
     ({**line(), "body": "x"}, "its `body` is not an object"),
@@ -309,7 +315,13 @@ def test_no_template_sees_a_hidden_column() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"response_format": {}}, {"text": {"format": {}}}, {"generationConfig": {"responseSchema": {}}}]
+    "body",
+    [
+        {"response_format": {}},
+        {"text": {"format": {}}},
+        {"generationConfig": {"responseSchema": {}}},
+        {"generation_config": {"response_mime_type": "application/json"}},
+    ],
 )
 def test_a_batch_line_with_a_form_of_its_own_is_asked_for_no_other(body) -> None:
     """Not even where both could stand beside each other."""

@@ -196,7 +196,37 @@ REQUESTS: dict[str, tuple[Request, Model, dict[str, Any], tuple[str, ...]]] = {
         configured(topK=3, maxOutputTokens=90),
         (),
     ),
-}
+    "a batch line in snake case, with options beside it": (
+        Request(
+            body={
+                "contents": ASKED,
+                "system_instruction": {"parts": [{"text": "Be brief."}]},
+                "generation_config": {"top_k": 3, "max_output_tokens": 90, "thinking_config": {"thinking_budget": 0}},
+                "tool_config": {"function_calling_config": {"mode": "NONE"}},
+                "safety_settings": [],
+            },
+            settings=Settings(
+                max_tokens=20,
+                temperature=0.5,
+                effort="low",
+                tool_choice="auto",
+                extra={"generation_config": {"response_logprobs": True}},
+            ),
+        ),
+        THREE,
+        {
+            "contents": ASKED,
+            "systemInstruction": {"parts": [{"text": "Be brief."}]},
+            "generationConfig": {
+                "topK": 3, "maxOutputTokens": 90, "thinkingConfig": {"thinkingBudget": 0}, "temperature": 0.5,
+                "responseLogprobs": True,
+            },
+            "toolConfig": {"functionCallingConfig": {"mode": "NONE"}},
+            "safety_settings": [],
+        },
+        (),
+    ),
+}  # fmt: skip
 
 COUNTED = Usage(input=9, output=41, reasoning=40)
 

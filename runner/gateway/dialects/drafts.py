@@ -127,7 +127,7 @@ class Draft:
     def extend(self, extra: Mapping[str, Json]) -> None:
         """Merge the user's own parameters, last: they win, unless the model is known to reject them."""
         for name in extra:
-            if name in self.own:
+            if _overlap(self.own, {name: extra[name]}):
                 continue
             if not self.model.accepts(name) and extra[name] != NEUTRAL.get(name):
                 self.notices.append(f"{self.model.short} does not take {name}: left out")

@@ -7,12 +7,15 @@ function instead of its call. Output is counted as the answer and, apart from it
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from runner.core.catalog import Model
+from runner.core.prompt import camel_case
 from runner.core.values import Failure, Image, Json, Message, Part, Reply, Request, Response, Text, Wire
 from runner.gateway.dialects import answers, drafts, json_text, turns
+from runner.gateway.dialects.drafts import Fragment
 from runner.gateway.dialects.json_text import as_list, as_object, as_text, at
 
 PATH = "/ai-gateway/gemini/v1beta/models/{model}:generateContent"
@@ -43,6 +46,13 @@ BUDGETS: Mapping[str, int] = {
 
 MODES: Mapping[str, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 
+FILLED_IN: Mapping[str, Any] = {
+    "generationConfig": {"thinkingConfig": {}},
+    "systemInstruction": {},
+    "toolConfig": {"functionCallingConfig": {}},
+}
+"""Objects of a body in which both its own words and settings may stand, and those within them."""
+
 METER = answers.Meter(
     input=("promptTokenCount", "toolUsePromptTokenCount"),
     output=("candidatesTokenCount", "thoughtsTokenCount"),
@@ -54,6 +64,12 @@ METER = answers.Meter(
 
 def encode(request: Request, model: Model) -> Wire:
     """The HTTP request that asks `model` this."""
+    body, settings = request.body, request.settings
+    if body is not None:
+        body = _spelled(body)
+        if at(body, "generationConfig.thinkingConfig") is not None:
+            settings = replace(settings, effort=None)  # a budget and a level exclude each other
+    request = replace(request, body=body, settings=replace(settings, extra=_spelled(settings.extra)))
     draft = drafts.begin(GRAMMAR, request, model)
     return drafts.finish(draft, request).wire(PATH.format(model=quote(model.id, safe="")))
 
@@ -63,11 +79,28 @@ def decode(response: Response) -> Reply | Failure:
     return answers.decode(response, _reply)
 
 
-def _turns(messages: tuple[Message, ...]) -> drafts.Fragment:
+def _spelled(body: Mapping[str, Json], filled_in: Mapping[str, Any] = FILLED_IN, *, whole: bool = False) -> Fragment:
+    """A user's own words; of the two spellings that Google takes, what settings fill in, too, has the one used here.
+
+    Of a `whole` object all names have it.
+    """
+    said: Fragment = {}
+    for name, value in body.items():
+        written = camel_case(name)
+        if written not in filled_in:
+            said[written if whole else name] = value
+        elif isinstance(value, Mapping):
+            said = drafts.merged(said, {written: _spelled(value, filled_in[written], whole=True)})
+        else:
+            said[written] = value
+    return said
+
+
+def _turns(messages: tuple[Message, ...]) -> Fragment:
     system, others = turns.split_system(messages)
     names = {call.id: call.name for message in others for call in turns.calls(message)}
     grouped = turns.grouped((ROLES[message.role], _parts(message, names)) for message in others)
-    fragment: drafts.Fragment = {"contents": [{"role": role, "parts": parts} for role, parts in grouped]}
+    fragment: Fragment = {"contents": [{"role": role, "parts": parts} for role, parts in grouped]}
     if system:
         fragment["systemInstruction"] = {"parts": [{"text": turns.prose(system, "A system prompt")}]}
     return fragment
@@ -133,15 +166,15 @@ def _schema(schema: Any) -> Json:
     return {"responseMimeType": "application/json", "responseJsonSchema": schema}
 
 
-def _level(effort: str, _: int | None) -> drafts.Fragment | None:
+def _level(effort: str, _: int | None) -> Fragment | None:
     return _thinking({"thinkingLevel": LEVELS[effort]}) if effort in LEVELS else None
 
 
-def _budget(effort: str, cap: int | None) -> drafts.Fragment | None:
+def _budget(effort: str, cap: int | None) -> Fragment | None:
     return _thinking({"thinkingBudget": drafts.budget(BUDGETS[effort], cap)}) if effort in BUDGETS else None
 
 
-def _thinking(config: Mapping[str, Json]) -> drafts.Fragment:
+def _thinking(config: Mapping[str, Json]) -> Fragment:
     return {"generationConfig": {"thinkingConfig": config}}
 
 
@@ -159,7 +192,7 @@ GRAMMAR = drafts.Grammar(
     },
     say={"schema": _schema, "tools": _tools, "tool_choice": _choice},
     turns=_turns,
-    caps=("generationConfig.maxOutputTokens", "generation_config.max_output_tokens"),
+    caps=("generationConfig.maxOutputTokens",),
     reasoning={"level": _level, "budget": _budget},
     names_model=False,
 )
