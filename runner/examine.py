@@ -17,6 +17,7 @@ import platformdirs
 
 from runner.core.catalog import Model
 from runner.core.errors import RunnerError
+from runner.core.retry import is_astray
 from runner.core.values import Failure, Kind, Message, Reply, Request, Response, Settings
 from runner.gateway import environment
 from runner.gateway.client import Client
@@ -162,7 +163,7 @@ def _asked(model: Model, result: Reply | Failure, took: float) -> Finding:
         Kind.UNAUTHORIZED: f"Set {environment.TOKEN} to a valid token.",
         Kind.FORBIDDEN: "The token lacks the scope ai_gateway:invoke, or belongs to another branch.",
         Kind.MODEL_UNAVAILABLE: "Choose another model, or ask for access to this one.",
-    }.get(result.kind, "")
+    }.get(result.kind, "Check the address." if is_astray(result) else "")
     return Finding(
         what=model.short,
         good=False,

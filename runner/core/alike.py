@@ -1,5 +1,7 @@
 """Notices that row after row fails alike: then something is wrong with the job or the account, and not with the rows.
 
+So is the address where the first request finds no gateway at all.
+
 What may be a fault of the job is held back until an answer shows that rows can succeed; only then does it count as the
 rows' own outcome. If too many come in a row instead, the run is stopped, and they stay open for a resume.
 """
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from runner.core.events import Event, What
+from runner.core.retry import is_astray
 from runner.core.values import Failure, Kind, Reply, Status
 from runner.core.work import Finished
 
@@ -50,6 +53,10 @@ class Alike:
         if isinstance(event.result, Reply):
             self._most = LATER
             self.release()
+        elif isinstance(event.result, Failure) and is_astray(event.result) and self._most == FIRST:
+            self._watch(event)
+            self._end(event.result, f"There is no gateway at its address ({event.result.message}). Is that right?")
+            return
         if event.what is What.SENT:
             self._watch(event)
             return
@@ -68,7 +75,13 @@ class Alike:
         is_another = event.what is What.LANDED or event.ask is None or suspect.task is not event.ask.task
         self._tasks += is_another and not (failure.kind is Kind.MODEL_UNAVAILABLE and self._models_left())
         if self._tasks >= self._most:
-            self._end(failure)
+            when = "The first" if self._most == FIRST else "The last"
+            self._end(
+                failure,
+                f"{when} {self._tasks} rows all failed alike, and none was answered: {failure.message} "
+                "They stay open. Mend the account and resume; or mend the job and start it anew; "
+                "or resume with --keep-going, to record such rows as errored.",
+            )
 
     def release(self) -> None:
         """What was held back is the rows' own outcome after all."""
@@ -82,14 +95,8 @@ class Alike:
         for event in held:
             self._pass_on_as_open(event)
 
-    def _end(self, failure: Failure) -> None:
+    def _end(self, failure: Failure, message: str) -> None:
         self.stopped = True
-        when = "The first" if self._most == FIRST else "The last"
-        message = (
-            f"{when} {self._tasks} rows all failed alike, and none was answered: {failure.message} "
-            "They stay open. Mend the account and resume; or mend the job and start it anew; "
-            "or resume with --keep-going, to record such rows as errored."
-        )
         self.abandon()
         self._stop(replace(failure, message=message, scope="all"))
 

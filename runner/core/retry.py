@@ -67,6 +67,11 @@ OUTAGES = frozenset({Kind.OVERLOADED, Kind.SERVER_ERROR, Kind.TIMEOUT, Kind.DISC
 """Failures that, many in a row, mean that the gateway or the model is down rather than that a row is at fault."""
 
 
+def is_astray(failure: Failure) -> bool:
+    """Whether it is a 404 that is not the gateway's own: a proxy's for a moment, or the address leads elsewhere."""
+    return failure.kind is Kind.SERVER_ERROR and failure.status == 404
+
+
 def action(failure: Failure, attempts: int, allowed: int) -> Action:
     """What to do about a failure of a task's `attempts`-th counted attempt, when `allowed` are allowed."""
     if failure.scope == "all" and failure.kind in (Kind.FORBIDDEN, Kind.QUOTA_EXHAUSTED):

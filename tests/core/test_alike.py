@@ -126,6 +126,31 @@ def test_many_in_a_row_stop_a_run_that_went_well(kind: Kind) -> None:
     assert len(outcome.gateway.sent) == 100 + LATER
 
 
+ASTRAY = failure(Kind.SERVER_ERROR, "404 page not found", status=404)
+
+
+def test_a_first_request_that_finds_no_gateway_stops_the_run() -> None:
+    """The address is wrong: one request tells, and the rows stay open."""
+    outcome = Outcome(lambda _ask, _: ASTRAY, 50)
+    assert (outcome.ending.exit_code, outcome.ended, len(outcome.gateway.sent)) == (5, {}, 1)
+    assert outcome.ending.reason == "There is no gateway at its address (404 page not found). Is that right?"
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_page_in_place_of_an_answer_passes_where_there_were_answers(earlier: bool) -> None:
+    """In this session or in one before: its row is asked again."""
+    at = 0 if earlier else 5
+    seen: list[int] = []
+
+    def astray_once(ask: Ask, _number: int) -> Reply | Failure:
+        seen.append(ask.task.row)
+        return ASTRAY if ask.task.row == at and seen.count(at) == 1 else reply()
+
+    outcome = Outcome(astray_once, 10, answered=earlier)
+    assert outcome.ending.exit_code == 0
+    assert outcome.ended == dict.fromkeys(range(10), Status.SUCCEEDED)
+
+
 @pytest.mark.fault("H20")
 def test_a_model_that_is_gone_stops_a_run_that_needs_it() -> None:
     """The rows stay open."""

@@ -63,6 +63,8 @@ class Complaint:
     code: str | None
     limit_type: str
     retry_after: float | None
+    enveloped: bool
+    """Whether it came in an envelope at all, as all that a gateway says does; a proxy's page does not."""
 
     @property
     def words(self) -> str:
@@ -74,7 +76,8 @@ def opened(response: Response) -> Complaint:
     """The complaint in this response. Never raises, whatever the bytes are."""
     message, code, limit_type, number = "", None, "", None
     waits = [delays.from_headers(response.headers)]
-    for layer in _layers(json_text.read(response.body)):
+    layers = list(_layers(json_text.read(response.body)))
+    for layer in layers:
         message = _first_text(layer, MESSAGES) or message
         code = _code(layer) or code
         limit_type = as_text(layer.get("limit_type")) or limit_type
@@ -89,6 +92,7 @@ def opened(response: Response) -> Complaint:
         code=code[:LONGEST_CODE] if code else None,
         limit_type=limit_type,
         retry_after=next((wait for wait in waits if wait is not None), None),
+        enveloped=bool(layers),
     )
 
 

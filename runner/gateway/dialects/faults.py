@@ -229,6 +229,8 @@ def _verdict(complaint: Complaint) -> Verdict:
     for statuses, pattern, verdict in PHRASES:
         if complaint.status in statuses and pattern.search(complaint.words):
             return verdict
+    if complaint.status == 404 and not complaint.enveloped:
+        return BROKEN  # of something on the way: it speaks of the address, or passes, and not of the row
     return STATUSES.get(complaint.status) or CLASSES.get(complaint.status // 100, NOT_AN_ANSWER)
 
 
