@@ -1,8 +1,9 @@
-"""JSON objects that parse and are bad all the same: a name stands twice in them, or they are deeper than a table."""
+"""JSON where the fast library is at its end: names that stand twice, nesting deeper than a table, large integers."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -16,6 +17,27 @@ def complaint_about(data: bytes, value: dict[str, Any]) -> str | None:
     if data.count(b"[") + data.count(b"{") > DEEPEST and _is_deep(value):
         return f"nested more than {DEEPEST} levels deep"
     return None if _names_differ(data, value) else _twice(data)
+
+
+def exact(data: bytes, value: Any) -> Any:
+    """A JSON text that reads as `value`, where the fast library has made floats of integers of more than 64 bits."""
+    return json.loads(data) if _is_large(value) else value
+
+
+def _is_large(value: Any) -> bool:
+    """Whether there is a float in a value that may be such an integer."""
+    kind = type(value)
+    if kind is dict or kind is list:
+        return any(map(_is_large, value.values() if kind is dict else value))
+    return kind is float and abs(value) >= 2**63
+
+
+def written(value: Any, default: Callable[[Any], Any]) -> str:
+    """JSON for any value, however large its integers are; `default` makes a text of what JSON has no value for."""
+    try:
+        return orjson.dumps(value, default=default).decode()
+    except TypeError:
+        return json.dumps(value, default=default, ensure_ascii=False, separators=(",", ":"))
 
 
 def _names_differ(data: bytes, value: dict[str, Any]) -> bool:

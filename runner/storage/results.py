@@ -23,6 +23,7 @@ from runner.core.tasks import naming_column
 from runner.core.values import Outcome, Status
 from runner.storage import journal
 from runner.storage.history import History, Paid, paid_for
+from runner.storage.json_objects import written
 from runner.storage.rows import BadRow, Record, Row
 from runner.storage.times import is_finer, plain
 
@@ -337,10 +338,7 @@ def _cell(value: Any, kind: Any, values: tuple[type, ...]) -> Any:
 
 
 def _json(value: Any) -> str:
-    try:
-        return orjson.dumps(value, default=_odd).decode()
-    except TypeError:  # Parquet may nest deeper than JSON that is read, and hold larger integers
-        return _clean(repr(value)) or ""
+    return _clean(written(value, _odd)) or ""
 
 
 def _odd(value: Any) -> Any:

@@ -24,7 +24,7 @@ import orjson
 import polars as pl
 
 from runner.core.errors import InputRejected
-from runner.storage.json_objects import complaint_about
+from runner.storage.json_objects import complaint_about, exact
 from runner.storage.lines import UNREADABLE, Lines, Text, opened, packing_of
 from runner.storage.names import complaint_about_name
 from runner.storage.parquet import DECODER, BrokenDown, Undecodable
@@ -272,7 +272,7 @@ def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
     complaint = complaint_about(data, value)
     if complaint is not None:
         return BadRow(index, where, f"{complaint} (byte {offset})")
-    return Row(index, where, value, _digest(data.strip()))
+    return Row(index, where, exact(data, value), _digest(data.strip()))
 
 
 def _not_utf8(data: bytes) -> int | None:

@@ -40,8 +40,12 @@ def read_small(path: str, section: str, column: str) -> tuple[Mapping[str, Any],
             if len(rows) > MOST_ROWS or size > MOST_BYTES:
                 most = f"{MOST_ROWS:,} rows, and {MOST_BYTES // 2**20} MiB"
                 raise UsageError(f"[{section}]: {path} is too large: it may have {most} at most.")
-    except (InputRejected, TypeError) as error:  # integers beyond 64 bits are no JSON here
+    except InputRejected as error:
         raise UsageError(f"[{section}]: {str(error).removesuffix('.')}.") from None
+    except TypeError:
+        raise UsageError(
+            f"[{section}]: {path}: a number of more than 64 bits cannot be kept in a job: write it as a text."
+        ) from None
     if not rows:
         raise UsageError(f"[{section}]: {path} holds no rows.")
     return tuple(rows)

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import orjson
 from jinja2 import meta, nodes
 from jinja2.filters import do_format, do_join, make_attrgetter
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 
 from runner.core.errors import UsageError
 from runner.core.prompt import RowError, listed
+from runner.storage.json_objects import written
 from runner.storage.times import plain
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(value, default=plain).decode()
+    return written(value, plain)
 
 
 LARGEST = 16 * 1024 * 1024

@@ -126,6 +126,14 @@ def test_examples_that_cannot_be_shown_are_refused(
     assert len(done.err.splitlines()) == 1
 
 
+def test_an_example_with_a_number_that_no_job_can_hold_is_refused(folder: Path, command: Any) -> None:
+    """The file is named."""
+    (folder / "shown.jsonl").write_text(lines([{"text": "a", "label": "mail", "n": 10**30}]))
+    done = command("check", folder)
+    assert done.code == 2
+    assert "shown.jsonl: a number of more than 64 bits cannot be kept in a job: write it as a text." in done.err
+
+
 @pytest.mark.parametrize("endpoint", ["chat", "native"])
 @pytest.mark.parametrize("model", ["claude-opus-4-8", "gpt-5-4-mini", "gemini-3-1-flash-lite"])
 def test_every_dialect_takes_examples(folder: Path, command: Any, gateway: Any, endpoint: str, model: str) -> None:

@@ -369,6 +369,13 @@ def test_integers_that_json_allows_do_not_stop_the_table(run: Run, number: int) 
     assert [line["row"] for line in lines] == [0, 1]
 
 
+@pytest.mark.parametrize(("kind", "cell"), [(pl.String, str(10**300)), (pl.Float64, 1e300), (pl.Int64, None)])
+def test_integers_of_any_size_do_not_stop_the_table(run: Run, kind: Any, cell: Any) -> None:
+    """They are text, where a survey has seen them; nested ones are JSON."""
+    [line] = run.fold([row(0, n=10**300, inner=[10**30])], [replied(0)], {"n": kind, "inner": pl.String})
+    assert (line["n"], line["inner"]) == (cell, f"[{10**30}]")
+
+
 @pytest.mark.parametrize("text", ["a\ud800b", "\udfff"])
 @pytest.mark.fault("I4")
 def test_lone_surrogates_do_not_stop_the_table(run: Run, text: str) -> None:

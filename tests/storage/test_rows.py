@@ -227,6 +227,7 @@ names = st.text(st.characters(codec="utf-8"), max_size=5)
 values = st.recursive(
     st.none()
     | st.booleans()
+    | st.integers()
     | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8")),
@@ -254,6 +255,14 @@ def test_any_objects_are_read_back_as_they_were_written(
     read = list(Source(path))
     assert [record.columns for record in read if isinstance(record, Row)] == [value for value, _ in objects]
     assert [record.index for record in read] == list(range(len(objects)))
+
+
+def test_integers_of_any_size_are_read_exactly(write: Any) -> None:
+    """Ids among them, wherever they stand: as floats two of them would be one."""
+    huge = 10**300 + 1
+    [row] = write(f'{{"id": {huge}, "in": [{{"n": -{huge}}}, 1e30, 1.5], "most": {2**64 - 1}}}'.encode())
+    assert row.columns == {"id": huge, "in": [{"n": -huge}, 1e30, 1.5], "most": 2**64 - 1}
+    assert type(row.columns["in"][1]) is float
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -23,6 +23,7 @@ def filled(text: str, /, **columns: Any) -> str:
         ("{{ row.name }} {{ row['odd name'] }}", "Elbe x"),
         ("{{ tags | join(', ') }}", "a, b"),
         ("{{ tags | tojson }} {{ name | tojson }}", '["a","b"] "Elbe"'),
+        ("{{ huge }} {{ [huge] | tojson }}", f"{10**30} [{10**30}]"),
         ("{% for tag in tags %}<{{ tag }}>{% endfor %}", "<a><b>"),
         ("{% if note is defined %}{{ note }}{% else %}none{% endif %}", "none"),
         ("{{ nothing | default('none', true) }}", "none"),
@@ -32,7 +33,7 @@ def filled(text: str, /, **columns: Any) -> str:
 )
 def test_a_template_is_filled_from_the_row(text: str, said: str) -> None:
     """Columns by name, the whole row, filters and conditions."""
-    row = {"name": "Elbe", "odd name": "x", "tags": ["a", "b"], "nothing": None, "text": "<b>&amp;</b>"}
+    row = {"name": "Elbe", "odd name": "x", "tags": ["a", "b"], "nothing": None, "text": "<b>&amp;</b>", "huge": 10**30}
     assert filled(text, **row) == said
 
 
