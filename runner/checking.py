@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from runner.core.answers import Invalid
@@ -19,8 +20,10 @@ LONGEST = 4_000
 """Characters of a prompt that are shown."""
 
 
-def checked(prepared: Prepared, plan: Plan) -> dict[str, Any]:
+def checked(prepared: Prepared, plan: Plan, costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What a job asks of whom, what that takes, and what is known beforehand, as JSON values.
+
+    `costs` are those of its judges, by metric.
 
     Raises UsageError for a schema that is none.
     """
@@ -48,7 +51,7 @@ def checked(prepared: Prepared, plan: Plan) -> dict[str, Any]:
         "gold": None if job.gold is None else _gold(prepared, replies, job.gold.column),
         "evaluate": None
         if job.evaluate is None
-        else declared(job.evaluate, prepared.setup.scorers, survey.selected - survey.bad),
+        else declared(job.evaluate, prepared.setup.scorers, survey.selected - survey.bad, costs),
         "gates": [] if job.gates is None else declared_gates(job.gates, job.evaluate),
         "first_prompt": _first_prompt(prepared),
         "notices": prepared.notices,

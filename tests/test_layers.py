@@ -28,6 +28,7 @@ WIRING = {
     "preparing": "it reads what a job names, with the parts that read it",
     "reading": "it reads replies as a job declares, with the parts that check them",
     "checking": "it says of a job what its parts say",
+    "beforehand": "it plans what judges will be asked, with the parts that will ask them",
     "examples": "it reads a job's examples by its template and its reader, which are parts of two folders",
     "labelling": "it makes labels of a run's results, with the parts that count and that keep tables",
     "surveying": "it reads rows as a run will, with the parts that read and ask",

@@ -61,12 +61,14 @@ def check(source: str, as_json: bool, **words: Any) -> int:
     Ends with 2 for a job that is wrong, and with 7 for one with rows that cannot be asked.
     """
     from runner import app
+    from runner.beforehand import costs_of_judges
     from runner.checking import checked
     from runner.preparing import prepare
     from runner.report import checks
 
     job, setup = declared(source, {**words, "bad_rows": "record"})
     prepared = prepare(job, setup, whole=True)
-    found = checked(prepared, app.plan(prepared, 1.0, 80.0))
+    made = app.plan(prepared, 1.0, 80.0)
+    found = checked(prepared, made, costs_of_judges(prepared, made, app.plan))
     checks.show(found, as_json=as_json)
     return 7 if prepared.survey.bad else 0

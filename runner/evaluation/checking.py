@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.core.catalog import Catalogue
 from runner.core.errors import UsageError
-from runner.core.evaluating import PAIRWISE, Evaluation, Gates, Judging, Pairwise
+from runner.core.evaluating import JUDGE, PAIRWISE, Evaluation, Gates, Judging, Pairwise
 from runner.core.pairs import OWN_COLUMNS, TIE
 from runner.evaluation.scores import prepared
 from runner.scoring import SCORERS, Scorer
@@ -119,8 +119,13 @@ def _near(name: str, known: Any) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def declared(evaluation: Evaluation, own: Mapping[str, Scorer], rows: int) -> dict[str, Any]:
-    """What an evaluation will do, as JSON values; `rows` are those of the input that can be asked."""
+def declared(
+    evaluation: Evaluation, own: Mapping[str, Scorer], rows: int, costs: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What an evaluation will do, as JSON values; `rows` are those of the input that can be asked.
+
+    `costs` are what its judges may cost in all, by metric.
+    """
     known = {**SCORERS, **own}
     judge, pairwise = evaluation.judge, evaluation.pairwise
     return {
@@ -133,7 +138,13 @@ def declared(evaluation: Evaluation, own: Mapping[str, Scorer], rows: int) -> di
         "slices": [one.name for one in evaluation.slices],
         "judge": None
         if judge is None
-        else {"model": judge.model, "low": judge.low, "high": judge.high, "max_cost": judge.max_cost},
+        else {
+            "model": judge.model,
+            "low": judge.low,
+            "high": judge.high,
+            "max_cost": judge.max_cost,
+            **costs[JUDGE],
+        },
         "pairwise": None
         if pairwise is None
         else {
@@ -141,6 +152,7 @@ def declared(evaluation: Evaluation, own: Mapping[str, Scorer], rows: int) -> di
             "sides": list(pairwise.sides),
             "gold": pairwise.gold,
             "max_cost": pairwise.max_cost,
+            **costs[PAIRWISE],
             "most_questions": 2 * rows,
         },
     }

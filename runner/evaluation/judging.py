@@ -31,10 +31,11 @@ ANSWER, EXPECTED, KEY = "answer", "expected", "grading"
 def grade(run: Path, evaluation: Evaluation, judging: Judging, columns: Mapping[str, str], ask: Ask) -> Judged | None:
     """Have a run's answers graded; None if there are none. `columns` are the input's by their names in the table."""
     questions = _gradings(run / "results.parquet", evaluation, columns)
-    return judged_by(run, JUDGE, questions, lambda file: _job(judging, file), ask)
+    return judged_by(run, JUDGE, questions, lambda file: job_of(judging, file), ask)
 
 
-def _job(judging: Judging, file: Path) -> Job:
+def job_of(judging: Judging, file: Path) -> Job:
+    """The judge's job for the questions in a file."""
     reader = Reader(kind="rating", low=judging.low, high=judging.high)
     return Job(
         input=str(file),

@@ -44,10 +44,11 @@ def compare_pairs(
     `columns` are the input's by their names in the table.
     """
     questions = _questions(run / "results.parquet", evaluation, pairwise, columns)
-    return judged_by(run, PAIRWISE, questions, lambda file: _job(pairwise, file), ask)
+    return judged_by(run, PAIRWISE, questions, lambda file: job_of(pairwise, file), ask)
 
 
-def _job(pairwise: Pairwise, file: Path) -> Job:
+def job_of(pairwise: Pairwise, file: Path) -> Job:
+    """The judge's job for the questions in a file."""
     return Job(
         input=str(file),
         name=PAIRWISE,

@@ -103,7 +103,10 @@ def _pairwise(pairwise: Mapping[str, Any]) -> str:
 
 
 def _capped(judge: Mapping[str, Any]) -> str:
-    return ", without a cap of its own" if judge["max_cost"] is None else f", for ${judge['max_cost']:g} at most"
+    about = ", at no known price" if judge["cost_usd"] is None else f", about ${judge['cost_usd']:.4f}"
+    replies = "" if judge["cost_usd"] is None else f" if its replies are {judge['replies']}"
+    cap = ", without a cap of its own" if judge["max_cost"] is None else f", for ${judge['max_cost']:g} at most"
+    return about + replies + cap
 
 
 def _listed(names: list[str]) -> str:

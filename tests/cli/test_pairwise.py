@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,13 +239,16 @@ def test_check_says_what_an_evaluation_will_do(command: Any, job: Callable[..., 
     folder = job(JOB + more + judge + PAIRWISE + gates)
     done = command("check", folder)
     assert done.code == 0, done.err
-    lines = [line for line in done.out.splitlines() if line.startswith(("metric:", "slices:", "gate:"))]
+    said = re.sub(r"about \$0\.\d{4}", "about $COST", done.out)
+    lines = [line for line in said.splitlines() if line.startswith(("metric:", "slices:", "gate:"))]
     assert lines == [
         "metric:     exact: equal to the character, against 'section', which verdicts are about",
         "metric:     numeric: a number within a tolerance, against 'section' (absolute = 0.5)",
-        "metric:     judge: gpt-5-4-mini grades each answer from 1 to 5, for $0.5 at most",
+        "metric:     judge: gpt-5-4-mini grades each answer from 1 to 5, about $COST if its replies are "
+        "500 tokens long, since nothing is known of them, for $0.5 at most",
         f"metric:     pairwise: gemini-3-1-flash-lite compares {MODEL}/good with {MODEL}/blind in both orders, "
-        "up to 48 questions beside the known preferences in 'better', without a cap of its own",
+        "up to 48 questions beside the known preferences in 'better', about $COST if its replies are as long as their "
+        "caps, without a cap of its own",
         "slices:     section",
         "gate:       exact of each model is at least 50 %",
         f"gate:       pairwise of {MODEL}/good is at least 40 %",
@@ -254,6 +258,16 @@ def test_check_says_what_an_evaluation_will_do(command: Any, job: Callable[..., 
     ]
     found = command("check", folder, "--json").json()
     assert found["evaluate"]["pairwise"]["most_questions"] == 48
+
+
+def test_check_says_about_what_the_judges_cost(command: Any, job: Callable[..., Path], tmp_path: Path) -> None:
+    """With answers as long as planned: here as their caps allow, so that it is rather more than the run tells."""
+    judge = '[evaluate.judge]\nmodel = "gpt-5-4-mini"\nrubric = "{{ description }} {{ answer }}. Labels: 1, 5"\n'
+    folder = job(JOB + judge + "max_tokens = 16\n" + PAIRWISE)
+    said = command("check", folder, "--json").json()["evaluate"]
+    run = command("run", folder, "--gateway", LOCAL, "--out", tmp_path / "run", "--json").json()["evaluation"]
+    for metric in ("judge", "pairwise"):
+        assert run[metric]["cost_usd"] / 2 <= said[metric]["cost_usd"] <= 10 * run[metric]["cost_usd"]
 
 
 def test_a_plan_says_what_judges_will_be_asked_besides(command: Any, job: Callable[..., Path]) -> None:
