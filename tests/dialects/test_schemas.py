@@ -10,7 +10,7 @@ import pytest
 from runner.core.catalog import Model
 from runner.core.values import Message, Request, Settings
 from runner.gateway.dialects import DIALECTS
-from runner.gateway.dialects.schemas import closed, described, is_strict
+from runner.gateway.dialects.schemas import closed, described, is_strict, spelt_out
 
 TEXT = {"type": "string"}
 
@@ -83,7 +83,7 @@ DESCRIBED: dict[str, tuple[Any, Any]] = {
     "values that are objects": ({"enum": [{"a": 1}]}, {"description": '{enum: [{"a":1}]}'}),
     "one of several": ({"oneOf": [TEXT, thing()]}, {"anyOf": [TEXT, shut()]}),
     "a reference": (
-        {"$schema": "s", "$ref": "#/$defs/b", "title": "B", "$defs": {"b": text(minLength=1)}},
+        {"$schema": "s", "$ref": "#/$defs/b", "$defs": {"b": text(minLength=1)}},
         {"$ref": "#/$defs/b", "$defs": {"b": text(description="{minLength: 1}")}},
     ),
     "a property with the name of a word": (thing(properties={"minimum": TEXT}), shut(properties={"minimum": TEXT})),
@@ -99,6 +99,38 @@ def test_what_claude_has_no_word_for_is_described(schema: Any, sent: Any) -> Non
     assert described(schema) == sent
 
 
+def referring(**more: Any) -> dict[str, Any]:
+    """An object whose one property is defined elsewhere."""
+    return thing(properties={"a": {"$ref": "#/$defs/b~1c", **more}}, **{"$defs": {"b/c": text(title="B")}})
+
+
+LOOP = {"$ref": "#/$defs/b", "description": "c"}
+SPELT_OUT: dict[str, tuple[Any, Any]] = {
+    "alone": (referring(), referring()),
+    "with a description": (
+        referring(description="c"),
+        thing(properties={"a": text(title="B", description="c")}, **{"$defs": {"b/c": text(title="B")}}),
+    ),
+    "with a bound": (
+        referring(maxLength=9),
+        thing(properties={"a": text(title="B", maxLength=9)}, **{"$defs": {"b/c": text(title="B")}}),
+    ),
+    "with what contradicts it": (referring(type="null"), referring(type="null")),
+    "to nowhere": ({"items": {"$ref": "#/x/y", "title": "T"}}, {"items": {"$ref": "#/x/y", "title": "T"}}),
+    "of the whole": ({"$ref": "#/$defs/b", "$defs": {"b": TEXT}}, {"$ref": "#/$defs/b", "$defs": {"b": TEXT}}),
+    "to itself": (
+        {"items": LOOP, "$defs": {"b": {"items": LOOP}}},
+        {"items": {"items": LOOP, "description": "c"}, "$defs": {"b": {"items": {"items": LOOP, "description": "c"}}}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("schema", "sent"), SPELT_OUT.values(), ids=SPELT_OUT.keys())
+def test_a_reference_has_nothing_beside_it(schema: Any, sent: Any) -> None:
+    """Libraries describe fields of a type of their own so, and OpenAI's strict mode and Gemini refuse it."""
+    assert spelt_out(schema) == sent
+
+
 STRICT: dict[str, tuple[Any, bool]] = {
     "all is required": (shut(required=["a"]), True),
     "something is optional": (shut(), False),
@@ -107,6 +139,14 @@ STRICT: dict[str, tuple[Any, bool]] = {
     "optional within": (shut(properties={"a": shut()}, required=["a"]), False),
     "no object": ({"type": "array", "items": TEXT}, False),
     "a word that it does not know": (shut(properties={"a": {"type": "string", "minLength": 1}}, required=["a"]), False),
+    "a reference with a description": (
+        shut(properties={"a": {"$ref": "#/$defs/b", "title": "A"}}, required=["a"], **{"$defs": {"b": TEXT}}),
+        True,
+    ),
+    "a reference with what contradicts it": (
+        shut(properties={"a": {"$ref": "#/$defs/b", "type": "null"}}, required=["a"], **{"$defs": {"b": TEXT}}),
+        False,
+    ),
     "no type": (shut(properties={"a": {"enum": ["x"]}}, required=["a"]), False),
     "an object of nothing": (thing(properties={}, additionalProperties=False), True),
     "an object of anything": (shut(properties={"a": {"type": "object"}}, required=["a"]), False),

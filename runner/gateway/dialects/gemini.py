@@ -14,7 +14,7 @@ from urllib.parse import quote
 from runner.core.catalog import Model
 from runner.core.prompt import camel_case
 from runner.core.values import Failure, Image, Json, Message, Part, Reply, Request, Response, Text, Wire
-from runner.gateway.dialects import answers, drafts, json_text, turns
+from runner.gateway.dialects import answers, drafts, json_text, schemas, turns
 from runner.gateway.dialects.drafts import Fragment
 from runner.gateway.dialects.json_text import as_list, as_object, as_text, at
 
@@ -163,7 +163,7 @@ def _choice(choice: Any) -> Json:
 
 
 def _schema(schema: Any) -> Json:
-    return {"responseMimeType": "application/json", "responseJsonSchema": schema}
+    return {"responseMimeType": "application/json", "responseJsonSchema": schemas.spelt_out(schema)}
 
 
 def _level(effort: str, _: int | None) -> Fragment | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from runner.core.values import Json
 from runner.gateway.dialects import json_text
@@ -52,7 +53,9 @@ CLAUDE: Mapping[str, Callable[[Json], bool]] = {
 }
 """and its words, each with what it takes behind it (Anthropic, "Structured outputs": JSON schema limitations)."""
 ALONE = ("$ref", "$defs", "definitions")
-"""What it takes beside a reference."""
+"""What all three of OpenAI, Anthropic and Google take beside a reference;"""
+TITLES = frozenset({"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"})
+"""what libraries put there, which asks for nothing."""
 SILENT = ("$schema", "$id", "$comment")
 """Words that ask for nothing."""
 
@@ -62,17 +65,25 @@ def closed(schema: Json) -> Json:
 
     One in which schemas are combined stays as it is.
     """
-    return _taken(_Same(schema))[0]
+    return _taken(_Same(schema)).closed
 
 
 def described(schema: Json) -> Json:
     """The schema, closed likewise, as Claude's own dialect takes it: in descriptions stands what it has no word for."""
-    return _taken(_Same(schema))[2]
+    return _taken(_Same(schema)).described
+
+
+def spelt_out(schema: Json) -> Json:
+    """The schema with what a reference leads to in its place, where something stands beside it: Gemini refuses that.
+
+    So does OpenAI's strict mode. A reference stays where the two contradict each other, or it leads back to itself.
+    """
+    return _taken(_Same(schema)).spelt_out
 
 
 def is_strict(schema: Json) -> bool:
     """Whether OpenAI's strict mode takes this schema once closed: an object, with all of each object required."""
-    return _taken(_Same(schema))[1]
+    return _taken(_Same(schema)).strict
 
 
 class _Same:
@@ -90,13 +101,21 @@ class _Same:
         return id(self.schema)
 
 
+class _Taken(NamedTuple):
+    spelt_out: Json
+    closed: Json
+    strict: bool
+    described: Json
+
+
 @functools.lru_cache(maxsize=16)
-def _taken(same: _Same) -> tuple[Json, bool, Json]:
-    """The schema closed, whether strict mode takes that, and the schema described."""
-    schema, said = same.schema, _described(same.schema)
-    if not any(map(_combines, _parts(schema))):
-        schema, said = _closed(schema), _closed(said)
-    return schema, as_object(schema).get("type") == "object" and all(map(_is_strict, _parts(schema))), said
+def _taken(same: _Same) -> _Taken:
+    whole = _spelt_out(same.schema, same.schema, ())
+    closed, described = whole, _described(whole)
+    if not any(map(_combines, _parts(whole))):
+        closed, described = _closed(closed), _closed(described)
+    strict = as_object(closed).get("type") == "object" and all(map(_is_strict, _parts(closed)))
+    return _Taken(whole, closed, strict, described)
 
 
 def _parts(schema: Json) -> Iterator[Json]:
@@ -115,6 +134,29 @@ def _parts(schema: Json) -> Iterator[Json]:
 def _combines(schema: Json) -> bool:
     words = as_object(schema).keys()
     return not COMBINING.isdisjoint(words) or ("properties" in words and not COMBINING_BESIDE.isdisjoint(words))
+
+
+def _spelt_out(schema: Json, root: Json, within: tuple[str, ...]) -> Json:
+    if not isinstance(schema, Mapping):
+        return schema
+    place, others = schema.get("$ref"), {word: value for word, value in schema.items() if word != "$ref"}
+    if isinstance(place, str) and place not in within and not _stands_alone(schema):
+        meant = _at(root, place)
+        if isinstance(meant, Mapping) and (meant.keys() & others.keys()) <= TITLES:
+            return _spelt_out({**meant, **others}, root, (*within, place))
+    return {word: _within(word, value, lambda part: _spelt_out(part, root, within)) for word, value in schema.items()}
+
+
+def _stands_alone(schema: Mapping[str, Json]) -> bool:
+    """Whether nothing but definitions stands beside a reference."""
+    return all(word.startswith("$") or word in ALONE for word in schema)
+
+
+def _at(root: Json, place: str) -> Json:
+    """What a reference within a schema leads to, or None."""
+    for step in place.removeprefix("#/").split("/"):
+        root = as_object(root).get(step.replace("~1", "/").replace("~0", "~"))
+    return root
 
 
 def _closed(schema: Json) -> Json:
@@ -152,6 +194,8 @@ def _within(word: str, value: Json, change: Callable[[Json], Json]) -> Json:
 
 def _is_strict(schema: Json) -> bool:
     if not isinstance(schema, Mapping) or TELLING.isdisjoint(schema) or not STRICT.issuperset(schema):
+        return False
+    if "$ref" in schema and not _stands_alone(schema):
         return False
     if "properties" not in schema and schema.get("type") != "object":
         return True
