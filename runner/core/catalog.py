@@ -274,19 +274,20 @@ def _typed(value: Any, annotation: str, where: str) -> Any:
     elif annotation.startswith("str"):
         if isinstance(value, str):
             return value
-    elif isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+    elif isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**63:
         if annotation.startswith("float"):
             return float(value)
         if isinstance(value, int):
             return value
-    kind = {"s": "a text", "b": "true or false", "i": "a whole number above zero", "f": "a number above zero"}
+    number = f"number {'below 2**63' if isinstance(value, int | float) and value >= 2**63 else 'above zero'}"
+    kind = {"s": "a text", "b": "true or false", "i": f"a whole {number}", "f": f"a {number}"}
     raise UsageError(f"{where}: expected {kind[annotation[0]]}; got {value!r}.")
 
 
 def _price(value: Any, where: str) -> Price:
     table = _mapping(value, where)
     for key, number in table.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 2**63:
             raise UsageError(f"{where}.{key}: expected dollars for a million tokens; got {number!r}.")
     try:
         return Price(**table)

@@ -141,6 +141,12 @@ def test_an_own_file_changes_nothing_for_others(own: Any) -> None:
     [
         ('[models."claude-haiku-4-5"]\ncontxt_tokens = 5', r"Did you mean 'context_tokens'\?"),
         ('[models."claude-haiku-4-5"]\ncontext_tokens = "x"', r"context_tokens: expected a whole number above zero"),
+        (
+            f'[models."claude-haiku-4-5"]\ninput_tokens_per_minute = {2**63}',
+            r"a whole number below 2\*\*63; got 9\d{18}\.",
+        ),
+        ('[models."claude-haiku-4-5".price]\ninput = nan\noutput = 1', r"input: expected dollars .* got nan\."),
+        ('[models."claude-haiku-4-5".price]\ninput = 1\noutput = inf', r"output: expected dollars .* got inf\."),
         ('[models."new"]\ncontext_tokens = 5', r"a new model needs a `provider`"),
         ("[modles]", r"no table \[modles\]"),
         ("[models\nx = 1", r"own\.toml: .*line 1"),
