@@ -163,9 +163,9 @@ def write_tables(prepared: Prepared, directory: RunDirectory, history: History, 
         maker = prepared.maker
         nobody = [(0, maker.id_of(row.index, row.columns), "", "")]
         is_unaskable = history.is_unaskable(row.index)
-        if maker.slots == 1 and history.has_ended(row.index, 0) and not is_unaskable:
-            return maker.names(row.index, row.columns)
         try:
+            if maker.slots == 1 and history.has_ended(row.index, 0) and not is_unaskable:
+                return maker.names(row.index, row.columns)
             made = maker.tasks(row.index, row.columns, row.digest, lambda _text: 0)
         except RowError:
             return nobody
