@@ -6,6 +6,7 @@ which names it uses.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
@@ -36,7 +37,7 @@ class _Row(dict[str, Any]):
 
 
 SIZES: Mapping[str, Callable[..., int]] = {
-    "batch": lambda _value, linecount, *_: linecount,
+    "batch": lambda _value, linecount, *_, **__: linecount,
     "center": lambda _text, width=80, *_: width,
     "expandtabs": lambda text, tabsize=8: tabsize * text.count("\t"),
     "indent": lambda s, width=4, *_, **__: (width if isinstance(width, int) else len(width)) * (str(s).count("\n") + 1),
@@ -54,6 +55,12 @@ def _mind_the_size(name: str, size: Any) -> None:
     """Raise OverflowError before the memory is taken; what is no number is for the operation itself to refuse."""
     if isinstance(size, int | float) and size > LARGEST:
         raise OverflowError(f"{name} makes more than {LARGEST:,} characters or bits")
+
+
+def _mind_what_is_made(name: str, *args: Any, **kwargs: Any) -> None:
+    """The same for one of SIZES; arguments that it does not take are for the operation itself to refuse, too."""
+    with contextlib.suppress(TypeError):
+        _mind_the_size(name, SIZES[name](*args, **kwargs))
 
 
 class _Formatter(SandboxedFormatter):
@@ -84,7 +91,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         """Call a function or a method."""
         name, value = getattr(obj, "__name__", ""), getattr(obj, "__self__", None)
         if name in SIZES and isinstance(value, str | int):
-            _mind_the_size(name, SIZES[name](value, *args, **kwargs))
+            _mind_what_is_made(name, value, *args, **kwargs)
         return super().call(context, obj, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
@@ -104,7 +111,7 @@ def _bounded(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(make)
     def made(*args: Any, **kwargs: Any) -> Any:
         told = args[1:] if isinstance(args[0], nodes.EvalContext) else args
-        _mind_the_size(name, SIZES[name](*told, **kwargs))
+        _mind_what_is_made(name, *told, **kwargs)
         return make(*args, **kwargs)
 
     return made
@@ -121,8 +128,9 @@ def _size_of(operator: str, left: Any, right: Any) -> float:
         if not isinstance(left, str):
             return 0
         told = right if isinstance(right, tuple) and _WIDTH_BESIDE.search(left) else ()
+        places = left if "%(" in left else " ".join(_PLACES.findall(left))
         return max(
-            [*map(int, _WIDTHS.findall(left)), *(number for number in told if isinstance(number, int))], default=0
+            [*map(int, _WIDTHS.findall(places)), *(number for number in told if isinstance(number, int))], default=0
         )
     if operator == "**":
         return max(1, left).bit_length() * abs(right) if isinstance(left, int) and isinstance(right, int) else 0
@@ -133,6 +141,8 @@ def _size_of(operator: str, left: Any, right: Any) -> float:
 
 
 _WIDTHS = re.compile(r"[0-9]{1,18}")
+_PLACES = re.compile(r"%[-+ #0-9.]+")
+"""What a `%` says of how to show a value; behind a `%(name)` it is not looked for: all numbers are taken for widths."""
 _WIDTH_BESIDE = re.compile(r"%[-+ #0-9.]*\*")
 """A width that stands beside the text, as in `"%*d" % (width, number)`."""
 _ENVIRONMENT = _Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)

@@ -335,6 +335,9 @@ def test_a_row_of_parquet_that_is_too_large_is_a_bad_row(tmp_path: Path, monkeyp
         ("{{ (list * n)|length }}", {"list": [0] * 1000, "n": 10**9}),
         ("{{ n ** n }}", {"n": 10**9}),
         ("{{ text % 1 }}", {"text": "%2000000000d"}),
+        ("{{ text % 1 }}", {"text": "%- 0.2000000000f"}),
+        ("{{ text % {'a(b)': 1} }}", {"text": "%(a(b))2000000000d"}),
+        ("{{ [1] | batch(n, fill_with=0) | list | length }}", {"n": 10**8}),
         ("{{ range(n)|list }}", {"n": 10**9}),
         ("{{ '%*d' % (n, 1) }}", {"n": 10**9}),
         ("{{ '%*d' | format(n, 1) }}", {"n": 10**9}),
@@ -383,12 +386,30 @@ def test_a_row_makes_no_template_take_all_memory(text: str, columns: dict[str, A
         ("{{ 'aab' | replace('a', 'c', 1) }}", "cab"),
         ("{{ 'aab'.replace('a', 'c') }}", "ccb"),
         ("{{ [1, 2, 3] | batch(2, 0) | list }}", "[[1, 2], [3, 0]]"),
+        ("{{ [1, 2, 3] | batch(2, fill_with=0) | list }}", "[[1, 2], [3, 0]]"),
         ("{{ [1, 2, 3] | slice(2) | list }}", "[[1, 2], [3]]"),
+        ("{{ 'Order 1234567890: %s' | format('a') }}", "Order 1234567890: a"),
+        ("{{ 'Order 1234567890, %5.1f' % 2 }}", "Order 1234567890,   2.0"),
     ],
 )
 def test_operations_of_ordinary_size_are_made(text: str, filled: str) -> None:
     """The bound is far from what a prompt needs."""
     assert Template(text, "--prompt")({}) == filled
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{{ x | replace('a') }}", "do_replace() missing 1 required positional argument: 'new'"),
+        ("{{ x.replace('a') }}", "replace expected at least 2 arguments, got 1"),
+        ("{{ x | center(n=3) }}", "do_center() got an unexpected keyword argument 'n'"),
+    ],
+)
+def test_what_is_bounded_refuses_wrong_arguments_itself(text: str, reason: str) -> None:
+    """By its own name; that of what minds its size would say nothing to anybody."""
+    with pytest.raises(RowError) as refused:
+        Template(text, "--prompt")({"x": "aa"})
+    assert str(refused.value) == f"the prompt cannot be filled in: {reason}"
 
 
 # Where the input lies, and what becomes of it.
