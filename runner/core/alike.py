@@ -54,7 +54,7 @@ class Alike:
             self._most = LATER
             self.release()
         elif isinstance(event.result, Failure) and is_astray(event.result) and self._most == FIRST:
-            self._watch(event)
+            self._pass_on_as_open(event)
             self._end(event.result, f"There is no gateway at its address ({event.result.message}). Is that right?")
             return
         if event.what is What.SENT:
@@ -117,4 +117,6 @@ def _ended(event: Event) -> Iterator[Finished]:
 
 def _is_suspect(finished: Finished) -> bool:
     failure = finished.result
-    return finished.status is Status.ERRORED and isinstance(failure, Failure) and failure.kind in SUSPECT
+    if finished.status is not Status.ERRORED or not isinstance(failure, Failure):
+        return False
+    return failure.kind in SUSPECT or is_astray(failure)

@@ -29,12 +29,14 @@ Script = Callable[[Ask, int], Reply | Failure]
 class Outcome:
     """What came of a run of `count` rows, one after the other."""
 
-    def __init__(self, script: Script, count: int, *, models: tuple[str, ...] = ("m",), **options: bool) -> None:
+    def __init__(
+        self, script: Script, count: int, *, models: tuple[str, ...] = ("m",), attempts: int = 5, **options: bool
+    ) -> None:
         self.events: list[Event] = []
         self.gateway = ScriptedGateway(script)
-        self.ending = in_virtual_time(self._run(count, models, **options))
+        self.ending = in_virtual_time(self._run(count, models, attempts, **options))
 
-    async def _run(self, count: int, models: tuple[str, ...], **options: bool) -> Ending:
+    async def _run(self, count: int, models: tuple[str, ...], attempts: int, **options: bool) -> Ending:
         nameable = (*models, "another")  # which no row names, and some row might have named
         budgets = {model: (Limit(scope=model, measure="input", amount=10**6, window=60.0),) for model in nameable}
         known = [Model(id=model, provider="Somebody") for model in nameable]
@@ -44,6 +46,7 @@ class Outcome:
             charge=charge_of,
             spending=Spending(Caps(), known, 0.0),
             rng=Random(1),
+            attempts=attempts,
             most_in_flight=1,
         )
         tasks: Iterable[Finished] = iter([task(row, models[row % len(models)]) for row in range(count)])  # type: ignore[assignment]
@@ -129,9 +132,11 @@ def test_many_in_a_row_stop_a_run_that_went_well(kind: Kind) -> None:
 ASTRAY = failure(Kind.SERVER_ERROR, "404 page not found", status=404)
 
 
-def test_a_first_request_that_finds_no_gateway_stops_the_run() -> None:
-    """The address is wrong: one request tells, and the rows stay open."""
-    outcome = Outcome(lambda _ask, _: ASTRAY, 50)
+@pytest.mark.parametrize("attempts", [1, 5])
+def test_a_first_request_that_finds_no_gateway_stops_the_run(attempts: int) -> None:
+    """The address is wrong: one request tells, and the rows stay open, also where they may be tried once only."""
+    outcome = Outcome(lambda _ask, _: ASTRAY, 50, attempts=attempts)
+    assert [e.landing.finished for e in outcome.events if e.landing is not None] == [()]
     assert (outcome.ending.exit_code, outcome.ended, len(outcome.gateway.sent)) == (5, {}, 1)
     assert outcome.ending.reason == "There is no gateway at its address (404 page not found). Is that right?"
 
