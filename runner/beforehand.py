@@ -18,11 +18,10 @@ from runner.core.job import Job
 from runner.core.pairs import FIRST_COLUMN, KEY_COLUMN, SECOND_COLUMN
 from runner.core.quoting import quoted
 from runner.evaluation import judging, pairwise
+from runner.evaluation.judges import as_line
 from runner.planning import Plan
 from runner.preparing import Prepared, prepare_with
-from runner.storage.json_objects import written
 from runner.storage.rows import Row
-from runner.storage.times import plain
 
 ROWS = 100
 """So many are looked at, the first ones."""
@@ -46,7 +45,7 @@ def costs_of_judges(prepared: Prepared, made: Plan, plan: Callable[[Prepared], P
         return costs
     with TemporaryDirectory() as folder:
         file = Path(folder) / "questions.jsonl"
-        file.write_text("".join(f"{written(line, plain)}\n" for line in _questions(prepared, made)))
+        file.write_bytes(b"".join(map(as_line, _questions(prepared, made))))
         for metric, (questions, job_of) in asked.items():
             job = replace(job_of(file), caps=Caps())
             setup = replace(prepared.setup, scorers={}, spooled=False)

@@ -13,12 +13,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import orjson
 import polars as pl
 import polars.selectors as types
 
 from runner.core.job import Job
 from runner.storage.batches import CAPS
+from runner.storage.json_objects import written
 from runner.storage.results import batches_of
 from runner.storage.rundir import replace_file
 from runner.storage.times import nanoseconds, plain, told
@@ -97,7 +97,7 @@ def lines_of(scan: pl.LazyFrame, columns: Mapping[str, str]) -> Iterator[tuple[d
 
 def as_line(row: Mapping[str, Any]) -> bytes:
     """A question as a line of JSON."""
-    return orjson.dumps(row, default=plain, option=orjson.OPT_APPEND_NEWLINE)
+    return f"{written(row, plain)}\n".encode()
 
 
 def digest(text: str) -> str:

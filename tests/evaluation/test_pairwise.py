@@ -239,3 +239,11 @@ def test_a_judge_is_shown_times_to_the_nanosecond() -> None:
     results = pl.DataFrame({"row": [0, 1], "answer": ["x", "y"], "at": at})
     rows = [json.loads(as_line(row)) for _, row in lines_of(results.lazy(), {"at": "at"})]
     assert rows == [{"at": "1970-01-01T00:00:00.000000001"}, {"at": "1970-01-01T00:00:00.000001"}]
+
+
+def test_a_judge_is_shown_integers_of_any_size() -> None:
+    """Parquet has some of 128 bits."""
+    huge = pl.Series("huge", [10**30, 7], dtype=pl.Int128)
+    results = pl.DataFrame({"row": [0, 1], "answer": ["x", "y"], "huge": huge})
+    rows = [json.loads(as_line(row)) for _, row in lines_of(results.lazy(), {"huge": "huge"})]
+    assert rows == [{"huge": 10**30}, {"huge": 7}]
