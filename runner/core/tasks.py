@@ -121,7 +121,10 @@ class TaskMaker:
         return tasks
 
     def names(self, row: int, columns: Mapping[str, Any]) -> list[tuple[int, str, str, str]]:
-        """Slot, id, model and annotator of each task of a row that could be asked; "" where several models could."""
+        """Slot, id, model and annotator of each task of a row that could be asked; "" where several models could.
+
+        Raises RowError where it could not be any more, as when its own model is not in the catalogue now.
+        """
         name, parts = self._id(row, columns), self._parts(self._models(columns))
         return [
             (slot, name, group[0].short if len(group) == 1 else "", annotator)

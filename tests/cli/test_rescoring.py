@@ -70,6 +70,24 @@ def test_without_a_job_everything_is_as_it_was(folder: Path, command: Any) -> No
     assert answers(folder) == before
 
 
+def test_a_model_that_is_gone_from_the_catalogue_takes_no_outcome_along(tmp_path: Path, command: Any) -> None:
+    """A row of an early run that names it itself could not be asked any more; what came of it stays."""
+    run, own = tmp_path / "run", tmp_path / "own.toml"
+    own.write_text('[models.mine]\nprovider = "Me"\n')
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "x", "model": "mine"}\n{"prompt": "y"}\n')
+    words = ("-m", "gpt-5-4", "--catalog", own, "--gateway", "local", "--no-memory", "--bad-rows", "record")
+    assert (
+        command("run", tmp_path / "rows.jsonl", *words, "--out", run).code == 3
+    )  # the local gateway has no such model
+    before = pl.read_parquet(run / "results.parquet")
+    own.write_text('[models.other]\nprovider = "Me"\n')
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["input"]["survey"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert command("score", run).code == 3
+    assert pl.read_parquet(run / "results.parquet").drop("annotator").equals(before.drop("annotator"))
+
+
 def test_a_job_that_is_not_there_is_named(folder: Path, command: Any) -> None:
     """It is not taken for an input about which another question is asked."""
     done = command("score", folder / "run", "--job", folder / "jobs")
