@@ -29,7 +29,7 @@ STRIDE = 64
 MEASURED_FIRST, MEASURED = 50, 100
 """Rows that are measured exactly: so many first ones, and then one of so many."""
 MOST_COLUMNS = 5_000
-"""Columns that rows may have together, if none has as many: results have a cell for each in every line."""
+"""Columns that rows may have together, where one has less than half of them: each line of the results has them all."""
 UNASKED = "a line's own body is not asked, nor are its options sent: the prompt goes before it"
 """What is said where a prompt stands beside lines of OpenAI's batch format."""
 
@@ -71,7 +71,7 @@ class Look:
             survey.note_bad(record.where, record.reason)
             return
         survey.note_columns(record.columns)
-        if len(survey.kinds) > max(MOST_COLUMNS, len(record.columns)):
+        if len(survey.kinds) > max(MOST_COLUMNS, 2 * len(record.columns)):
             raise InputRejected(
                 f"The rows up to {record.where} have more than {MOST_COLUMNS:,} different columns, and the results "
                 "would have a cell for each in every line. Put what is named otherwise in every row into one object."
