@@ -210,7 +210,7 @@ REQUESTS: dict[str, tuple[Request, Model, dict[str, Any], tuple[str, ...]]] = {
                 temperature=0.5,
                 effort="low",
                 tool_choice="auto",
-                extra={"generation_config": {"response_logprobs": True}},
+                extra={"generation_config": {"response_logprobs": True, "top_k": 9}},
             ),
         ),
         THREE,

@@ -125,14 +125,17 @@ class Draft:
             self.notices.append(notice)
 
     def extend(self, extra: Mapping[str, Json]) -> None:
-        """Merge the user's own parameters, last: they win, unless the model is known to reject them."""
-        for name in extra:
-            if _overlap(self.own, {name: extra[name]}):
+        """Merge the user's own parameters, last: they win, but over a batch line's, or if the model rejects them."""
+        for name, value in extra.items():
+            own = self.own.get(name)
+            if isinstance(own, Mapping) and isinstance(value, Mapping):
+                self.merge({name: merged(value, own)})
+            elif own is not None:
                 continue
-            if not self.model.accepts(name) and extra[name] != NEUTRAL.get(name):
+            elif not self.model.accepts(name) and value != NEUTRAL.get(name):
                 self.notices.append(f"{self.model.short} does not take {name}: left out")
             else:
-                self.merge({name: extra[name]})
+                self.merge({name: value})
 
     def wire(self, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> Wire:
         """The finished request; raises UsageError if the body cannot be written."""
