@@ -180,4 +180,6 @@ class Counting:
         elif isinstance(mirror, Calendar):
             self.become_calendar(mirror.border, mirror.early, now, sure=other.sure)
         elif other.kind is Kind.SLIDING and self.kind is not Kind.CALENDAR:
+            if self.kind is not Kind.SLIDING:
+                self.found_at = now
             self.kind, self.sure = Kind.SLIDING, other.sure

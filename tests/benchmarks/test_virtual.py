@@ -112,6 +112,17 @@ def test_a_front_that_takes_in_one_after_another_is_not_flooded(virtual: ModuleT
     assert sum(shares) / len(shares) >= SLOW[kind]
 
 
+def test_a_counter_that_was_taken_for_a_log_is_found_out_at_its_border(virtual: ModuleType, catalogue: Any) -> None:
+    """Its border comes as the oldest leaves a log; what others were supposed to be is doubted as soon as what it is."""
+    name = "neighbour 50 %, counter"
+    gateway = world(virtual, catalogue, name).scenario.gateway
+    played = world(virtual, catalogue, name, gateway=replace(gateway, phase=59.0))
+    made = played.play()
+    assert every_row_ended_once(made, 12_000)
+    assert made.refused <= 0.015 * made.sent
+    assert played.least() / made.seconds >= 0.85
+
+
 def test_a_rate_of_requests_that_is_a_third_of_what_is_stated_is_learned(virtual: ModuleType, catalogue: Any) -> None:
     """Else half of all requests are refused, for as long as the run lasts. The next run knows it from the start."""
     played = world(virtual, catalogue, "a third of the requests/s, sliding", rows=6_000)
