@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from runner.simulator.asked import Json, MalformedError
 
 DEEPEST = 6
@@ -20,6 +22,11 @@ LARGEST = 1_000
 
 RANGE = re.compile(r"\bfrom (?P<low>-?\d+(?:\.\d+)?) to (?P<high>-?\d+(?:\.\d+)?)\b")
 """A range in a description: some dialects of structured output know no other."""
+
+BOUND = re.compile(
+    r"\b(minimum|maximum|multipleOf|minLength|maxLength|minItems|maxItems): (-?(?:0|[1-9]\d*)(?:\.\d+)?)"
+)
+"""A bound in a description, as clients write them that ask a dialect which refuses bounds in a schema."""
 
 COPIED = re.compile(r"\b(?:copied|verbatim|word for word|exactly as it stands)\b", re.IGNORECASE)
 """Says of a text that it is a piece of what was shown."""
@@ -59,6 +66,7 @@ class Writer:
 
     def _value(self, schema: Json, root: Mapping[str, Json], name: str, depth: int) -> Json:
         schema = _resolved(schema, root)
+        schema = {**{word: orjson.loads(bound) for word, bound in BOUND.findall(_description(schema))}, **schema}
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):

@@ -159,6 +159,15 @@ def test_gemini_schemas_are_understood() -> None:
     assert writer.write(schema) == {"n": 5, "s": "s"}
 
 
+def test_bounds_that_stand_in_a_description_are_kept() -> None:
+    """Claude's own dialect takes them nowhere else."""
+    writer = Writer(choose=lambda values: values[0], text=lambda _name: "a text", quote=str, fraction=lambda _name: 1.0)
+    schema = {"type": "integer", "description": "How good.\n\n{minimum: 1, maximum: 5}"}
+    assert writer.write(schema) == 5
+    assert writer.write({"type": "string", "description": "{maxLength: 3}"}) == "a t"
+    assert writer.write({"type": "array", "items": {"type": "null"}, "description": "{minItems: 2}"}) == [None, None]
+
+
 def test_an_enum_in_a_schema_is_labelled_like_a_line_of_labels(catalogue: Catalogue) -> None:
     """Structured output is picked by the same rule as plain labels."""
     schema = {"type": "object", "properties": {"section": {"enum": list(SECTIONS)}}, "required": ["section"]}
