@@ -334,16 +334,20 @@ def _named(run: Side) -> dict[str, Any]:
     return {"run": str(run.directory.path), "model": run.model}
 
 
-ENDINGS = (".csv", ".jsonl", ".parquet")
-"""Of files that rows are written to."""
+WRITERS: Mapping[str, Callable[[pl.DataFrame, Path], object]] = {
+    ".csv": pl.DataFrame.write_csv,
+    ".jsonl": pl.DataFrame.write_ndjson,
+    ".parquet": pl.DataFrame.write_parquet,
+}
+"""By the ending of the file that rows are written to."""
 
 
 def mind_the_file(path: Path) -> None:
     """Raise UsageError if rows cannot be written to a file: it is there already, or its ending says nothing."""
     if path.exists():
         raise UsageError(f"{path} exists; nothing was written.")
-    if path.suffix not in ENDINGS:
-        raise UsageError(f"{path}: the file's ending says what is written: {', '.join(ENDINGS)}.")
+    if path.suffix not in WRITERS:
+        raise UsageError(f"{path}: the file's ending says what is written: {', '.join(WRITERS)}.")
 
 
 def write_rows(found: Comparison, path: Path) -> int:
@@ -356,13 +360,8 @@ def write_rows(found: Comparison, path: Path) -> int:
     frame = pl.concat(frames)
     if path.suffix == ".csv":
         frame = frame.with_columns(pl.col(pl.String).map_elements(defused, return_dtype=pl.String))
-    writers: dict[str, Callable[[Path], object]] = {
-        ".csv": frame.write_csv,
-        ".jsonl": frame.write_ndjson,
-        ".parquet": frame.write_parquet,
-    }
     try:
-        writers[path.suffix](path)
+        WRITERS[path.suffix](frame, path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StorageFailed(f"{path} cannot be written: {str(error).partition(chr(10))[0][:300]}") from None
     return len(frame)

@@ -86,7 +86,7 @@ class _Moment(dt.datetime):
     def __str__(self) -> str:
         return self.isoformat(" ")
 
-    __repr__ = __str__
+    __repr__ = __str__  # of which digests of rows are made, here and below
 
 
 class _Clock(dt.time):
