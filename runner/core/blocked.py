@@ -56,7 +56,6 @@ class Blocked:
         self.full: dict[Limit, Full] = {}
         """Limits of several models, as far as it is known that they have no room."""
         self._models: dict[Limit, tuple[str, ...]] = {}
-        """Those that a limit binds."""
         for model, budget in budgets.items():
             for limit in budget:
                 self._models[limit] = (*self._models.get(limit, ()), model)
@@ -70,6 +69,10 @@ class Blocked:
     def get(self, model: str) -> Block | None:
         """What a model waits for, if it is blocked."""
         return self._blocks.get(model)
+
+    def models(self, limit: Limit) -> tuple[str, ...]:
+        """Those that a limit binds."""
+        return self._models[limit]
 
     def __contains__(self, model: str) -> bool:
         return model in self._blocks
@@ -110,7 +113,7 @@ class Blocked:
                 del self._blocks[model]
                 return
             found.add(task, refusal)
-        block.until = found.until
+        block.until = min(block.until, found.until)
         block.limits |= found.limits
 
     def refusal(self, model: str, charge: Charge, now: float) -> Refusal | None:

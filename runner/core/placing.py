@@ -4,16 +4,15 @@
 - The model with the most work left for its limits goes first, so that a combined limit is spent where it is needed
   most; among equals the emptiest goes first, then the one with the fewest requests under way.
 - Among tasks that fit, the oldest goes first, and of the last ones the largest. One that does not fit is passed by
-  smaller ones, but not for ever: once it has waited half a window, its model takes nothing else until it fits.
+  smaller ones, but not for ever (`core.passed`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import groupby
 
-from runner.core.blocked import Block
+from runner.core.passed import Kept
 from runner.core.ports import Lease
 from runner.core.queues import Queue
 from runner.core.standing import Standing
@@ -40,8 +39,7 @@ class Placing:
         self._blocked = standing.blocked
         self._flights = standing.flights
         self._gates = standing.gates
-        self._draining: dict[str, Task] = {}
-        """Models that take nothing but one large task."""
+        self._kept = Kept(standing)
         self._work = dict.fromkeys(self._budgets, NOTHING)
         self._windows = dict.fromkeys(self._budgets, 0.0)
         """That work, in windows of the limit that it takes most of."""
@@ -59,7 +57,7 @@ class Placing:
     def next(self, now: float, *, last: bool) -> Placed | str | None:
         """What is to be sent now, or why nothing may be sent any more; `last` says that no more tasks will come."""
         for model in self._by_urgency(now):
-            if self._blocked.full and self._is_full(model, now):
+            if self._blocked.full and model not in self._kept and self._is_full(model, now):
                 continue
             placed = self._place(model, now, last)
             if placed is not None:
@@ -70,6 +68,7 @@ class Placing:
         """The models that may be asked."""
         blocked, gates, windows = self._blocked, self._gates, self._windows
         blocked.expire(now)
+        self._kept.expire(now)
         ready = [model for model in self._backlog.ready if model not in blocked and gates.wait(model, now) <= now]
         if len(ready) < 2:
             yield from ready
@@ -82,36 +81,25 @@ class Placing:
             yield from models
 
     def _place(self, model: str, now: float, last: bool) -> Placed | str | None:
-        newest = self._newest(model)
+        newest = self._kept.newest(model)
         room = self._ledger.room(model, now)
         for queue in self._backlog.queues(model):
             if not queue.length:
                 continue
-            key, passed = queue.oldest_that_fits(model, room, self._charge, now, newest)
-            if passed is not None and self._has_waited(passed, now):
-                self._draining[model] = passed
-                newest = passed.sequence
-                if key is not None and queue.lines[key].tasks[0].sequence > newest:
+            key, passes = queue.oldest_that_fits(model, room, self._charge, now, newest)
+            if passes:
+                oldest = newest + 1 if key is None else queue.lines[key].tasks[0].sequence
+                newest = min(newest, self._kept.look(model, queue, oldest, now))
+                if oldest > newest:
                     key = None
             if key is None:
                 continue
             if last and queue.length <= LAST:
                 key = queue.largest_that_fits(model, room, self._charge, now, newest) or key
             placed = self._take(queue, key, model, now)
-            if placed is None:
-                continue
-            if passed is not None and not isinstance(placed, str) and passed.sequence < placed[0].sequence:
-                passed.passed_since = min(passed.passed_since, now)
-            return placed
+            if placed is not None:
+                return placed
         return self._block(model, newest, now)
-
-    def _newest(self, model: str) -> float:
-        """The sequence of the youngest task that a model may take."""
-        draining = self._draining.get(model)
-        return math.inf if draining is None else draining.sequence
-
-    def _has_waited(self, task: Task, now: float) -> bool:
-        return now - task.passed_since >= self._window / 2 and task not in self._draining.values()
 
     def _take(self, queue: Queue, key: tuple[int, int], model: str, now: float) -> Placed | str | None:
         """Take the head of a line, if the caps of the run and the ledger have room for what it costs by now."""
@@ -120,12 +108,12 @@ class Placing:
         if reason is not None:
             return reason
         lease = self._ledger.take(model, charge, now)
-        return self._placed(queue, key, model, lease) if isinstance(lease, Lease) else None
+        return self._placed(queue, key, model, lease, now) if isinstance(lease, Lease) else None
 
     def _is_full(self, model: str, now: float) -> bool:
         """Whether a limit that others have found full has no room for this model either; then it is blocked."""
-        block = Block()
-        for queue, key, task in self._smallest(model, self._newest(model)):
+        block = self._kept.block(model, now)
+        for queue, key, task in self._smallest(model, self._kept.newest(model)):
             refusal = self._blocked.known_refusal(model, queue.lines[key].charge(model, self._charge, now))
             if refusal is None:
                 return False
@@ -135,7 +123,7 @@ class Placing:
 
     def _block(self, model: str, newest: float, now: float) -> Placed | str | None:
         """Nothing fits: note until when, by what will fit first; unless the ledger wants it to find out more."""
-        block = Block()
+        block = self._kept.block(model, now)
         for queue, key, task in self._smallest(model, newest):
             charge = self._charge(task, model)
             refusal = self._blocked.refusal(model, charge, now)
@@ -144,7 +132,7 @@ class Placing:
                     return reason
                 lease = self._ledger.take(model, charge, now)
                 if isinstance(lease, Lease):
-                    return self._placed(queue, key, model, lease)
+                    return self._placed(queue, key, model, lease, now)
                 refusal = lease
             block.add(task, refusal)
             if refusal.any_size:
@@ -156,15 +144,10 @@ class Placing:
         """What will fit first, of each queue of a model."""
         return ((queue, *first) for queue in self._backlog.queues(model) for first in queue.smallest(newest))
 
-    def _placed(self, queue: Queue, key: tuple[int, int], model: str, lease: Lease) -> Placed:
-        """Take out a task for which there is room: no model is kept free for it any more, nor is its work to come."""
+    def _placed(self, queue: Queue, key: tuple[int, int], model: str, lease: Lease, now: float) -> Placed:
+        """Take out a task for which there is room: nothing is kept free for it any more, nor is its work to come."""
         task = self._backlog.take(queue, key)
-        if self._draining:
-            free = [name for name, large in self._draining.items() if large is task]
-            for name in free:
-                del self._draining[name]
-            self._blocked.lift(free)
-        task.passed_since = math.inf
+        self._kept.sent(task, queue, now)
         if len(task.models) == 1:
             work, spent = self._work[model], lease.charge
             left = max(0, work.requests - 1), max(0, work.input - spent.input), max(0, work.output - spent.output)

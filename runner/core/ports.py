@@ -48,15 +48,19 @@ class Lease:
 class Refusal:
     """No room: which limit has none, and when there will be."""
 
-    __slots__ = ("any_larger", "any_size", "limit", "until")
+    __slots__ = ("any_larger", "any_size", "limit", "resets", "until")
 
-    def __init__(self, until: float, limit: Limit, any_size: bool = False, any_larger: bool = False) -> None:
+    def __init__(
+        self, until: float, limit: Limit, any_size: bool = False, any_larger: bool = False, resets: bool = False
+    ) -> None:
         self.until = until
         self.limit = limit
         self.any_size = any_size
         """Whether a smaller charge would have been refused as well."""
         self.any_larger = any_larger
         """Whether whatever takes no less of this limit is refused as well, for as long at least, of every model."""
+        self.resets = resets
+        """Whether all of the limit is there at that moment, whatever is taken before."""
 
     def __repr__(self) -> str:
         return f"<Refusal until {self.until:.3f}: {self.limit}>"

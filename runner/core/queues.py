@@ -110,16 +110,14 @@ class Queue:
 
     def oldest_that_fits(
         self, model: str, room: Room, charge: Callable[[Task, str], Charge], now: float, newest: float
-    ) -> tuple[tuple[int, int] | None, Task | None]:
-        """The line of the oldest task that fits, and the oldest that does not; of those up to `newest` in sequence."""
-        if self._oldest < 0:
-            self._oldest = self._ages.index(min(self._ages))
-        if self._ages[self._oldest] > newest:
-            return None, None
+    ) -> tuple[tuple[int, int] | None, bool]:
+        """The line of the oldest task that fits, and whether an older one does not; of those up to `newest`."""
+        if not self._has(newest):
+            return None, False
         oldest = self._order[self._oldest]
         line = self.lines[oldest]
         if room.fits(line.charge(model, charge, now)):
-            return oldest, None
+            return oldest, False
         best: tuple[int, int] | None = None
         first = newest + 1
         too_large = too_long = math.inf
@@ -136,7 +134,14 @@ class Queue:
                 too_large = key[0]
             if cost.output > room.output:
                 too_long = min(too_long, key[1])
-        return best, line.tasks[0]
+        return best, True
+
+    def heads(self, before: float) -> list[tuple[tuple[int, int], Task]]:
+        """The lines and heads that are older than a sequence, the oldest first."""
+        if not self._has(before - 1):
+            return []
+        ages = sorted(zip(self._ages, self._order, strict=True))
+        return [(key, self.lines[key].tasks[0]) for sequence, key in ages if sequence < before]
 
     def largest_that_fits(
         self, model: str, room: Room, charge: Callable[[Task, str], Charge], now: float, newest: float
@@ -150,14 +155,20 @@ class Queue:
     def smallest(self, newest: float) -> list[tuple[tuple[int, int], Task]]:
         """The lines and heads that will fit first: the one with the least input, and the one with the least output."""
         order, lines = self._order, self.lines
+        if not self._has(newest):
+            return []
         if newest < math.inf:
             order = [key for key, age in zip(order, self._ages, strict=True) if age <= newest]
-        if not order:
-            return []
         narrow = order[0]
         short = self._by_output[0][::-1] if newest == math.inf else min(order, key=_turned)
         chosen = (narrow,) if narrow == short else (narrow, short)
         return [(key, lines[key].tasks[0]) for key in chosen]
+
+    def _has(self, newest: float) -> bool:
+        """Whether there is a task up to that sequence; then the place of the oldest is known."""
+        if self._oldest < 0 and self._ages:
+            self._oldest = self._ages.index(min(self._ages))
+        return bool(self._ages) and self._ages[self._oldest] <= newest
 
 
 def _turned(key: tuple[int, int]) -> tuple[int, int]:

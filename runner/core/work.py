@@ -49,8 +49,6 @@ class Task:
     suspect: bool = False
     """Whether it failed while its model answered others, or beside such rows alone: no outage explains that."""
     sends: int = 0
-    passed_since: float = math.inf
-    """When a younger task was first sent before this one."""
     sequence: int = 0
     refusals: int = 0
     """429s between which the model answered others, or nobody for a window."""

@@ -104,7 +104,10 @@ class MemoryLedger:
                 return Refusal(until, window.limit, True, True)
             if until > last:
                 last, latest = until, window
-        return None if latest is None else Refusal(last, latest.limit, any_larger=not _may_ask(latest))
+        if latest is None:
+            return None
+        resets = isinstance(latest, Window) and latest.kind is Kind.CALENDAR
+        return Refusal(last, latest.limit, any_larger=not _may_ask(latest), resets=resets)
 
     def room(self, model: str, now: float) -> Room:
         """What a model's budget has room for, without anything being sent only to find out."""

@@ -1057,3 +1057,22 @@ def test_of_the_last_tasks_the_largest_goes_first() -> None:
     assert bench.ask().task.row == 0
     bench.scheduler.close()
     assert bench.rows() == [1, 2]
+
+
+@pytest.mark.fault("B15")
+@pytest.mark.parametrize("large", [20, 60, 95])
+def test_a_large_task_is_not_passed_for_ever_while_others_spend_what_all_share(large: int) -> None:
+    """A shared limit comes back in crumbs, and there are always tasks that are small enough for each of them."""
+    names = ("a", "b", "c", "d")
+    shared = limit(ALL, 300)
+    bench = Bench({name: (limit(name, 100), shared) for name in names})
+    rows = iter(range(10_000))
+    sent_at = math.inf
+    for step in range(400):
+        bench.at(step / 10).offer(*(task(next(rows), *names, input=2) for _ in range(2)))
+        if step == 105:
+            bench.offer(task(10_000, *names, input=large))
+        for ask in bench.asks():
+            bench.land(ask)
+            sent_at = bench.now if ask.task.row == 10_000 else sent_at
+    assert sent_at <= 10.5 + 4.0 + 1.5 * WINDOW  # what came before it takes four seconds

@@ -72,6 +72,8 @@ class SimulatedRun:
         self.lost: set[str] = set()
         self.ends: Counter[int] = Counter()
         self.seen: Counter[str] = Counter()
+        self.sent: list[tuple[float, int]] = []
+        """When something was sent, and its sequence."""
 
     def some_budgets(self) -> dict[str, Budget]:
         """Two or three models, each with some limits of its own, and often a combined one."""
@@ -134,6 +136,7 @@ class SimulatedRun:
         assert self.scheduler.in_flight <= MOST_IN_FLIGHT
         assert isinstance(counted, Counted), f"at {self.now}: {ask} exceeds {counted}"
         del self.queued[ask.task.row]
+        self.sent.append((self.now, ask.task.sequence))
         lands = self.now + self.rng.uniform(0.1, self.slow)
         heapq.heappush(self.landings, (lands, self.seen["sent"], ask, result, counted))
         self.seen["sent"] += 1
@@ -179,11 +182,12 @@ class SimulatedRun:
         if scheduler.stopped is not None or scheduler.in_flight >= scheduler.flights.congestion.allowed:
             return
         spent = self.ledger.spent(now)
+        passed = max((sequence for at, sequence in self.sent if at <= now - WINDOW / 2), default=-1)
         for model, budget in self.budgets.items():
             tasks = [each for each in self.queued.values() if model in each.models]
             if model in self.lost or model in scheduler.pending_models or scheduler.gates.wait(model, now) > now:
                 continue
-            if any(now - each.passed_since >= WINDOW / 2 for each in tasks):
+            if any(each.sequence < passed for each in self.queued.values()):
                 continue  # it may be kept free for a large one
             for each in tasks:
                 assert any(spent[limit] + limit.of(charge_of(each, model)) > limit.amount for limit in budget), (

@@ -69,6 +69,8 @@ class Oracles:
         self.canary = min(CANARY_SECONDS, scenario.window / 60)
         """Seconds for which the first request is alone on its way."""
         self.returned = False
+        self.sequences: list[tuple[float, int]] = []
+        """When something was sent, and its task's sequence."""
         self.trace: list[tuple[object, ...]] = []
 
     # What is told.
@@ -101,9 +103,14 @@ class Oracles:
         self.first_sent = min(self.first_sent, now)
         book.sends += 1
         check(ask.number == book.sends, "I4", f"{task}: sending {book.sends} has the number {ask.number}")
+        self.sequences.append((now, task.sequence))
         self.flights[ask] = held = Held(now, ask.model, ask.lease.charge, ask.lease.charge)
         self.held.append(held)
         self.trace.append((round(now, 6), "sent", task.row, task.slot, ask.model, ask.lease.charge))
+
+    def youngest_sent(self, moment: float) -> int:
+        """The highest sequence of what was sent up to a moment."""
+        return max((sequence for at, sequence in self.sequences if at <= moment), default=-1)
 
     def flies(self, task: Task) -> bool:
         """Whether a request of a task is under way."""

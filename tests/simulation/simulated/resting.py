@@ -54,7 +54,7 @@ def _check_conservation(oracles: Oracles, most: dict[Limit, int], now: float) ->
         for book in oracles.books.values()
         if not book.ended and book.waits_until <= now - SLACK and not oracles.flies(book.task)
     ]
-    if any(now - task.passed_since >= scenario.window / 2 - SLACK for task in waiting):
+    if any(task.sequence < oracles.youngest_sent(now - scenario.window / 2 + SLACK) for task in waiting):
         return  # room may be kept for a large one
     for task in waiting:
         for model in () if task.free else task.models:  # lines do not tell free tasks with other ceilings apart
