@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 
 from runner.core.blocked import Block
 from runner.core.limits import Limit
@@ -54,50 +55,69 @@ class Passes:
         return self._before
 
 
+@dataclass(slots=True)
+class Keep:
+    """A shared limit that is kept."""
+
+    task: Task
+    """What for."""
+    keeper: str
+    """The model that is to take it."""
+    models: tuple[str, ...]
+    """Those that share the limit."""
+    until: float
+    """How long the others wait, unless the keeper looks at it again."""
+
+
 class Kept:
     """What is kept free: models for one of their pool's tasks, shared limits for a task of any model."""
 
     def __init__(self, standing: Standing) -> None:
         self._standing = standing
-        self._window = standing.window
+        self._patience = standing.window * PATIENCE
+        self._pause = standing.window * LOOK_AGAIN
         self._grain = standing.window * GRAIN
         self._sent = Passes(self._grain)
-        self._sent_of: dict[tuple[str, ...], Passes] = {}
-        """The same, of the tasks of one pool."""
+        self._sent_to = {model: Passes(self._grain) for model in standing.budgets}
+        self._sharing = {
+            model
+            for model in standing.budgets
+            if any(len(standing.blocked.models(each)) > 1 for each in standing.budgets[model])
+        }
         self._models: dict[str, Task] = {}
         """Models that are kept free, and for what."""
-        self._limits: dict[Limit, tuple[Task, str, float]] = {}
-        """Shared limits that are kept: for what, of which model, and until when the others wait."""
+        self._limits: dict[Limit, Keep] = {}
 
-    def __contains__(self, model: str) -> bool:
-        """Whether something is kept for a task that a model is to take: it is looked at even where nothing has room."""
-        return model in self._models or any(model == keeper for _, keeper, _ in self._limits.values())
+    def is_due(self, model: str, now: float) -> bool:
+        """Whether a model is to be looked at though nothing has room: something is kept for it, or may have to be."""
+        if model in self._models or any(model == keep.keeper for keep in self._limits.values()):
+            return True
+        passed = self._sent.before(now - self._patience)
+        return not self._limits and any(queue.has(passed - 1) for queue in self._standing.backlog.queues(model))
 
     def expire(self, now: float) -> None:
         """Let go of limits whose task was not looked at again."""
-        if self._limits:
-            self._limits = {limit: kept for limit, kept in self._limits.items() if kept[2] > now}
+        for limit in [limit for limit, keep in self._limits.items() if keep.until <= now]:
+            del self._limits[limit]
 
     def newest(self, model: str) -> float:
         """The sequence of the youngest task that a model may take."""
         task = self._models.get(model)
         newest = math.inf if task is None else task.sequence
-        if self._limits:
-            budget = self._standing.budgets[model]
-            for limit, (kept, _, _) in self._limits.items():
-                if kept.sequence < newest and limit in budget:
-                    newest = kept.sequence
+        for keep in self._limits.values():
+            if model in keep.models:
+                newest = min(newest, keep.task.sequence - (model != keep.keeper))
         return newest
 
     def block(self, model: str, now: float) -> Block:
-        """What a model waits for because shared limits are kept.
+        """What a model waits for, apart from its tasks: until its oldest one was passed for long, and for what is kept.
 
-        First comes the one for whose task they are kept: nobody else is to take what has come back meanwhile.
+        First comes the model for whose task it is kept: nobody else is to take what has come back meanwhile.
         """
-        block = Block()
-        for limit, (_, keeper, until) in self._limits.items():
-            opens = until - self._grain if keeper == model else until
-            if opens > now and limit in self._standing.budgets[model]:
+        block = Block(now + self._patience if model in self._sharing else math.inf)
+        for limit, keep in self._limits.items():
+            opens = keep.until - self._grain if keep.keeper == model else keep.until
+            if opens > now and model in keep.models:
                 block.until = min(block.until, opens)
                 block.limits.add(limit)
         return block
@@ -107,8 +127,8 @@ class Kept:
 
         Answers the sequence of the youngest task that the model may take from now on.
         """
-        moment = now - self._window * PATIENCE
-        by_any, by_own = self._sent.before(moment), self._passes(queue).before(moment)
+        moment = now - self._patience
+        by_any, by_own = self._sent.before(moment), self._sent_to[model].before(moment)
         hopeless: list[tuple[int, int]] = []
         """Lines for which the model has no room of its own, and is not to be kept free: nor for larger ones."""
         for key, task in queue.heads(min(before, max(by_any, by_own))):
@@ -120,10 +140,11 @@ class Kept:
                 refusal = self._standing.ledger.refusal(model, charge, now)
             if refusal is None or refusal.resets:
                 continue
-            if len(self._standing.blocked.models(refusal.limit)) > 1:
+            models = self._standing.blocked.models(refusal.limit)
+            if len(models) > 1:
                 if task.sequence < by_any:
-                    until = min(refusal.until, now + self._window * LOOK_AGAIN)
-                    self._limits[refusal.limit] = task, model, until + self._grain
+                    until = min(refusal.until, now + self._pause) + self._grain
+                    self._limits[refusal.limit] = Keep(task, model, models, until)
                     return task.sequence
             elif task.sequence < by_own and not self._has_another(model, queue, now):
                 self._models[model] = task
@@ -132,31 +153,23 @@ class Kept:
                 hopeless.append(key)
         return math.inf
 
-    def sent(self, task: Task, queue: Queue, now: float) -> None:
+    def sent(self, task: Task, model: str, now: float) -> None:
         """A task is sent: nothing is kept for it any more."""
         self._sent.sent(task.sequence, now)
-        self._passes(queue).sent(task.sequence, now)
+        self._sent_to[model].sent(task.sequence, now)
         blocked = self._standing.blocked
         if self._models and task in self._models.values():
             free = [model for model, kept in self._models.items() if kept is task]
             for model in free:
                 del self._models[model]
             blocked.lift(free)
-        for limit in [limit for limit, (kept, _, _) in self._limits.items() if kept is task]:
+        for limit, keep in [(limit, keep) for limit, keep in self._limits.items() if keep.task is task]:
             del self._limits[limit]
-            blocked.lift(blocked.models(limit))
-
-    def _passes(self, queue: Queue) -> Passes:
-        passes = self._sent_of.get(queue.models)
-        if passes is None:
-            passes = self._sent_of[queue.models] = Passes(self._grain)
-        return passes
+            blocked.lift(keep.models)
 
     def _is_kept_elsewhere(self, task: Task, model: str, now: float) -> bool:
-        """Whether another model, or a limit for one, is kept free for a task."""
-        return any(task is kept and keeper != model for kept, keeper, _ in self._limits.values()) or any(
-            task is kept and other != model and self._works(other, now) for other, kept in self._models.items()
-        )
+        """Whether another model is kept free for a task."""
+        return any(task is kept and other != model and self._works(other, now) for other, kept in self._models.items())
 
     def _has_another(self, model: str, queue: Queue, now: float) -> bool:
         """Whether another model is kept free for a task of this pool."""

@@ -57,7 +57,7 @@ class Placing:
     def next(self, now: float, *, last: bool) -> Placed | str | None:
         """What is to be sent now, or why nothing may be sent any more; `last` says that no more tasks will come."""
         for model in self._by_urgency(now):
-            if self._blocked.full and model not in self._kept and self._is_full(model, now):
+            if self._blocked.full and not self._kept.is_due(model, now) and self._is_full(model, now):
                 continue
             placed = self._place(model, now, last)
             if placed is not None:
@@ -147,7 +147,7 @@ class Placing:
     def _placed(self, queue: Queue, key: tuple[int, int], model: str, lease: Lease, now: float) -> Placed:
         """Take out a task for which there is room: nothing is kept free for it any more, nor is its work to come."""
         task = self._backlog.take(queue, key)
-        self._kept.sent(task, queue, now)
+        self._kept.sent(task, model, now)
         if len(task.models) == 1:
             work, spent = self._work[model], lease.charge
             left = max(0, work.requests - 1), max(0, work.input - spent.input), max(0, work.output - spent.output)

@@ -108,11 +108,17 @@ class Queue:
         while self.lines:
             yield self.pop(next(iter(self.lines)))
 
+    def has(self, newest: float) -> bool:
+        """Whether there is a task up to that sequence; where there is any, the place of the oldest is known then."""
+        if self._oldest < 0 and self._ages:
+            self._oldest = self._ages.index(min(self._ages))
+        return bool(self._ages) and self._ages[self._oldest] <= newest
+
     def oldest_that_fits(
         self, model: str, room: Room, charge: Callable[[Task, str], Charge], now: float, newest: float
     ) -> tuple[tuple[int, int] | None, bool]:
         """The line of the oldest task that fits, and whether an older one does not; of those up to `newest`."""
-        if not self._has(newest):
+        if not self.has(newest):
             return None, False
         oldest = self._order[self._oldest]
         line = self.lines[oldest]
@@ -138,7 +144,7 @@ class Queue:
 
     def heads(self, before: float) -> list[tuple[tuple[int, int], Task]]:
         """The lines and heads that are older than a sequence, the oldest first."""
-        if not self._has(before - 1):
+        if not self.has(before - 1):
             return []
         ages = sorted(zip(self._ages, self._order, strict=True))
         return [(key, self.lines[key].tasks[0]) for sequence, key in ages if sequence < before]
@@ -155,7 +161,7 @@ class Queue:
     def smallest(self, newest: float) -> list[tuple[tuple[int, int], Task]]:
         """The lines and heads that will fit first: the one with the least input, and the one with the least output."""
         order, lines = self._order, self.lines
-        if not self._has(newest):
+        if not self.has(newest):
             return []
         if newest < math.inf:
             order = [key for key, age in zip(order, self._ages, strict=True) if age <= newest]
@@ -163,12 +169,6 @@ class Queue:
         short = self._by_output[0][::-1] if newest == math.inf else min(order, key=_turned)
         chosen = (narrow,) if narrow == short else (narrow, short)
         return [(key, lines[key].tasks[0]) for key in chosen]
-
-    def _has(self, newest: float) -> bool:
-        """Whether there is a task up to that sequence; then the place of the oldest is known."""
-        if self._oldest < 0 and self._ages:
-            self._oldest = self._ages.index(min(self._ages))
-        return bool(self._ages) and self._ages[self._oldest] <= newest
 
 
 def _turned(key: tuple[int, int]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import pytest
 from runner.core.caps import Caps, Spending
 from runner.core.catalog import Model, Price
 from runner.core.errors import BrokenInvariant
+from runner.core.knowledge import limit_key
 from runner.core.limits import ALL, Budget, Limit
 from runner.core.ports import Lease, Refusal, Refused
 from runner.core.retry import BASE_DELAY, Action
@@ -361,7 +362,7 @@ def test_what_one_model_found_out_of_a_shared_limit_is_not_asked_again_by_the_ot
     bench.offer(task(0, "a", input=90), *(task(1 + row, name, input=20) for row, name in enumerate("abc")))
     bench.ask()
     asked.clear()
-    assert bench.at(1.0).wait() == 10.0
+    assert bench.at(1.0).wait() == 1.0 + WINDOW / 2  # then it is looked whether anything was passed for long
     assert asked == ["b"]
     assert bench.scheduler.waiting_for(1.0) == dict.fromkeys("abc", (Cause.COMBINED_INPUT,))
 
@@ -1059,20 +1060,80 @@ def test_of_the_last_tasks_the_largest_goes_first() -> None:
     assert bench.rows() == [1, 2]
 
 
-@pytest.mark.fault("B15")
-@pytest.mark.parametrize("large", [20, 60, 95])
-def test_a_large_task_is_not_passed_for_ever_while_others_spend_what_all_share(large: int) -> None:
-    """A shared limit comes back in crumbs, and there are always tasks that are small enough for each of them."""
-    names = ("a", "b", "c", "d")
-    shared = limit(ALL, 300)
-    bench = Bench({name: (limit(name, 100), shared) for name in names})
-    rows = iter(range(10_000))
-    sent_at = math.inf
-    for step in range(400):
-        bench.at(step / 10).offer(*(task(next(rows), *names, input=2) for _ in range(2)))
-        if step == 105:
-            bench.offer(task(10_000, *names, input=large))
+CRUMBS = ("a", "b", "c", "d")
+"""Models that spend all of a shared limit in small tasks: what comes back of it is never much."""
+
+
+def crumbs(bench: Bench, *large: Task, steps: int = 400, at: int = 105) -> dict[int, float]:
+    """Small tasks for ever, others among them from some step on; when these were sent, by row. Steps are 0.1 s."""
+    numbers = iter(range(10_000))
+    wanted, sent_at = {each.row for each in large}, {}
+    for step in range(steps):
+        bench.at(step / 10).offer(*(task(next(numbers), *CRUMBS, input=2) for _ in range(2)))
+        if step == at:
+            bench.offer(*large)
         for ask in bench.asks():
+            if ask.task.row in wanted:
+                sent_at[ask.task.row] = bench.now
             bench.land(ask)
-            sent_at = bench.now if ask.task.row == 10_000 else sent_at
-    assert sent_at <= 10.5 + 4.0 + 1.5 * WINDOW  # what came before it takes four seconds
+    return sent_at
+
+
+BEFORE = 4.0
+"""Seconds that the tasks take that came before the large ones."""
+
+
+@pytest.mark.fault("B15")
+@pytest.mark.parametrize("models", [CRUMBS, ("b",)], ids=["pooled", "pinned"])
+@pytest.mark.parametrize("large", [20, 60, 95])
+def test_a_large_task_is_not_passed_for_ever_while_others_spend_what_all_share(
+    large: int, models: tuple[str, ...]
+) -> None:
+    """A shared limit comes back in crumbs, and there are always tasks that are small enough for each of them."""
+    shared = limit(ALL, 300)
+    bench = Bench({name: (limit(name, 100), shared) for name in CRUMBS})
+    sent_at = crumbs(bench, task(10_000, *models, input=large))
+    assert sent_at[10_000] <= 10.5 + BEFORE + 1.5 * WINDOW
+
+
+def test_many_large_tasks_wait_no_longer_than_the_small_ones_that_came_after_them() -> None:
+    """Each needs its own room only, once it was passed for half a window: their turn comes by age."""
+    shared = limit(ALL, 300)
+    bench = Bench({name: (limit(name, 100), shared) for name in CRUMBS})
+    sent_at = crumbs(bench, *(task(10_000 + number, *CRUMBS, input=15) for number in range(10)))
+    assert len(sent_at) == 10
+    assert max(sent_at.values()) <= 10.5 + BEFORE + 0.5 * WINDOW + 10 * 15 / 30 + 1.0  # 30 tokens a second
+
+
+def test_others_work_on_when_the_model_fails_for_whose_task_a_shared_limit_is_kept() -> None:
+    """Nobody can tell how long an outage is: what is kept for a pinned task is let go of."""
+    shared = limit(ALL, 100)
+    bench = Bench({"a": (limit("a", 100), shared), "b": (limit("b", 100), shared)})
+    bench.offer(*(task(row, "b", input=10) for row in range(9)), task(9, "a", input=2))
+    under_way, *others = bench.asks()
+    for ask in others:
+        bench.land(ask)
+    bench.offer(task(10, "a", input=50), task(11, "b", input=4))
+    assert bench.rows() == [11]
+    bench.at(6.0).offer(task(12, "b", input=4))
+    assert bench.rows() == []  # half a window later, what is left is kept for row 10
+    bench.land(under_way, failure(Kind.OVERLOADED, scope="model", retry_after=60.0))
+    assert bench.at(7.0).rows() == [12]
+
+
+def test_nothing_is_kept_for_a_large_task_where_a_border_brings_all_of_a_limit() -> None:
+    """There it goes first, and until then others use what is left."""
+    budgets = {"a": (limit("a", 1000),)}
+    ledger = MemoryLedger(budgets, learns=True, probes=False)
+    known = {"kind": "calendar", "amount": 1000, "configured": 1000, "window": WINDOW, "spent": "", "until": 0.0}
+    ledger.recall({limit_key(budgets["a"][0]): {**known, "border": 0.0, "early": 0.0}}, 0.0, 0.0)
+    bench = Bench(budgets, ledger=ledger)
+    sent_at: dict[int, float] = {}
+    bench.offer(task(0, "a", input=400), task(1, "a", input=700))
+    for step in range(250):
+        bench.at(step / 20)
+        if step % 20 == 0:
+            bench.offer(task(10 + step, "a", input=20))
+        sent_at |= {ask.task.row: bench.now for ask in bench.asks()}
+    assert sent_at[190] == 9.0  # half a window after the first of these was sent before row 1, and more
+    assert sent_at[1] == pytest.approx(WINDOW, abs=0.2)
