@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import click
 
+from runner.cli.unattended import env_option
+
 
 @click.command()
 @click.option("--gateway", metavar="URL", help="The gateway, instead of the environment's.")
+@env_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def budget(gateway: str | None, as_json: bool) -> int:
     """Show which runs share the gateway's budget at this moment, and what each has used of the current windows.

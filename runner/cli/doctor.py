@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from runner.cli.options import FILE, catalog_option
+from runner.cli.unattended import env_option
 
 MARKS = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("note", None)}
 
@@ -18,6 +19,7 @@ MARKS = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("note", None)}
     "-m", "--model", "models", multiple=True, metavar="MODEL,...", help="Models to ask; the cheapest picks if none."
 )
 @click.option("--gateway", metavar="URL|local", help="The gateway, instead of the environment's.")
+@env_option
 @click.option("--limits", type=FILE, metavar="FILE", help="TOML file with the account's limits.")
 @catalog_option
 @click.option("-o", "--out", type=FILE, metavar="FILE", help="Write what the gateway answered, redacted, as JSON.")

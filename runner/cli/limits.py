@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.options import FILE, catalog_option
-from runner.cli.unattended import note
+from runner.cli.unattended import env_option, note
 
 if TYPE_CHECKING:
     from runner.core.catalog import Catalogue
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--gateway", metavar="URL", help="The gateway, instead of the environment's.")
+@env_option
 @click.option("--all", "every", is_flag=True, help="Every gateway that something is remembered of.")
 @click.option("--limits", "limits_file", type=FILE, metavar="FILE", help="TOML file with the account's limits.")
 @catalog_option

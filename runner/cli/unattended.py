@@ -32,6 +32,24 @@ env_file_option = click.option(
     help="Take NEON_AI_GATEWAY_* from this file, which only you may read (mode 0600 or 0400).",
 )
 
+
+def _take(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
+    from runner.gateway.environment import take_from
+
+    if path is not None:
+        take_from(path)
+
+
+env_option = click.option(
+    "--env-file",
+    type=FILE,
+    metavar="FILE",
+    expose_value=False,
+    callback=_take,
+    help="Take NEON_AI_GATEWAY_* from this file, as runs do.",
+)
+"""The same, for commands that do nothing else with it."""
+
 notify_options = together(
     click.option(
         "--notify-command", metavar="COMMAND", help="Run this at the end, with the counts as JSON on its input."

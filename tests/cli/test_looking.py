@@ -441,6 +441,21 @@ def test_doctor_ends_with_9_if_nothing_answers(command, cache) -> None:
     assert "No connection to http://127.0.0.1:9" in done.out
 
 
+@pytest.mark.parametrize("name", ["doctor", "limits", "budget"])
+def test_the_gateway_of_an_environment_file_is_looked_at(command, gateway, cache, tmp_path, name) -> None:
+    """As a run under cron has it; a file that others may read is refused there, too."""
+    own = tmp_path / "own.env"
+    own.write_text("".join(f"{variable}={value}\n" for variable, value in gateway.env.items()))
+    own.chmod(0o600)
+    done = command(name, "--env-file", own, env=cache)
+    assert done.code == 0
+    assert gateway.env["NEON_AI_GATEWAY_BASE_URL"] in done.out
+    own.chmod(0o644)
+    refused = command(name, "--env-file", own, env=cache)
+    assert refused.code == 2
+    assert "has mode 0644, and holds a token" in refused.err
+
+
 # completion
 
 
