@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, cast, get_args
 
 from runner.core.errors import RunnerError, UsageError
@@ -26,10 +27,8 @@ class RowError(RunnerError):
 
 
 def listed(columns: Iterable[str]) -> str:
-    """A row's columns as a message names them, and why they may be one only."""
-    names = list(columns)
-    shown = ", ".join(names[:8]) or "none"
-    return f"{shown} (between the cells of a CSV file stand commas)" if len(names) == 1 and ";" in shown else shown
+    """A row's columns as a message names them."""
+    return ", ".join(islice(columns, 8)) or "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,7 +174,7 @@ class Source:
             raise InputRejected(f"{self.path} cannot be read to its end: {error}.") from None
 
     def _csv(self) -> Iterator[Record]:
-        delimiter = "\t" if self.format == "tsv" else ","
+        delimiter = self._delimiter()
         with opened(self.path, self.packing, self.stamp["bytes"]) as raw:
             csv.field_size_limit(LONGEST_LINE)
             text = Text(raw, LONGEST_LINE)
@@ -196,6 +196,14 @@ class Source:
                     columns = dict(zip(header, fields, strict=True))
                     yield Row(index, where, columns, _digest(orjson.dumps(fields)))
                 index += 1
+
+    def _delimiter(self) -> str:
+        """What stands between cells: spreadsheets of many countries write semicolons, the comma being in numbers."""
+        if self.format == "tsv":
+            return "\t"
+        with opened(self.path, self.packing, self.stamp["bytes"]) as file:
+            _, _, header = next(self._lines(file), (0, 0, b""))
+        return ";" if header and b";" in header and b"," not in header else ","
 
     def _csv_next(self, reader: Any) -> list[str] | None:
         begin = reader.line_num + 1

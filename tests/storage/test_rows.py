@@ -434,6 +434,28 @@ def test_csv_without_data_has_no_rows(write: Any, content: str) -> None:
     assert columns(write(content, "input.csv")) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "first"),
+    [
+        ("id;price\n1;2,50\n", {"id": "1", "price": "2,50"}),
+        ('\ufeff"id";"text"\r\n"1";"a; b, c"\r\n', {"id": "1", "text": "a; b, c"}),
+        ("\n\nid;text\n1;x\n", {"id": "1", "text": "x"}),
+        ('id,"a;b"\n1;2,3\n', {"id": "1;2", "a;b": "3"}),
+        ("id;text,more\n1;x,y\n", {"id;text": "1;x", "more": "y"}),
+        ("text\na;b\n", {"text": "a;b"}),
+    ],
+)
+def test_csv_of_spreadsheets_that_write_semicolons_is_read(write: Any, content: str, first: dict[str, str]) -> None:
+    """Where the header has semicolons and no comma, they stand between the cells."""
+    assert columns(write(content, "input.csv")) == [first]
+
+
+def test_csv_with_semicolons_names_the_line_of_a_row_with_too_many(write: Any) -> None:
+    """Lines are counted as in files with commas."""
+    good, bad = write("\nid;text\n1;x\n2;y;z\n", "input.csv")
+    assert (good.where, bad.where, bad.reason) == ("line 3", "line 4", "3 fields where the header has 2")
+
+
 def test_a_long_csv_field_is_read(write: Any) -> None:
     """A document of 200,000 characters is a field like any other: the bound is the one on lines."""
     text = "x" * 200_000

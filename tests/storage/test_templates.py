@@ -78,12 +78,6 @@ def test_a_missing_column_is_named_with_those_that_there_are() -> None:
         filled("{{ titel }}", id=1, title="x")
 
 
-def test_a_file_with_semicolons_between_its_cells_is_told_what_it_lacks() -> None:
-    """As spreadsheets of some countries write CSV: all of a line is one column then."""
-    with pytest.raises(RowError, match=r"its columns are id;title \(between the cells of a CSV file stand commas\)$"):
-        filled("{{ title }}", **{"id;title": "1;x"})
-
-
 @pytest.mark.parametrize(
     ("text", "named"),
     [
