@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from runner.core.forecast import least_time
 from runner.core.limits import Budget
@@ -20,14 +20,17 @@ Taken = tuple[str, Charge]
 
 @dataclass(slots=True)
 class Quantiles:
-    """Quantiles of durations in a fixed number of logarithmic buckets: within 5 %, whatever the number of values."""
+    """Quantiles of durations, within half a per cent: in logarithmic buckets, of which there are never many."""
+
+    STEP: ClassVar[float] = math.log(1.01)
+    """From one bucket to the next."""
 
     buckets: Counter[int] = field(default_factory=Counter)
     count: int = 0
 
     def add(self, seconds: float) -> None:
         """Take in one duration."""
-        self.buckets[round(math.log(max(seconds, 1e-4)) / math.log(1.05))] += 1
+        self.buckets[round(math.log(max(seconds, 1e-4)) / self.STEP)] += 1
         self.count += 1
 
     def at(self, share: float) -> float | None:
@@ -36,7 +39,7 @@ class Quantiles:
         for bucket in sorted(self.buckets):
             left -= self.buckets[bucket]
             if left <= 0:
-                return round(1.05**bucket, 4)
+                return round(math.exp(bucket * self.STEP), 4)
         return None
 
 

@@ -148,16 +148,16 @@ def test_frames_of_other_kinds_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.99, 1.0])
-def test_quantiles_are_within_five_percent(share: float) -> None:
-    """Over five decades of durations, in a few hundred buckets."""
+def test_quantiles_are_within_half_a_per_cent(share: float) -> None:
+    """Over five decades of durations, in about a thousand buckets."""
     rng = Random(1)
     durations = sorted(10 ** rng.uniform(-2, 3) for _ in range(5000))
     quantiles = Quantiles()
     for seconds in durations:
         quantiles.add(seconds)
     exact = durations[max(0, round(share * 5000) - 1)]
-    assert quantiles.at(share) == pytest.approx(exact, rel=0.05)
-    assert len(quantiles.buckets) < 300
+    assert quantiles.at(share) == pytest.approx(exact, rel=0.0051)
+    assert len(quantiles.buckets) < 1200
 
 
 def test_there_is_no_quantile_of_nothing() -> None:
@@ -169,4 +169,4 @@ def test_a_duration_of_nothing_is_a_duration() -> None:
     """An answer that took no measurable time has a place in the lowest bucket."""
     quantiles = Quantiles()
     quantiles.add(0.0)
-    assert quantiles.at(0.5) == pytest.approx(1e-4, rel=0.05)
+    assert quantiles.at(0.5) == pytest.approx(1e-4, rel=0.0051)
