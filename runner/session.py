@@ -100,6 +100,11 @@ class Session:
             prepared.job, partial(recall, directory.journal_path, history), self.scheduler.is_shelved
         )
 
+    @property
+    def judges(self) -> bool:
+        """Whether a judge is asked about the answers of the run in whose directory this one's is."""
+        return (self.directory.path.parent / "manifest.json").is_file()
+
     def _foresight(self, most_in_flight: int) -> Foresight:
         prepared, tally = self.prepared, self.history.tally
         return Foresight(

@@ -44,7 +44,10 @@ def attendant(*, quiet: bool, stream: TextIO) -> Attend:
         view = View(session)
         _say(session.prepared.notices, console)
         said = len(session.prepared.notices)
-        if session.local:
+        if session.judges:
+            models = ", ".join(session.prepared.survey.models)
+            console.print(f"The judge, {safe(models)}, is asked about these answers.", markup=False, soft_wrap=True)
+        elif session.local:
             console.print(LOCAL, markup=False, soft_wrap=True)
         shown = _live if console.is_terminal and not console.is_dumb_terminal else _lines
         with shown(view, console), _working(view):

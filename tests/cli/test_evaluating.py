@@ -254,6 +254,7 @@ def test_a_judge_grades_each_answer_once_and_its_grades_are_a_metric(
     assert said["judge"]["cost_usd"] > 0
     assert said["judge"]["agreement"]["n"] == 8
     assert "The judge, gemini-3-1-flash-lite, graded 8 answers" in done.out
+    assert done.err.count("The judge, gemini-3-1-flash-lite, is asked about these answers.") == 1
 
 
 def test_an_answer_cannot_speak_to_the_judge_outside_its_quotes(command: Any, judged: Path, tmp_path: Path) -> None:
