@@ -107,7 +107,7 @@ class Landings:
         known = None
         self.reached = self.reached or failure.status is not None
         if failure.kind is Kind.RATE_LIMITED:
-            known = self._ledger.refused(ask.lease, failure, now)
+            known = self._ledger.refused(ask.lease, failure, now, ask.sent_at)
             self._blocked.clear()
             self.failing_since, self.last_answer = None, now
             if known is Refused.EXPECTED:

@@ -18,10 +18,25 @@ from typing import Protocol
 class Take:
     """An amount held in one window, from its sending on."""
 
-    __slots__ = ("amount", "at", "back", "before", "held", "index", "overdue", "presumed", "probe", "sent", "settled")
+    __slots__ = (
+        "amount",
+        "at",
+        "back",
+        "before",
+        "held",
+        "index",
+        "overdue",
+        "presumed",
+        "probe",
+        "sent",
+        "settled",
+        "written",
+    )
 
     def __init__(self, sent: float, amount: int, before: float = 0.0) -> None:
         self.sent = sent
+        self.written = sent
+        """When it was written to a connection, as far as that is known."""
         self.at = sent
         """The latest moment at which the gateway may have counted it."""
         self.back = math.inf

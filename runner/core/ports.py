@@ -110,8 +110,8 @@ class Ledger(Protocol):
     def accepted(self, lease: Lease, now: float) -> bool:
         """Learn from a lease that the gateway let in, before it is settled; whether anything was learned."""
 
-    def refused(self, lease: Lease, failure: Failure, now: float) -> Refused:
-        """Learn from a 429 to a lease, before it is settled."""
+    def refused(self, lease: Lease, failure: Failure, now: float, sent_at: float = -math.inf) -> Refused:
+        """Learn from a 429 to a lease, before it is settled; it was sent at `sent_at`, if that is later than taken."""
 
     def spent(self, now: float) -> dict[Limit, int]:
         """What each limit's window holds."""

@@ -193,8 +193,13 @@ class Window:
             told = self._let_in(self._probing.presume(), now) or told
         return told
 
-    def refused(self, take: Take, retry_after: float | None, now: float) -> bool:
-        """The gateway refused it; before it is settled. Whether that was to be expected."""
+    def refused(self, take: Take, retry_after: float | None, now: float, sent_at: float = -math.inf) -> bool:
+        """The gateway refused it; before it is settled. Whether that was to be expected.
+
+        It was written at `sent_at`, if that is later than it was taken: beside what was in use by then.
+        """
+        if sent_at > take.sent + GRAIN * self.limit.window:
+            take.written, take.before = sent_at, max(take.before, self.used(now) - take.amount)
         self._refusals.learn(take, retry_after, now, may_ask=self.probes)
         if take.probe and retry_after is not None and (self._is_soon(take, retry_after) or not self.limit.gives_back):
             self._pacing.close(now + retry_after)

@@ -151,8 +151,8 @@ class MemoryLedger:
                 learned = True
         return learned
 
-    def refused(self, lease: Lease, failure: Failure, now: float) -> Refused:
-        """Learn from a 429; before it is settled."""
+    def refused(self, lease: Lease, failure: Failure, now: float, sent_at: float = -math.inf) -> Refused:
+        """Learn from a 429; before it is settled. It was sent at `sent_at`, if that is later than it was taken."""
         held = tuple(zip(self._budgets[lease.model], lease.takes, strict=True))
         if failure.measure == "requests":
             return self._refused_rate(held, failure, now)
@@ -168,7 +168,7 @@ class MemoryLedger:
         # Where no limit is named, it was the fullest.
         window, take = max(concerned, key=lambda pair: (pair[1].probe, pair[1].before / pair[0].limit.amount))
         found = window.finding
-        expected = window.refused(take, failure.retry_after, now)
+        expected = window.refused(take, failure.retry_after, now, sent_at)
         if window.finding != found:
             self._tell(window, now)
         return Refused.EXPECTED if expected else Refused.SURPRISING

@@ -182,10 +182,10 @@ class SharedLedger(MemoryLedger):
             self._hurry()
         return learned
 
-    def refused(self, lease: Lease, failure: Failure, now: float) -> Refused:
+    def refused(self, lease: Lease, failure: Failure, now: float, sent_at: float = -math.inf) -> Refused:
         """Learn from a 429, and let the others know soon."""
         self._hurry()
-        return super().refused(lease, failure, now)
+        return super().refused(lease, failure, now, sent_at)
 
     def _hurry(self) -> None:
         self._due = min(self._due, self._met + SOONEST * self.period)

@@ -869,7 +869,7 @@ def test_a_refusal_that_was_to_be_expected_makes_way_for_another_request() -> No
     """Where only one may be under way, one that was sent to find out about a limit must not stay the one for ever."""
 
     class Expecting(MemoryLedger):
-        def refused(self, lease: Lease, failure: Failure, now: float) -> Refused:
+        def refused(self, lease: Lease, failure: Failure, now: float, sent_at: float = -math.inf) -> Refused:
             return Refused.EXPECTED if now > 10.0 else Refused.UNKNOWN
 
     bench = Bench({"a": ()}, ledger=Expecting({"a": ()}))

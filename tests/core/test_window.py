@@ -576,6 +576,22 @@ def test_the_oldest_is_what_was_counted_first_not_what_was_sent_first() -> None:
     assert window.kind is Kind.SLIDING
 
 
+def test_what_waited_for_a_connection_was_refused_for_what_was_in_use_by_then() -> None:
+    """It was taken when there was room, and written when there was none: nothing says that there is less."""
+    window = learning()
+    window.settle(window.take(LIMIT // 2, 0.0), LIMIT // 2, 0.0, 0.1)
+    waited = window.take(500, 5.0)
+    for number in range(99):
+        take = window.take(LIMIT // 200, 6.0 + number / 20)
+        window.settle(take, take.amount, take.sent, take.sent + 0.1)
+    window.refused(waited, 20.0, 11.1, sent_at=11.0)
+    window.settle(waited, 0, 11.0, 11.1)
+    assert window.kind is Kind.CALENDAR
+    assert window.belief.amount(11.1) == LIMIT
+    until, _ = window.when(500, 11.2)
+    assert until == pytest.approx(31.0, abs=1.1)
+
+
 def test_what_has_left_the_window_does_not_come_back_when_the_oldest_is_dated() -> None:
     """A second refusal of the same moment says what the first one said: it is a log."""
     window = Window(Limit(scope="m", measure="input", amount=LIMIT, window=WINDOW), 0.3)
