@@ -7,6 +7,7 @@ which names it uses.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
@@ -23,13 +24,12 @@ from runner.core.prompt import RowError, listed
 from runner.storage.json_objects import written
 from runner.storage.times import plain
 
-
-def _json(value: Any) -> str:
-    return written(value, plain)
-
-
 LARGEST = 16 * 1024 * 1024
 """Characters, or bits of a number, that one operation of a template may make: a row may say how many there shall be."""
+
+
+WIDEST = 16
+"""Characters by which one level of JSON may be indented."""
 
 
 class _Row(dict[str, Any]):
@@ -55,6 +55,21 @@ def _mind_the_size(name: str, size: Any) -> None:
     """Raise OverflowError before the memory is taken; what is no number is for the operation itself to refuse."""
     if isinstance(size, int | float) and size > LARGEST:
         raise OverflowError(f"{name} makes more than {LARGEST:,} characters or bits")
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """Jinja's own, but for what JSON has no words for, and bounded: what is deeply nested is indented far."""
+    text = written(value, plain)
+    if indent is None:
+        return text
+    if indent not in range(WIDEST + 1):
+        raise ValueError(f"tojson takes an indent from 0 to {WIDEST}; got {indent!r}")
+    parts, size = [], 0
+    for part in json.JSONEncoder(ensure_ascii=False, indent=indent).iterencode(json.loads(text)):
+        size += len(part)
+        _mind_the_size("tojson", size)
+        parts.append(part)
+    return "".join(parts)
 
 
 def _mind_what_is_made(name: str, *args: Any, **kwargs: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import itertools
 import json
@@ -357,6 +358,8 @@ def test_a_row_of_parquet_that_is_too_large_is_a_bad_row(tmp_path: Path, monkeyp
         ("{{ (1).to_bytes(n) | length }}", {"n": 10**9}),
         ("{{ [1] | batch(n, 0) | list | length }}", {"n": 10**8}),
         ("{{ [1] | slice(n) | list | length }}", {"n": 10**8}),
+        ("{{ [1] | tojson(indent=n) }}", {"n": 10**9}),
+        ("{{ deep | tojson(16) }}", {"deep": functools.reduce(lambda inner, _: [inner], range(100), [0] * 20_000)}),
     ],
 )
 def test_a_row_makes_no_template_take_all_memory(text: str, columns: dict[str, Any]) -> None:

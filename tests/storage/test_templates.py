@@ -23,6 +23,10 @@ def filled(text: str, /, **columns: Any) -> str:
         ("{{ row.name }} {{ row['odd name'] }}", "Elbe x"),
         ("{{ tags | join(', ') }}", "a, b"),
         ("{{ tags | tojson }} {{ name | tojson }}", '["a","b"] "Elbe"'),
+        (
+            "{{ {'a': tags, 'ä': huge} | tojson(indent=2) }}",
+            f'{{\n  "a": [\n    "a",\n    "b"\n  ],\n  "ä": {10**30}\n}}',
+        ),
         ("{{ huge }} {{ [huge] | tojson }}", f"{10**30} [{10**30}]"),
         ("{% for tag in tags %}<{{ tag }}>{% endfor %}", "<a><b>"),
         ("{% if note is defined %}{{ note }}{% else %}none{% endif %}", "none"),
