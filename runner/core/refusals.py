@@ -32,6 +32,8 @@ SURELY = 0.5
 """How much less another kind must have to excuse than the one that was believed."""
 HELD, HELD_UNSURE = 1 / 2, 2.0
 """Windows for which a kind must have held, confirmed or not, for a refusal to say rather that there is less."""
+MOST_PUT_OFF = 2
+"""A border may be still to come so often, until others explain what was refused as well."""
 MOST_MISFITS = 3
 """Refusals that do not fit a kind which has held, until another one is believed."""
 MOST_CONTRADICTIONS = 5
@@ -59,6 +61,10 @@ class Refusals:
         """Whether the gateway counts what it refuses."""
         self._late_at = -math.inf
         """When a request was last sent that came too early by a moment."""
+        self._put_off = 0
+        """How often a border of calendar windows turned out to be still to come."""
+        self._put_off_at = -math.inf
+        """Where the next border was thought to be when that last happened."""
 
     def learn(self, take: Take, retry_after: float | None, now: float, *, may_ask: bool) -> None:
         """The gateway refused it; before it is settled. With `may_ask` requests may be sent only to learn more."""
@@ -303,6 +309,11 @@ class Refusals:
         ends, first, last = mirror.start(take.sent) + self._window, refusal.room_from, refusal.room_by
         moment = self._moment(refusal.retry_after)
         if self._counting.sure and refusal.retry_after <= moment and take.sent <= ends - self._window + moment:
+            if self._is_put_off(ends):
+                found = self.cases.explanations(now)
+                if found and not self._fits(found):
+                    self._believe(found, take, now)
+                    return
             # The border that was thought to have passed is still to come.
             self._counting.become_calendar(last, last - max(first, take.sent), now, sure=True)
             return
@@ -314,6 +325,14 @@ class Refusals:
             self._cut(take.before, now)
         ends, first = min(ends, last), max(first, ends - mirror.early, take.sent)
         self._counting.become_calendar(ends, max(0.0, ends - first), now, sure=self._counting.sure)
+
+    def _is_put_off(self, ends: float) -> bool:
+        """Whether a border that is still to come was so before, and more than once: then it may be none."""
+        if ends > self._put_off_at + self._window / 2:
+            self._put_off = 0
+        self._put_off_at = ends
+        self._put_off += 1
+        return self._put_off > MOST_PUT_OFF
 
     def _bucket_refused(self, mirror: Bucket, take: Take, refusal: Refusal | None, now: float) -> None:
         left = max(0.0, mirror.burst - take.before)  # the mirror's, where really there was nothing

@@ -576,6 +576,19 @@ def test_the_oldest_is_what_was_counted_first_not_what_was_sent_first() -> None:
     assert window.kind is Kind.SLIDING
 
 
+@pytest.mark.parametrize("border", [3.0, 11.0, 25.0, 40.0, 55.0])
+def test_a_border_that_is_put_off_again_and_again_is_none(border: float) -> None:
+    """Whoever took a log for calendar windows hears at each border that there will be room in a moment."""
+    window, told = learning(), learning()
+    calendar = {"kind": "calendar", "sure": 1.0, "border": border, "early": 0.5}
+    told.hear({"at": 1.0, "now": 1.0, "configured": LIMIT, "base": LIMIT, "before": LIMIT, **calendar}, 1.0)
+    window.hear(told.tell(1.0) or {}, 1.0)
+    drive = Drive(window, SLIDING, now=1.0).run(6)
+    assert window.kind is Kind.SLIDING
+    assert len(drive.refused) <= 30
+    assert drive.share(4) >= 0.97
+
+
 def test_what_waited_for_a_connection_was_refused_for_what_was_in_use_by_then() -> None:
     """It was taken when there was room, and written when there was none: nothing says that there is less."""
     window = learning()
