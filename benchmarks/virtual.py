@@ -405,6 +405,7 @@ def _happenings(kind: str, gateway: Simulator) -> Iterator[Scenario]:
     yield label("drop in a wave", limit_changes=((122.0, 0.5),))
     yield label("half, back after 150 s", limit_changes=((0.0, 0.5), (150.0, 1.0)))
     yield label("neighbour 50 %", neighbours=(Neighbour(input=100_000, begin=70.0, end=220.0),))
+    yield label("neighbour in a wave", neighbours=(Neighbour(input=100_000, begin=64.2, end=214.2),))
     yield label("outage", outages=((70.0, 118.0),))
     yield label("outage in a wave", outages=((62.8, 110.8),))
     yield label("charged refusals", charge_refused=True)
