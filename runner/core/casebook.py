@@ -46,7 +46,7 @@ class Casebook:
         if retry_after > self._window * (1 + 2 * GRAIN) or take.sent < now - self._window:
             return None
         grain = WHOLE_SECOND if retry_after.is_integer() else min(WHOLE_SECOND, GRAIN * self._window)
-        return Refusal(take.written, now, take.held, retry_after, grain)
+        return Refusal(take.counted_from, now, take.held, retry_after, grain)
 
     def keep(self, refusal: Refusal) -> bool:
         """Keep it as evidence, unless enough others of the same moment are kept."""

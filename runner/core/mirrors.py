@@ -23,6 +23,7 @@ class Take:
         "at",
         "back",
         "before",
+        "counted_from",
         "held",
         "index",
         "overdue",
@@ -30,13 +31,12 @@ class Take:
         "probe",
         "sent",
         "settled",
-        "written",
     )
 
     def __init__(self, sent: float, amount: int, before: float = 0.0) -> None:
         self.sent = sent
-        self.written = sent
-        """When it was written to a connection, as far as that is known."""
+        self.counted_from = sent
+        """The soonest moment at which it may have been counted, where it was refused."""
         self.at = sent
         """The latest moment at which the gateway may have counted it."""
         self.back = math.inf

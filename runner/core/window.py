@@ -26,6 +26,8 @@ MARGIN = 0.001
 """Of the amount: what is left of a limit of input, since what is in flight is only guessed."""
 LOOK_AGAIN = 1 / 60
 """Of a window: how often a limit is looked at again whose amount may be growing."""
+WAY_BACK = 1 / 1200
+"""Of a window: how long a refusal is taken to be on its way back."""
 LEAST_STEP = 1 / 1200
 """Of a window: the shortest wait for a limit that is being learned."""
 
@@ -196,10 +198,13 @@ class Window:
     def refused(self, take: Take, retry_after: float | None, now: float, sent_at: float = -math.inf) -> bool:
         """The gateway refused it; before it is settled. Whether that was to be expected.
 
-        It was written at `sent_at`, if that is later than it was taken: beside what was in use by then.
+        A refusal comes at once, so what took longer had to wait before it was counted: for a connection until it was
+        written at `sent_at`, or else at the gateway's door. It was refused beside what was in use by then.
         """
-        if sent_at > take.sent + GRAIN * self.limit.window:
-            take.written, take.before = sent_at, max(take.before, self.used(now) - take.amount)
+        if take.sent < now - GRAIN * self.limit.window:
+            waited_there = sent_at < now - GRAIN * self.limit.window
+            take.counted_from = now - WAY_BACK * self.limit.window if waited_there else max(take.sent, sent_at)
+            take.before = max(take.before, self.used(now) - take.amount)
         self._refusals.learn(take, retry_after, now, may_ask=self.probes)
         if take.probe and retry_after is not None and (self._is_soon(take, retry_after) or not self.limit.gives_back):
             self._pacing.close(now + retry_after)

@@ -589,7 +589,8 @@ def test_a_border_that_is_put_off_again_and_again_is_none(border: float) -> None
     assert drive.share(4) >= 0.97
 
 
-def test_what_waited_for_a_connection_was_refused_for_what_was_in_use_by_then() -> None:
+@pytest.mark.parametrize("sent_at", [11.0, 5.1], ids=["for its connection", "at the door"])
+def test_what_had_to_wait_was_refused_for_what_was_in_use_by_then(sent_at: float) -> None:
     """It was taken when there was room, and written when there was none: nothing says that there is less."""
     window = learning()
     window.settle(window.take(LIMIT // 2, 0.0), LIMIT // 2, 0.0, 0.1)
@@ -597,7 +598,7 @@ def test_what_waited_for_a_connection_was_refused_for_what_was_in_use_by_then() 
     for number in range(99):
         take = window.take(LIMIT // 200, 6.0 + number / 20)
         window.settle(take, take.amount, take.sent, take.sent + 0.1)
-    window.refused(waited, 20.0, 11.1, sent_at=11.0)
+    window.refused(waited, 20.0, 11.1, sent_at=sent_at)
     window.settle(waited, 0, 11.0, 11.1)
     assert window.kind is Kind.CALENDAR
     assert window.belief.amount(11.1) == LIMIT
