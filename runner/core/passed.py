@@ -1,7 +1,7 @@
 """Large tasks that smaller ones have passed: what is kept free until they fit.
 
-What fits goes before what does not, but not for ever. A task that was passed half a window ago has a limit kept free
-for it, from which nothing younger is taken until it fits. Where its model has no room, that is the model's own limits:
+What fits goes before what does not, but not for ever. A task whose turn was half a window ago has a limit kept free for
+it, from which nothing younger is taken until it fits. Where its model has no room, that is the model's own limits:
 of a pool's models one at a time, so that the others can work. Where only a limit that models share has none, it is that
 one: its room comes in crumbs while it is spent, and the smallest tasks would take each of them.
 """
@@ -26,32 +26,33 @@ GRAIN = 1 / 240
 """Of a window: how exactly the moment of passing is known, and how much longer than its model others wait."""
 
 
-class Passes:
-    """When younger tasks were sent than others that wait."""
+class Progress:
+    """A number that grows, and what it was."""
 
-    __slots__ = ("_before", "_grain", "_highest", "_sent")
+    __slots__ = ("_before", "_grain", "_steps", "highest")
 
     def __init__(self, grain: float) -> None:
+        self.highest = 0
         self._grain = grain
-        self._highest = self._before = -1
-        self._sent: deque[tuple[float, int]] = deque()
+        self._before = 0
+        self._steps: deque[tuple[float, int]] = deque()
 
-    def sent(self, sequence: int, now: float) -> None:
-        """A task was sent."""
-        if sequence <= self._highest:
+    def reach(self, number: int, now: float) -> None:
+        """It is that much by now, if it was not more."""
+        if number <= self.highest:
             return
-        self._highest = sequence
-        sent = self._sent
-        if sent and now < sent[-1][0] + self._grain:
-            sent[-1] = (sent[-1][0], sequence)
+        self.highest = number
+        steps = self._steps
+        if steps and now < steps[-1][0] + self._grain:
+            steps[-1] = (steps[-1][0], number)
         else:
-            sent.append((now, sequence))
+            steps.append((now, number))
 
     def before(self, moment: float) -> int:
-        """The sequence of the youngest task sent up to a moment, which is never earlier than one asked for before."""
-        sent = self._sent
-        while sent and sent[0][0] <= moment:
-            self._before = sent.popleft()[1]
+        """What it was at a moment, which is never earlier than one asked for before."""
+        steps = self._steps
+        while steps and steps[0][0] <= moment:
+            self._before = steps.popleft()[1]
         return self._before
 
 
@@ -77,8 +78,10 @@ class Kept:
         self._patience = standing.window * PATIENCE
         self._pause = standing.window * LOOK_AGAIN
         self._grain = standing.window * GRAIN
-        self._sent = Passes(self._grain)
-        self._sent_to = {model: Passes(self._grain) for model in standing.budgets}
+        self._sent = Progress(self._grain)
+        """How many tasks were sent: those up to that sequence have had their turn, one that is not sent was passed."""
+        self._sent_to = {model: Progress(self._grain) for model in standing.budgets}
+        """The sequence of the youngest task that was sent to a model."""
         self._sharing = {
             model
             for model in standing.budgets
@@ -93,7 +96,7 @@ class Kept:
         if model in self._models or any(model == keep.keeper for keep in self._limits.values()):
             return True
         passed = self._sent.before(now - self._patience)
-        return not self._limits and any(queue.has(passed - 1) for queue in self._standing.backlog.queues(model))
+        return not self._limits and any(queue.has(passed) for queue in self._standing.backlog.queues(model))
 
     def expire(self, now: float) -> None:
         """Let go of limits whose task was not looked at again."""
@@ -128,12 +131,12 @@ class Kept:
         Answers the sequence of the youngest task that the model may take from now on.
         """
         moment = now - self._patience
-        by_any, by_own = self._sent.before(moment), self._sent_to[model].before(moment)
+        passed, by_own = self._sent.before(moment), self._sent_to[model].before(moment)
         hopeless: list[tuple[int, int]] = []
         """Lines for which the model has no room of its own, and is not to be kept free: nor for larger ones."""
-        for key, task in queue.heads(min(before, max(by_any, by_own))):
-            if any(key[0] >= width and key[1] >= length for width, length in hopeless):
-                continue
+        for key, task in queue.heads(min(before, passed + 1)):
+            if task.sent_at > moment or any(key[0] >= width and key[1] >= length for width, length in hopeless):
+                continue  # it came back a moment ago, or is no smaller than one that has no room
             refusal = None
             if not self._is_kept_elsewhere(task, model, now):
                 charge = queue.lines[key].charge(model, self._standing.charge, now)
@@ -142,21 +145,21 @@ class Kept:
                 continue
             models = self._standing.blocked.models(refusal.limit)
             if len(models) > 1:
-                if task.sequence < by_any:
-                    until = min(refusal.until, now + self._pause) + self._grain
-                    self._limits[refusal.limit] = Keep(task, model, models, until)
-                    return task.sequence
-            elif task.sequence < by_own and not self._has_another(model, queue, now):
+                until = min(refusal.until, now + self._pause) + self._grain
+                self._limits[refusal.limit] = Keep(task, model, models, until)
+                return task.sequence
+            if task.sequence < by_own and not self._has_another(model, queue, now):
                 self._models[model] = task
                 return task.sequence
-            else:
-                hopeless.append(key)
+            hopeless.append(key)
         return math.inf
 
     def sent(self, task: Task, model: str, now: float) -> None:
         """A task is sent: nothing is kept for it any more."""
-        self._sent.sent(task.sequence, now)
-        self._sent_to[model].sent(task.sequence, now)
+        task.sent_at = now
+        if not task.sends:  # what was sent before may have been made the youngest, and passes nobody
+            self._sent.reach(self._sent.highest + 1, now)
+            self._sent_to[model].reach(task.sequence, now)
         blocked = self._standing.blocked
         if self._models and task in self._models.values():
             free = [model for model, kept in self._models.items() if kept is task]

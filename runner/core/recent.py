@@ -49,6 +49,15 @@ class Recent:
                 found += take.amount
         return found
 
+    def is_back_from(self, moment: float) -> bool:
+        """Whether anything that was sent from a moment on is back."""
+        for take in reversed(self._log):
+            if take.sent < moment:
+                return False
+            if take.settled:
+                return True
+        return False
+
     def restore(self, take: Take) -> None:
         """Keep a take of an earlier run, however old it is."""
         self._log.append(take)

@@ -198,17 +198,24 @@ class Window:
     def refused(self, take: Take, retry_after: float | None, now: float, sent_at: float = -math.inf) -> bool:
         """The gateway refused it; before it is settled. Whether that was to be expected.
 
-        A refusal comes at once, so what took longer had to wait before it was counted: for a connection until it was
-        written at `sent_at`, or else at the gateway's door. It was refused beside what was in use by then.
+        A refusal comes at once. One that took longer had to wait before it was counted: for a connection, until it was
+        written at `sent_at`, or alone, if what was sent later is back. It was refused beside what was in use by then.
         """
-        if take.sent < now - GRAIN * self.limit.window:
-            waited_there = sent_at < now - GRAIN * self.limit.window
-            take.counted_from = now - WAY_BACK * self.limit.window if waited_there else max(take.sent, sent_at)
-            take.before = max(take.before, self.used(now) - take.amount)
+        late = GRAIN * self.limit.window
+        if take.sent < now - late:
+            if sent_at >= now - late:
+                self._was_counted(take, sent_at, now)
+            elif self._recent.is_back_from(take.sent + late):
+                self._was_counted(take, now - WAY_BACK * self.limit.window, now)
         self._refusals.learn(take, retry_after, now, may_ask=self.probes)
         if take.probe and retry_after is not None and (self._is_soon(take, retry_after) or not self.limit.gives_back):
             self._pacing.close(now + retry_after)
         return take.probe or self._probing.question is not None
+
+    def _was_counted(self, take: Take, moment: float, now: float) -> None:
+        """It was counted at a moment, or later: not when it was sent."""
+        take.counted_from = moment
+        take.before = max(take.before, self.used(now) - take.amount)
 
     def _is_soon(self, take: Take, retry_after: float) -> bool:
         """Whether a bucket could say this."""

@@ -49,6 +49,8 @@ class Task:
     suspect: bool = False
     """Whether it failed while its model answered others, or beside such rows alone: no outage explains that."""
     sends: int = 0
+    sent_at: float = -math.inf
+    """When it was last sent."""
     sequence: int = 0
     refusals: int = 0
     """429s between which the model answered others, or nobody for a window."""

@@ -186,16 +186,24 @@ def test_what_happens_to_a_limit_costs_little(
 
 @pytest.mark.parametrize(
     ("kind", "times"),
-    [("sliding", 2), ("fixed", 1.95), ("counter", 2), ("bucket", 2), ("bucket 25 %", 1.33), ("bucket 10 %", 1.6)],
+    [("sliding", 2.2), ("fixed", 2.1), ("counter", 2.3), ("bucket", 2), ("bucket 25 %", 1.3), ("bucket 10 %", 1.7)],
 )
 def test_rows_without_a_cap_go_twice_as_fast_as_with_a_thousand_for_each(
     virtual: ModuleType, catalogue: Any, kind: str, times: float
 ) -> None:
-    """The cap that is chosen keeps little room; a bucket's content is spent before anything is known of answers."""
-    free = world(virtual, catalogue, f"no caps, {kind}", rows=1_000).play()
-    given = world(virtual, catalogue, f"no caps, {kind}", rows=1_000, cap=1_000, free=False).play()
-    assert every_row_ended_once(free, 1_000)
-    assert given.seconds >= times * free.seconds
+    """The cap that is chosen keeps little room; a bucket's content is spent before anything is known of answers.
+
+    One seed may be lucky.
+    """
+    seconds, reserved = 0.0, 0.0
+    for seed in range(3):
+        free = world(virtual, catalogue, f"no caps, {kind}", seed, rows=1_000).play()
+        assert every_row_ended_once(free, 1_000)
+        seconds += free.seconds
+        reserved += (
+            world(virtual, catalogue, f"no caps, {kind}", seed, rows=1_000, cap=1_000, free=False).play().seconds
+        )
+    assert reserved >= times * seconds
 
 
 @pytest.mark.parametrize("kind", KINDS[:5])
