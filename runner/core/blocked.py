@@ -113,7 +113,7 @@ class Blocked:
                 del self._blocks[model]
                 return
             found.add(task, refusal)
-        block.until = min(block.until, found.until)
+        block.until = min(block.until, found.until)  # it may be for more than these tasks
         block.limits |= found.limits
 
     def refusal(self, model: str, charge: Charge, now: float) -> Refusal | None:

@@ -79,7 +79,7 @@ class Kept:
         self._pause = standing.window * LOOK_AGAIN
         self._grain = standing.window * GRAIN
         self._sent = Progress(self._grain)
-        """How many tasks were sent: those up to that sequence have had their turn, one that is not sent was passed."""
+        """How many tasks were sent, under one sequence or another: those up to that sequence have had their turn."""
         self._sent_to = {model: Progress(self._grain) for model in standing.budgets}
         """The sequence of the youngest task that was sent to a model."""
         self._sharing = {
@@ -92,7 +92,10 @@ class Kept:
         self._limits: dict[Limit, Keep] = {}
 
     def is_due(self, model: str, now: float) -> bool:
-        """Whether a model is to be looked at though nothing has room: something is kept for it, or may have to be."""
+        """Whether a model is to be looked at though nothing has room: something is kept for it, or may have to be.
+
+        While a shared limit is kept, no other has to be.
+        """
         if model in self._models or any(model == keep.keeper for keep in self._limits.values()):
             return True
         passed = self._sent.before(now - self._patience)
@@ -135,8 +138,8 @@ class Kept:
         hopeless: list[tuple[int, int]] = []
         """Lines for which the model has no room of its own, and is not to be kept free: nor for larger ones."""
         for key, task in queue.heads(min(before, passed + 1)):
-            if task.sent_at > moment or any(key[0] >= width and key[1] >= length for width, length in hopeless):
-                continue  # it came back a moment ago, or is no smaller than one that has no room
+            if any(key[0] >= width and key[1] >= length for width, length in hopeless):
+                continue
             refusal = None
             if not self._is_kept_elsewhere(task, model, now):
                 charge = queue.lines[key].charge(model, self._standing.charge, now)
@@ -156,8 +159,8 @@ class Kept:
 
     def sent(self, task: Task, model: str, now: float) -> None:
         """A task is sent: nothing is kept for it any more."""
-        task.sent_at = now
-        if not task.sends:  # what was sent before may have been made the youngest, and passes nobody
+        if task.sequence != task.sent_as:
+            task.sent_as = task.sequence
             self._sent.reach(self._sent.highest + 1, now)
             self._sent_to[model].reach(task.sequence, now)
         blocked = self._standing.blocked

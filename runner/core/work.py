@@ -49,9 +49,10 @@ class Task:
     suspect: bool = False
     """Whether it failed while its model answered others, or beside such rows alone: no outage explains that."""
     sends: int = 0
-    sent_at: float = -math.inf
-    """When it was last sent."""
     sequence: int = 0
+    """Its age among all tasks: the oldest has the least. Another task may be let go first by a new one."""
+    sent_as: int = 0
+    """The sequence under which it was last sent."""
     refusals: int = 0
     """429s between which the model answered others, or nobody for a window."""
     answers_seen: int = 0

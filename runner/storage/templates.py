@@ -27,7 +27,6 @@ from runner.storage.times import plain
 LARGEST = 16 * 1024 * 1024
 """Characters, or bits of a number, that one operation of a template may make: a row may say how many there shall be."""
 
-
 WIDEST = 16
 """Characters by which one level of JSON may be indented."""
 

@@ -1065,16 +1065,20 @@ CRUMBS = ("a", "b", "c", "d")
 
 
 def crumbs(bench: Bench, *large: Task, steps: int = 400, at: int = 105) -> dict[int, float]:
-    """Small tasks for ever, others among them from some step on; when these were sent, by row. Steps are 0.1 s."""
+    """Small tasks for ever, others among them from some step on; seconds until these were sent, by row, from now on.
+
+    Steps are 0.1 s.
+    """
+    began = bench.now
     numbers = iter(range(10_000))
     wanted, sent_at = {each.row for each in large}, {}
     for step in range(steps):
-        bench.at(step / 10).offer(*(task(next(numbers), *CRUMBS, input=2) for _ in range(2)))
+        bench.at(began + step / 10).offer(*(task(next(numbers), *CRUMBS, input=2) for _ in range(2)))
         if step == at:
             bench.offer(*large)
         for ask in bench.asks():
             if ask.task.row in wanted:
-                sent_at[ask.task.row] = bench.now
+                sent_at[ask.task.row] = bench.now - began
             bench.land(ask)
     return sent_at
 
@@ -1085,15 +1089,29 @@ BEFORE = 4.0
 
 @pytest.mark.fault("B15")
 @pytest.mark.parametrize("models", [CRUMBS, ("b",)], ids=["pooled", "pinned"])
-@pytest.mark.parametrize("large", [20, 60, 95])
+@pytest.mark.parametrize(("large", "windows"), [(20, 0.65), (60, 1.0), (95, 1.3)])
 def test_a_large_task_is_not_passed_for_ever_while_others_spend_what_all_share(
-    large: int, models: tuple[str, ...]
+    large: int, windows: float, models: tuple[str, ...]
 ) -> None:
     """A shared limit comes back in crumbs, and there are always tasks that are small enough for each of them."""
     shared = limit(ALL, 300)
     bench = Bench({name: (limit(name, 100), shared) for name in CRUMBS})
     sent_at = crumbs(bench, task(10_000, *models, input=large))
-    assert sent_at[10_000] <= 10.5 + BEFORE + 1.5 * WINDOW
+    assert sent_at[10_000] <= 10.5 + BEFORE + windows * WINDOW
+
+
+def test_an_outage_makes_no_large_task_wait_longer_afterwards() -> None:
+    """Whoever asks whether it is over lets others go first the next time, and counts as the youngest then."""
+    shared = limit(ALL, 300)
+    bench = Bench({name: (limit(name, 100), shared) for name in CRUMBS})
+    bench.offer(*(task(20_000 + number, *CRUMBS, input=2) for number in range(20)))
+    probes = 0
+    for step in range(4_000):
+        for ask in bench.at(step / 10).asks():
+            probes += 1
+            bench.land(ask, failure(Kind.OVERLOADED))
+    assert probes > 300
+    assert crumbs(bench, task(10_000, *CRUMBS, input=95))[10_000] <= 10.5 + BEFORE + 1.5 * WINDOW
 
 
 def test_many_large_tasks_wait_no_longer_than_the_small_ones_that_came_after_them() -> None:

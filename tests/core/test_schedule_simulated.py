@@ -14,6 +14,7 @@ import pytest
 from runner.core.caps import Caps, Spending
 from runner.core.catalog import Model
 from runner.core.limits import ALL, Budget, Limit
+from runner.core.passed import GRAIN
 from runner.core.retry import Action
 from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Failure, Kind, Reply
@@ -182,12 +183,12 @@ class SimulatedRun:
         if scheduler.stopped is not None or scheduler.in_flight >= scheduler.flights.congestion.allowed:
             return
         spent = self.ledger.spent(now)
-        passed = max((sequence for at, sequence in self.sent if at <= now - WINDOW / 2), default=-1)
+        passed = len({sequence for at, sequence in self.sent if at <= now - WINDOW / 2 + GRAIN * WINDOW})
         for model, budget in self.budgets.items():
             tasks = [each for each in self.queued.values() if model in each.models]
             if model in self.lost or model in scheduler.pending_models or scheduler.gates.wait(model, now) > now:
                 continue
-            if any(each.sequence < passed for each in self.queued.values()):
+            if any(each.sequence <= passed for each in self.queued.values()):
                 continue  # it may be kept free for a large one
             for each in tasks:
                 assert any(spent[limit] + limit.of(charge_of(each, model)) > limit.amount for limit in budget), (

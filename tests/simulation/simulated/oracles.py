@@ -108,9 +108,9 @@ class Oracles:
         self.held.append(held)
         self.trace.append((round(now, 6), "sent", task.row, task.slot, ask.model, ask.lease.charge))
 
-    def youngest_sent(self, moment: float) -> int:
-        """The highest sequence of what was sent up to a moment."""
-        return max((sequence for at, sequence in self.sequences if at <= moment), default=-1)
+    def turns(self, moment: float) -> int:
+        """How many tasks were sent up to a moment, under one sequence or another: older ones have had their turn."""
+        return len({sequence for at, sequence in self.sequences if at <= moment})
 
     def flies(self, task: Task) -> bool:
         """Whether a request of a task is under way."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runner.core.lag import guard
 from runner.core.limits import ALL, Limit
+from runner.core.passed import GRAIN, PATIENCE
 from runner.core.work import Wait
 from simulated.books import SLACK, Held, check
 from simulated.oracles import Oracles
@@ -54,7 +55,8 @@ def _check_conservation(oracles: Oracles, most: dict[Limit, int], now: float) ->
         for book in oracles.books.values()
         if not book.ended and book.waits_until <= now - SLACK and not oracles.flies(book.task)
     ]
-    if any(task.sequence < oracles.youngest_sent(now - scenario.window / 2 + SLACK) for task in waiting):
+    turns = oracles.turns(now - scenario.window * (PATIENCE - GRAIN) + SLACK)
+    if any(task.sequence <= turns for task in waiting):
         return  # room may be kept for a large one
     for task in waiting:
         for model in () if task.free else task.models:  # lines do not tell free tasks with other ceilings apart
