@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
 
 from runner.engines.interruptions import ELSEWHERE, Elsewhere, interruptible
 
@@ -41,11 +45,28 @@ async def test_a_signal_that_comes_after_the_run_does_not_reach_it() -> None:
     assert interruptions.signal is None
 
 
-def test_an_interruption_is_the_runs_only_while_it_is_waited_for() -> None:
+@pytest.fixture
+def sigint() -> Iterator[Callable[[Any], None]]:
+    """What this process does about SIGINT, whatever it was started with: a shell's background ignores it."""
+    before = signal.getsignal(signal.SIGINT)
+    yield lambda handler: signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_is_the_runs_only_while_it_is_waited_for(sigint: Callable[[Any], None]) -> None:
     """Afterwards the thread deals with it as before."""
-    before, elsewhere, taken = signal.getsignal(signal.SIGINT), Elsewhere(), list[signal.Signals]()
+    sigint(signal.default_int_handler)
+    elsewhere, taken = Elsewhere(), list[signal.Signals]()
     with elsewhere.fed(), elsewhere.taken(taken.append):
         signal.raise_signal(signal.SIGINT)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which has handlers called that are still to be
     assert taken == [signal.SIGINT]
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interruption_that_is_ignored_stays_so_while_a_run_is_waited_for(sigint: Callable[[Any], None]) -> None:
+    """As nohup has it, and a shell for what runs in its background."""
+    sigint(signal.SIG_IGN)
+    elsewhere, taken = Elsewhere(), list[signal.Signals]()
+    with elsewhere.fed(), elsewhere.taken(taken.append):
+        signal.raise_signal(signal.SIGINT)
+    assert taken == []
