@@ -42,6 +42,8 @@ SLOTS = 120
 FORGETS = 1 / 100
 """How much a request weighs in the averages over the last ones."""
 SAMPLE = Size(10_000)
+OF_OTHERS = 50
+"""Answers of each model, for those that have none."""
 
 
 @dataclass(slots=True)
@@ -172,9 +174,12 @@ class Foresight:
         return BETWEEN
 
     def begin(self, now: float) -> bool:
-        """Start a simulation from this moment on; whether there is anything to simulate yet."""
+        """Start a simulation from this moment on; whether there is anything to go by yet.
+
+        Caps alone are nothing to go by: answers may be a hundredth of them.
+        """
         survey = self._survey()
-        if not survey.complete or not self._seen:
+        if not survey.complete or not self._seen or not self._has_answers():
             return False
         self._coarse = Coarse(
             [left for left in self._what_is_left(survey) if left.tasks > 0 and left.models],
@@ -196,6 +201,12 @@ class Foresight:
                 return False
             self._finish, self._coarse = finish, None
         return True
+
+    def _has_answers(self) -> bool:
+        """Whether any was seen, in this session or before it; some gateways do not say how long they are."""
+        return any(group.ended for group in self._groups.values()) or any(
+            answers.count for answers in self._charges.lengths.of_model.values()
+        )
 
     def _what_is_left(self, survey: Survey) -> Iterator[Left]:
         before = dict(self._ended_before)
@@ -232,13 +243,18 @@ class Foresight:
         seen = self._seen.get((models, model), _Seen(guessed / SAMPLE.text, cap, free=False))
         guess = text * seen.guess_of_text / guessed
         assumed = min(ASSUMED, round(seen.cap)) if seen.free else round(seen.cap)
-        outputs = answers.sample(MEMORY) or (assumed,)
+        outputs = answers.sample(MEMORY) or self._of_others() or (assumed,)
         return Like(
             reserves=Charge(1, round(guess * estimator.input_tokens(SAMPLE, model)), round(seen.cap)),
             input=round(guess * estimator.expected(SAMPLE, model)),
             outputs=outputs,
             output=sum(outputs) / len(outputs),
         )
+
+    def _of_others(self) -> tuple[int, ...]:
+        """The lengths of all models' answers: what to expect of one that has not answered yet."""
+        lengths = self._charges.lengths.of_model.values()
+        return tuple(sorted(tokens for answers in lengths for tokens in answers.sample(OF_OTHERS)))
 
     def _fresh_ledger(self, now: float) -> MemoryLedger:
         """A ledger that knows what the run's knows, and in which what is under way was not sent."""
