@@ -42,6 +42,10 @@ FIRST_CHUNK = 100
 SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers")
 STDIN = "-"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+"""What a text begins with that is written in two bytes a character, and what no text in UTF-8 does."""
+IN_LINES = {b"{": ".", b"[": ".[]", b"[{": ".[]"}
+"""By the first line of JSON that is set out for people: the program for jq that writes it as it has to be."""
 
 NOT_PARQUET = (Undecodable, pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, OverflowError)
 """What is raised for a file that is damaged, and by Python for a time that it has no date for."""
@@ -98,6 +102,12 @@ class Source:
             raise InputRejected(f"{path} cannot be read: {error.strerror}.") from None
         self.stamp = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
         """Size and time of the last change: while these are the same, the content is taken to be."""
+        if head.startswith(UTF16):
+            raise InputRejected(
+                f"{path} is UTF-16, as programs on Windows write it, and an input is UTF-8. This makes one of it: "
+                f"iconv -f UTF-16 -t UTF-8 {shlex.quote(str(path))} > "
+                f"{shlex.quote(str(path.with_stem(f'{path.stem}-utf8')))}"
+            )
         self.packing = packing_of(head)
         self.format = "parquet" if head == b"PAR1" else self._format_by_name(head)
 
@@ -273,10 +283,13 @@ def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
         byte = offset + len(text[: error.pos].encode("utf-8", "replace"))
         if error.pos >= len(text.rstrip("\r\n")):
             said = "the line ends in the middle, and an object has to stand on one"
+            if program := IN_LINES.get(data.strip()):
+                said += f": `jq -c '{program}'` writes them so"
             return BadRow(index, where, f"not JSON at byte {byte}: {said}")
         return BadRow(index, where, f"not JSON at byte {byte}: {error.msg}")
     if not isinstance(value, dict):
-        return BadRow(index, where, f"a JSON {_json_name(value)}, not an object (byte {offset})")
+        said = "; `jq -c '.[]'` writes its elements in lines" if index == 0 and isinstance(value, list) else ""
+        return BadRow(index, where, f"a JSON {_json_name(value)}, not an object (byte {offset}){said}")
     complaint = complaint_about(data, value)
     if complaint is not None:
         return BadRow(index, where, f"{complaint} (byte {offset})")

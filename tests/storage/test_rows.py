@@ -719,3 +719,25 @@ def test_a_json_array_is_rejected_with_what_to_do(write: Any, begin: str) -> Non
     ):
         write(begin, "my rows.json")
     assert [row.columns for row in write('{"a": 1}\n', "lines.json")] == [{"a": 1}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+@pytest.mark.parametrize("name", ["my rows.jsonl", "my rows.csv"])
+def test_a_text_in_two_bytes_a_character_is_rejected_with_what_to_do(write: Any, encoding: str, name: str) -> None:
+    """Redirected output is, on some Windows: by its first bytes, in one sentence."""
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    with pytest.raises(
+        InputRejected, match=r"is UTF-16, .*: iconv -f UTF-16 -t UTF-8 .*my rows\.\w+' > .*my rows-utf8\."
+    ):
+        write(f'{mark}{{"a": 1}}\n'.encode(encoding), name)
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [('{\n  "a": 1\n}\n', "."), ('[\n  {"a": 1}\n]\n', ".[]"), ('[{\n"a": 1\n}]\n', ".[]"), ('[{"a": 1}]\n', ".[]")],
+)
+def test_json_that_is_no_line_an_object_is_told_of_with_what_to_do(write: Any, text: str, program: str) -> None:
+    """Set out over lines, or an array in one: its first row says how it is written in lines."""
+    first = next(iter(write(text)))
+    assert isinstance(first, BadRow)
+    assert f"`jq -c '{program}'`" in first.reason
