@@ -41,6 +41,11 @@ class Casebook:
         """The last one that is kept."""
         return self._kept[-1]
 
+    @property
+    def first(self) -> Refusal:
+        """The first of those that an explanation was last looked for."""
+        return self.last if self._seen is None else self._seen.refusals[0]
+
     def timed(self, take: Take, retry_after: float, now: float) -> Refusal | None:
         """What a Retry-After says; None where it speaks of something else, or of a time that is forgotten."""
         if retry_after > self._window * (1 + 2 * GRAIN) or take.sent < now - self._window:

@@ -136,6 +136,11 @@ class Counting:
         bucket.empty(empty_at, self.recent)
         self.become(Kind.BUCKET, bucket, now, sure=True)
 
+    def shrink(self, share: float) -> None:
+        """If it is a bucket, it holds no more than so much of the amount, of which it is as full as it was."""
+        if isinstance(self.mirror, Bucket):
+            self.mirror.burst = min(self.mirror.burst, max(LEAST, share) * self.limit.amount)
+
     def count(self, at: float, amount: int, now: float) -> Take:
         """Count what was spent at a moment not long before now, in one piece that will not change."""
         take = Take(at, amount, self.mirror.used(now))

@@ -55,6 +55,8 @@ class Refusals:
         self._misfits = 0
         self._empty_at = -math.inf
         """When a bucket was last known to be empty."""
+        self._drawn_until = -math.inf
+        """What was sent before that was thought to have been drawn from a bucket when its size was found out."""
         self._refused: deque[tuple[float, int]] = deque()
         """When each of the last window was sent, and what it would have cost."""
         self._charges = False
@@ -79,6 +81,8 @@ class Refusals:
             if question.is_hopeless(self._window):
                 self._give_up(question, now)
             return
+        if take.sent < self._drawn_until:
+            self._was_never_drawn(take)
         if take.sent <= counting.changed_at:  # sent before the last refusal had come back: more of the same
             if noted and counting.found_at == counting.changed_at and not counting.cuts:
                 self._reconsider(take, now)
@@ -188,10 +192,19 @@ class Refusals:
             become(best.border + counting.guard - self._window, best.early + counting.guard, now)
         else:
             self._empty_at = take.sent
+            self._drawn_until = self.cases.first.sent
             counting.become_empty_bucket(take.sent, best.holds, now)
             return
         if best.holds < believed:
             self._belief.cut(best.holds - take.amount, now)  # what others had before them was measured in another way
+
+    def _was_never_drawn(self, take: Take) -> None:
+        """It had waited for a connection while others were sent: the bucket was empty without it, so it holds less."""
+        mirror, limit = self._counting.mirror, self._counting.limit
+        if isinstance(mirror, Bucket):
+            share = (mirror.burst - take.held) / limit.amount
+            for other in self.together or (self,):
+                other._counting.shrink(share)
 
     def _doubt(self, take: Take, refusal: Refusal, now: float) -> None:
         """It should not have been refused: the gateway counts in another way, or there is less."""

@@ -46,12 +46,14 @@ class Drive:
         real: float = LIMIT,
         answer: float | Callable[[float], float] = ANSWER,
         refusal: float = 0.0,
+        way: Callable[[int], float] = lambda _number: WAY,
         seed: int = 1,
         says: Callable[[float, float], float] | None = None,
     ) -> None:
         """`changes` are moments, and the amount that really holds from then on; `says` makes up Retry-Afters.
 
-        Answers take `answer` seconds to be made, by when they were asked for, and refusals `refusal`.
+        Answers take `answer` seconds to be made, by when they were asked for, and refusals `refusal`. A request is on
+        its `way` for so many seconds, by its number.
         """
         self.window = window
         self.judge = shape.window(real)
@@ -65,6 +67,8 @@ class Drive:
         self._retry_after = retry_after
         self._answer = answer
         self._refusal = refusal
+        self._way = way
+        self._sent = 0
         self._changes = list(changes)
         self._chance = Random(seed)
         self._gates = Gates(WINDOW, Random(1))
@@ -86,7 +90,8 @@ class Drive:
                 take = self.window.take(self._size, self.now)
                 self.without_room += take.probe
                 self._gates.sent("m", take)
-                self._fly(WAY, take, arrives=True)
+                self._sent += 1
+                self._fly(self._way(self._sent), take, arrives=True)
                 self._size = self._draw()
                 continue
             self.now = min(fits_at, ends, self._flights[0][0] if self._flights else math.inf)
@@ -407,6 +412,18 @@ def test_a_limit_learns_from_another_that_its_kind_was_given_up() -> None:
     other._counting.become_counter(20.0, 0.5, 30.0)
     mine.suppose(other, 31.0)
     assert mine.kind is Kind.COUNTER
+
+
+@pytest.mark.parametrize("burst", [0.25, 0.1])
+def test_what_waits_for_a_connection_does_not_make_a_bucket_seem_larger(burst: float) -> None:
+    """A part of what was sent is counted behind what was sent later, and refused: it was not in the bucket."""
+    window, other = learning(), learning()
+    weigh_together([window, other])
+    Drive(window, Shape(kind="bucket", burst=burst), way=lambda number: 0.7 if number % 3 == 0 else WAY).run(0.2)
+    other._counting.suppose(window._counting, 0.2 * WINDOW)
+    for one in (window, other):
+        assert one.kind is Kind.BUCKET
+        assert one.tell(0.2 * WINDOW)["burst"] == pytest.approx(burst * LIMIT, abs=0.01 * LIMIT)
 
 
 def test_a_supposed_bucket_of_which_more_is_under_way_than_it_holds_is_empty() -> None:
