@@ -36,7 +36,7 @@ class Take:
     def __init__(self, sent: float, amount: int, before: float = 0.0) -> None:
         self.sent = sent
         self.counted_from = sent
-        """The soonest moment at which it may have been counted, where it was refused."""
+        """The soonest moment at which it may have been counted."""
         self.at = sent
         """The latest moment at which the gateway may have counted it."""
         self.back = math.inf
@@ -291,8 +291,14 @@ class Bucket:
         self._level -= take.amount
 
     def settle(self, take: Take, amount: int, now: float) -> None:
-        """Pour back what was not needed, unless it was not in it any more when that was seen."""
+        """Pour back what was not needed, unless it was not in it any more when that was seen.
+
+        What waited for a connection until after that was drawn from what has come back since.
+        """
         self._under_way_until = min(self._under_way_until, now)
+        if take.sent < self._seen_at < take.counted_from and amount:
+            self._level = self.level(now) - amount
+            return
         if take.sent < self._seen_at and not (amount and self.gives_back):
             return
         self._level = min(self.burst, self.level(now) + take.amount - amount)

@@ -140,6 +140,7 @@ class MemoryLedger:
         self._uses.pop(lease.model, None)
         for window, take in zip(self._budgets[lease.model], lease.takes, strict=True):
             counted_at = counted(lease, window.limit.window, sent_at, lag)
+            take.counted_from = max(take.counted_from, sent_at)
             window.settle(take, window.limit.of(charge), counted_at, now)
 
     def accepted(self, lease: Lease, now: float) -> bool:

@@ -14,7 +14,10 @@ from runner.core.gates import Gates
 from runner.core.knowledge import Knowledge, limit_key
 from runner.core.limits import Limit
 from runner.core.mirrors import Take
+from runner.core.ports import Lease
+from runner.core.values import Charge
 from runner.core.window import Kind, Window, weigh_together
+from runner.ledgers.memory import MemoryLedger
 from runner.simulator.window import Shape
 from runner.testing import refusal
 
@@ -424,6 +427,20 @@ def test_what_waits_for_a_connection_does_not_make_a_bucket_seem_larger(burst: f
     for one in (window, other):
         assert one.kind is Kind.BUCKET
         assert one.tell(0.2 * WINDOW)["burst"] == pytest.approx(burst * LIMIT, abs=0.01 * LIMIT)
+
+
+@pytest.mark.parametrize(("written", "drawn"), [(0.85, 0), (1.4, 500)], ids=["before it was empty", "after it"])
+def test_what_waited_for_a_connection_is_drawn_from_what_came_back_since(written: float, drawn: int) -> None:
+    """It was sent before a bucket was seen to be empty, and let in: then it was counted before that, or later."""
+    limit = Limit(scope="m", measure="input", amount=LIMIT, window=WINDOW)
+    ledger = MemoryLedger({"m": (limit,)}, learns=True)
+    lease = ledger.take("m", Charge(1, 600, 0), 0.8)
+    assert isinstance(lease, Lease)
+    (window,) = ledger.windows
+    window._counting.become_empty_bucket(0.9, LIMIT / 4, 0.9)
+    empty = window.used(1.5)
+    ledger.settle(lease, Charge(1, 500, 0), 1.5, sent_at=written)
+    assert window.used(1.5) == empty + drawn
 
 
 def test_a_supposed_bucket_of_which_more_is_under_way_than_it_holds_is_empty() -> None:
