@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from runner.core.errors import BrokenInvariant
@@ -333,8 +334,13 @@ def test_when_all_is_settled_and_expired_nothing_is_left(ledgers: Callable[..., 
     assert set(ledger.spent(now + 10.0).values()) == {0}
 
 
+ONE_BIT_LATER = [(0.0, "a", 24, 0, 89, 0), (0.25, "a", 25, 0, 89, 0), (0.0, "a", 52, 0, 0, 0), (0.25, "a", 24, 0, 0, 0)]
+"""The last of these has to wait for the least time that a float can tell."""
+
+
 @MANY
 @given(steps=STEPS, late=st.booleans())
+@example(steps=ONE_BIT_LATER, late=True)
 def test_a_refused_charge_fits_when_the_refusal_says_and_not_before(
     ledgers: Callable[..., Ledger], steps: list[tuple], late: bool
 ) -> None:
@@ -346,7 +352,7 @@ def test_a_refused_charge_fits_when_the_refusal_says_and_not_before(
         lease = ledger.take(model, charge, now)
         if isinstance(lease, Refusal):
             assert lease.until > now
-            just_before = lease.until - (lease.until - now) / 1000
+            just_before = min(lease.until - (lease.until - now) / 1000, math.nextafter(lease.until, now))
             assert isinstance(ledger.take(model, charge, just_before), Refusal)
             now = lease.until
             lease = taken(ledger, model, charge, now)
