@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import importlib
 import io
@@ -85,9 +84,8 @@ class Commands(click.Group):
             if args and os.path.exists(args[0]):  # noqa: PTH110 - any path-like word
                 hint = f"{error.message} To run a file or a job: runner run {args[0]}"
                 raise click.UsageError(hint, ctx) from None
-            near = difflib.get_close_matches(args[0], COMMANDS) if args else []
-            if near:
-                raise click.UsageError(f"{error.message} Did you mean {' or '.join(near)}?", ctx) from None
+            if isinstance(error, click.NoSuchCommand):
+                raise click.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -186,7 +186,7 @@ def test_a_wrong_word_ends_with_2_and_says_what_is_wrong(command, rows, tmp_path
 
 def test_a_command_that_does_not_exist_is_met_with_what_was_meant(command, rows) -> None:
     """One that is spelt like it; or, where it is a file, the command that runs it."""
-    for word, said in [("plna", "Did you mean plan?"), (rows(1), f"runner run {rows(1)}")]:
+    for word, said in [("plna", "Did you mean 'plan'?"), (rows(1), f"runner run {rows(1)}")]:
         done = command(word)
         assert done.code == 2
         assert said in sentence(done)
