@@ -283,7 +283,7 @@ def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
         byte = offset + len(text[: error.pos].encode("utf-8", "replace"))
         if error.pos >= len(text.rstrip("\r\n")):
             said = "the line ends in the middle, and an object has to stand on one"
-            if program := IN_LINES.get(data.strip()):
+            if index == 0 and (program := IN_LINES.get(data.strip())):
                 said += f": `jq -c '{program}'` writes them so"
             return BadRow(index, where, f"not JSON at byte {byte}: {said}")
         return BadRow(index, where, f"not JSON at byte {byte}: {error.msg}")

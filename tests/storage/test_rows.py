@@ -734,10 +734,11 @@ def test_a_text_in_two_bytes_a_character_is_rejected_with_what_to_do(write: Any,
 
 @pytest.mark.parametrize(
     ("text", "program"),
-    [('{\n  "a": 1\n}\n', "."), ('[\n  {"a": 1}\n]\n', ".[]"), ('[{\n"a": 1\n}]\n', ".[]"), ('[{"a": 1}]\n', ".[]")],
+    [('{\n  "a": 1\n}\n', "."), ('[\n{\n"a": 1\n}\n]\n', ".[]"), ('[{\n"a": 1\n}]\n', ".[]"), ('[{"a": 1}]\n', ".[]")],
 )
 def test_json_that_is_no_line_an_object_is_told_of_with_what_to_do(write: Any, text: str, program: str) -> None:
-    """Set out over lines, or an array in one: its first row says how it is written in lines."""
-    first = next(iter(write(text)))
+    """Set out over lines, or an array in one: its first row says how it is written in lines, and no other."""
+    first, *others = write(text)
     assert isinstance(first, BadRow)
     assert f"`jq -c '{program}'`" in first.reason
+    assert not any(isinstance(row, BadRow) and "jq" in row.reason for row in others)
