@@ -137,7 +137,7 @@ class Counting:
         self.become(Kind.BUCKET, bucket, now, sure=True)
 
     def shrink(self, share: float) -> None:
-        """If it is a bucket, it holds no more than so much of the amount, of which it is as full as it was."""
+        """If it is a bucket, it holds that share of the amount at most."""
         if isinstance(self.mirror, Bucket):
             self.mirror.burst = min(self.mirror.burst, max(LEAST, share) * self.limit.amount)
 

@@ -296,7 +296,7 @@ class Bucket:
         What waited for a connection until after that was drawn from what has come back since.
         """
         self._under_way_until = min(self._under_way_until, now)
-        if take.sent < self._seen_at < take.counted_from and amount:
+        if take.sent < self._seen_at < take.counted_from:
             self._level = self.level(now) - amount
             return
         if take.sent < self._seen_at and not (amount and self.gives_back):
