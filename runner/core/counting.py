@@ -156,9 +156,12 @@ class Counting:
 
     def suppose(self, other: Counting, now: float) -> None:
         """Take over what was found out of a limit that the same gateway keeps, while it is not known of this one."""
+        is_newer = other.found_at >= self.found_at
         is_doubtful = not self._own or other.gave_up is self.kind
-        open_to = is_doubtful and other._own and other.found_at >= self.found_at and self._differs(other.mirror)
+        open_to = is_doubtful and other._own and is_newer and self._differs(other.mirror)
         unsure = self.kind is not Kind.COUNTER and not self.sure
+        # What it was found to be of its own is not given up for what another one was thought to be before.
+        unsure = unsure and (is_newer or not self._own or other.kind is self.kind)
         if other is self or not (unsure or open_to):
             return
         self._suppose(other, now)
@@ -185,6 +188,8 @@ class Counting:
         elif isinstance(mirror, Calendar):
             self.become_calendar(mirror.border, mirror.early, now, sure=other.sure)
         elif other.kind is Kind.SLIDING and self.kind is not Kind.CALENDAR:
+            if not isinstance(self.mirror, SlidingLog):
+                self.become_sliding(now)
             if self.kind is not Kind.SLIDING:
                 self.found_at = now
             self.kind, self.sure = Kind.SLIDING, other.sure

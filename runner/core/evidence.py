@@ -32,6 +32,8 @@ CLOSE = 1 / 50
 """Of a window: a Retry-After that is so far off has as much to excuse as another amount than the configured one."""
 LOWER = 1.0
 """What another amount than the configured one has to excuse."""
+SINCE = 0.5
+"""What has to be excused besides where it was lowered between what was let in and what was refused."""
 FITS, FITS_EACH = 1.5, 0.5
 """With more to excuse than this, and so much more for each refusal, a kind explains nothing."""
 MOST = 3.0
@@ -195,6 +197,24 @@ class Evidence:
         excuses += self._above((check.since(check.at - self.window) + check.amount for check in self._let_in), holds)
         return Fit(excuses, holds)
 
+    def lowered_log(self, late: float, *, alike: bool = False) -> Fit:
+        """The same of a log that was lowered while more was in use: by so much that the Retry-Afters are right.
+
+        With `alike` that needs no excuse: others were lowered at the same time.
+        """
+        window = self.window + late
+        levels = [moment.since(moment.at - window) + moment.amount for moment in self._refused]
+        refused = zip(levels, self._refused, self.refusals, strict=True)
+        holds = min(level - self._left(moment, window, refusal) for level, moment, refusal in refused)
+        if holds >= self.amount - self._doubt:
+            return Fit(math.inf, self.amount)
+        waits = [partial(self._leaves, moment, window) for moment in self._refused]
+        excuses = self._untimely(levels, holds, waits) + (0.0 if alike else self._lower_costs + SINCE)
+        # What was let in before it was lowered says nothing.
+        let_in = (check for check in self._let_in if check.at > self._refused[0].at)
+        excuses += self._above((check.since(check.at - self.window) + check.amount for check in let_in), holds)
+        return Fit(excuses, holds)
+
     def place(self, place: int, *, counts: bool) -> Fit:
         """Calendar windows with borders at so many steps; `counts` as sliding counters do."""
         key = place % STEPS, counts
@@ -265,7 +285,8 @@ class Evidence:
     @cached_property
     def least(self) -> float:
         """What has to be excused whichever kind it is."""
-        logs = (self.log(part * MOST_LATE * self.window).excuses for part in LATE)
+        delays = [part * MOST_LATE * self.window for part in LATE]
+        logs = (fit(late).excuses for late in delays for fit in (self.log, self.lowered_log))
         places = (self.place(place, counts=counts).excuses for place in range(STEPS) for counts in (False, True))
         return min(self.bucket.excuses, *logs, *places)
 
@@ -283,6 +304,12 @@ class Evidence:
         first = min(first, moment.count - 1)
         enough = bisect_left(moment.sums, moment.sums[first] + max(1.0, missing), first) - 1
         return moment.times[min(max(first, enough), moment.count - 1)] + window - moment.at
+
+    def _left(self, moment: Moment, window: float, refusal: Refusal) -> float:
+        """What had left a log of so many seconds when there was to be room, at the soonest."""
+        room_from = moment.at + max(0.0, refusal.retry_after - refusal.grain)
+        first, last = (min(moment.count, bisect_right(moment.times, at - window)) for at in (moment.at, room_from))
+        return moment.sums[last] - moment.sums[first]
 
     def _in_use(self, moment: Moment, border: float, *, counts: bool) -> tuple[float, float, float, float]:
         """In all, of this window, of the one before, and how old this window is."""

@@ -73,12 +73,22 @@ class _Weighed:
 
     def log(self) -> Explanation:
         """A sliding log, late by what fits best."""
-        return min((self._late(part) for part in LATE), key=lambda explanation: explanation.excuses)
+        found = (late(part) for part in LATE for late in (self._late, self._lowered))
+        return min(found, key=lambda explanation: explanation.excuses)
 
     def _late(self, part: float) -> Explanation:
         late = part * MOST_LATE * self._evidence.window
         own, beside = self._weigh(lambda one: one.log(late))
         alone = own.excuses + part * BY_LATE
+        return Explanation(Kind.SLIDING, alone + beside, alone, own.holds, late=late)
+
+    def _lowered(self, part: float) -> Explanation:
+        """The same where it was lowered, and those beside it with it or not."""
+        late = part * MOST_LATE * self._evidence.window
+        own = self._evidence.lowered_log(late)
+        fits = [(one.least, one.log(late).excuses, one.lowered_log(late, alike=True).excuses) for one in self._beside]
+        alone = own.excuses + part * BY_LATE
+        beside = sum(min(MOST, max(0.0, min(log, lowered) - least)) for least, log, lowered in fits)
         return Explanation(Kind.SLIDING, alone + beside, alone, own.holds, late=late)
 
     def bucket(self) -> Explanation:

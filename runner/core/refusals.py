@@ -67,6 +67,8 @@ class Refusals:
         """How often a border of calendar windows turned out to be still to come."""
         self._put_off_at = -math.inf
         """Where the next border was thought to be when that last happened."""
+        self._is_unexplained = False
+        """Whether no kind explained what was refused, and its Retry-Afters are not to be believed."""
 
     def learn(self, take: Take, retry_after: float | None, now: float, *, may_ask: bool) -> None:
         """The gateway refused it; before it is settled. With `may_ask` requests may be sent only to learn more."""
@@ -87,7 +89,7 @@ class Refusals:
             if noted and counting.found_at == counting.changed_at and not counting.cuts:
                 self._reconsider(take, now)
             elif not take.probe and counting.cuts:
-                self._belief.deepen(take.before)
+                self._belief.deepen(min(take.before, self._stays(take, refusal)))
             return
         if refusal is None and may_ask and self._is_worth_asking(take, now):
             self._probing.ask_again(take, now)
@@ -172,7 +174,8 @@ class Refusals:
         counting, believed = self._counting, self._belief.amount(now)
         self._contradictions += 1
         self._misfits, self._empty_at = 0, -math.inf
-        if not found or self._contradictions > MOST_CONTRADICTIONS:
+        self._is_unexplained = not found or self._contradictions > MOST_CONTRADICTIONS
+        if self._is_unexplained:
             counting.become_sliding(now, sure=True)
             if not take.probe:
                 self._cut(take.before, now)
@@ -215,7 +218,7 @@ class Refusals:
                 return
         believed = self._belief.amount(now)
         if not take.probe and not self._were_charged(take, believed - take.before - take.amount, now):
-            self._cut(min(take.before, self._left_after(take, refusal)), now)
+            self._cut(min(take.before, self._left_after(take, refusal), self._stays(take, refusal)), now)
             # With far more room than there can be an error, or as deep as may be and refused again.
             self._misfits += take.before < believed / 2 or self._belief.amount(now) == believed
 
@@ -259,6 +262,14 @@ class Refusals:
             taken.settled = True  # a mirror of what is to come marks those in flight as overdue
         soonest = min(refusal.room_from, refusal.sent + refusal.retry_after - WHOLE_SECOND)
         return self._counting.counter(mirror.border, mirror.early, takes).used(soonest) + take.amount
+
+    def _stays(self, take: Take, refusal: Refusal | None) -> float:
+        """What of a log will still be there when there is room again, at the soonest, as was said: the same of it."""
+        mirror = self._counting.mirror
+        if refusal is None or not isinstance(mirror, SlidingLog) or self._is_unexplained:
+            return math.inf
+        oldest, recent = refusal.room_from - mirror.span, self._counting.recent
+        return sum(old.amount for old in recent if old.at > oldest and old.sent < take.sent) + take.amount
 
     def _is_settled(self, now: float) -> bool:
         """Whether the kind has held for so long that there will rather be less."""

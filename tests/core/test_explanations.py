@@ -154,6 +154,33 @@ def test_what_was_let_in_before_a_limit_was_lowered_is_not_held_against_the_lowe
     assert before > after
 
 
+def lowered_in_a_wave(share: float, seed: int) -> Evidence:
+    """All of a log's limit in ten seconds; and again as it leaves, when only a share of the limit is there."""
+    chance = Random(seed)
+    takes: list[Take] = []
+    for wave_begins in (0.0, WINDOW + 0.2):
+        ends = wave_begins + (10.0 if not wave_begins else 3.0)
+        while (now := wave_begins + sum(take.held for take in takes if take.sent >= wave_begins) / LIMIT * 10) < ends:
+            take = Take(now, chance.randint(200, 400))
+            take.settled, take.back = True, now + ANSWER
+            takes.append(take)
+    in_use = sum(take.held for take in takes if take.sent > now - WINDOW)
+    sent = [now + number / 50 for number in range(3)]
+    leaves = (in_use - share * LIMIT) / LIMIT * 10
+    refusals = [Refusal(at, at + 2 * WAY, 300, math.ceil(4 * leaves) / 4, GRAIN / 4) for at in sent]
+    return Evidence(takes, refusals, LIMIT, WINDOW, gives_back=False)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.5, 0.6])
+@pytest.mark.parametrize("alike", [0, 3])
+def test_a_log_that_was_lowered_while_it_was_spent_is_told_from_one_with_borders(share: float, alike: int) -> None:
+    """Refused with far more in use than there was to be, until so much has left as leaves what there is now."""
+    seen, *others = (lowered_in_a_wave(share, seed) for seed in range(alike + 1))
+    best = explanations(seen, others)[0]
+    assert best.kind is Kind.SLIDING
+    assert best.holds == pytest.approx(share * LIMIT, rel=0.05)
+
+
 @pytest.mark.parametrize("phase", [0.5, 1.0, 2.0, 3.0, 8.0])
 def test_limits_that_are_counted_alike_tell_together_where_a_border_lies_that_none_tells_alone(phase: float) -> None:
     """Each was spent at another rate, so that each leaves other borders open."""

@@ -405,6 +405,18 @@ def test_a_counter_that_names_a_far_moment_tells_at_once_how_much_there_is(shape
     assert len(drive.refused) - before <= 12
 
 
+@pytest.mark.fault("B4")
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize(("lowered", "ends"), [(1.03, 1.2), (1.1, 2.2)], ids=["in a wave", "between two"])
+def test_a_log_that_names_a_far_moment_tells_at_once_how_much_there_is(
+    lowered: float, ends: float, share: float
+) -> None:
+    """What was spent leaves it bit by bit, and what is left at that moment is all that there is."""
+    drive = Drive(learning(), Shape(kind="sliding"), changes=[(lowered * WINDOW, share * LIMIT)]).run(ends)
+    assert drive.window.kind is Kind.SLIDING
+    assert drive.window.belief.amount(drive.now) == pytest.approx(share * LIMIT, rel=0.02)
+
+
 def test_a_limit_learns_from_another_that_its_kind_was_given_up() -> None:
     """Both were taken for buckets, and one of them has found out better since."""
     mine, other = learning(), learning()
@@ -415,6 +427,34 @@ def test_a_limit_learns_from_another_that_its_kind_was_given_up() -> None:
     other._counting.become_counter(20.0, 0.5, 30.0)
     mine.suppose(other, 31.0)
     assert mine.kind is Kind.COUNTER
+
+
+def test_a_limit_that_was_taken_for_a_counter_is_mirrored_as_the_log_that_another_one_was_found_to_be() -> None:
+    """What was spent before leaves it a window later, and not bit by bit from the next border on."""
+    mine, other = learning(), learning()
+    take = mine.take(LIMIT // 2, 1.0)
+    mine.settle(take, LIMIT // 2, counted_at=1.0, now=1.5)
+    other._counting.become_counter(WINDOW / 2, 0.5, 2.0)
+    mine.suppose(other, 2.0)
+    other._counting.become_sliding(20.0, sure=True)
+    mine.suppose(other, 20.0)
+    assert mine.kind is Kind.SLIDING
+    assert mine.used(1.0 + 0.9 * WINDOW) == LIMIT // 2
+
+
+def test_what_a_limit_was_found_to_be_of_its_own_is_not_given_up_for_what_another_one_was_thought_to_be_before() -> (
+    None
+):
+    """The other one was taken for a counter, and then this one refused what shows it to be a log, which is not sure."""
+    mine, other = learning(), learning()
+    other._counting.become_counter(0.0, 0.5, 2.0)
+    mine.suppose(other, 2.0)
+    mine._counting.become_sliding(20.0, late=0.5)
+    mine.suppose(other, 21.0)
+    assert mine.kind is Kind.SLIDING
+    other._counting.become_calendar(15.0, 0.5, 22.0)
+    mine.suppose(other, 22.0)
+    assert mine.kind is Kind.CALENDAR
 
 
 @pytest.mark.parametrize("burst", [0.25, 0.1])
