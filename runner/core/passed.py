@@ -1,9 +1,10 @@
 """Large tasks that smaller ones have passed: what is kept free until they fit.
 
 What fits goes before what does not, but not for ever. A task whose turn was half a window ago has a limit kept free for
-it, from which nothing younger is taken until it fits. Where its model has no room, that is the model's own limits:
-of a pool's models one at a time, so that the others can work. Where only a limit that models share has none, it is that
-one: its room comes in crumbs while it is spent, and the smallest tasks would take each of them.
+it, from which nothing younger is taken until it fits; one that takes most of a limit has it kept at its turn, or it
+would wait longer than a window. Where its model has no room, that is the model's own limits: of a pool's models one at
+a time, so that the others can work. Where only a limit that models share has none, it is that one: its room comes in
+crumbs while it is spent, and the smallest tasks would take each of them.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from runner.core.blocked import Block
 from runner.core.limits import Limit
 from runner.core.queues import Queue
 from runner.core.standing import Standing
+from runner.core.values import Charge
 from runner.core.work import Task
 
 PATIENCE = 1 / 2
 """Of a window: how long a task may be passed."""
+LARGE = 1 - PATIENCE
+"""Of a limit: what takes more may not be passed at all, since so much of a window is needed until it is there."""
 LOOK_AGAIN = 1 / 60
 """Of a window: for how long a shared limit is kept, unless the task is looked at again: its model may be gone."""
 GRAIN = 1 / 240
@@ -98,8 +102,24 @@ class Kept:
         """
         if model in self._models or any(model == keep.keeper for keep in self._limits.values()):
             return True
-        passed = self._sent.before(now - self._patience)
-        return not self._limits and any(queue.has(passed) for queue in self._standing.backlog.queues(model))
+        if self._limits:
+            return False
+        passed, turn = self._sent.before(now - self._patience), self._sent.highest
+        return any(
+            queue.has(passed) or (queue.has(turn) and self._holds_large(queue, model, turn, now))
+            for queue in self._standing.backlog.queues(model)
+        )
+
+    def _holds_large(self, queue: Queue, model: str, turn: int, now: float) -> bool:
+        """Whether a queue's largest tasks, by input and by output, are too large to be passed."""
+        return any(
+            task.sequence <= turn and self._is_large(queue.lines[key].charge(model, self._standing.charge, now), model)
+            for key, task in queue.largest()
+        )
+
+    def _is_large(self, charge: Charge, model: str) -> bool:
+        """Whether a task that costs so much may not be passed."""
+        return any(_is_most(charge, limit) for limit in self._standing.budgets[model])
 
     def expire(self, now: float) -> None:
         """Let go of limits whose task was not looked at again."""
@@ -133,25 +153,30 @@ class Kept:
 
         Answers the sequence of the youngest task that the model may take from now on.
         """
-        moment = now - self._patience
-        passed, by_own = self._sent.before(moment), self._sent_to[model].before(moment)
+        moment, sent_to = now - self._patience, self._sent_to[model]
+        passed, by_own = self._sent.before(moment), sent_to.before(moment)
         hopeless: list[tuple[int, int]] = []
         """Lines for which the model has no room of its own, and is not to be kept free: nor for larger ones."""
-        for key, task in queue.heads(min(before, passed + 1)):
-            if any(key[0] >= width and key[1] >= length for width, length in hopeless):
+        for key, task in queue.heads(min(before, self._sent.highest + 1)):
+            charge = queue.lines[key].charge(model, self._standing.charge, now)
+            is_hopeless = any(key[0] >= width and key[1] >= length for width, length in hopeless)
+            if (is_hopeless or task.sequence > passed) and not self._is_large(charge, model):
                 continue
             refusal = None
             if not self._is_kept_elsewhere(task, model, now):
-                charge = queue.lines[key].charge(model, self._standing.charge, now)
                 refusal = self._standing.ledger.refusal(model, charge, now)
             if refusal is None or refusal.resets:
+                continue
+            is_large = _is_most(charge, refusal.limit) and not refusal.any_size
+            if task.sequence > passed and not is_large:
                 continue
             models = self._standing.blocked.models(refusal.limit)
             if len(models) > 1:
                 until = min(refusal.until, now + self._pause) + self._grain
                 self._limits[refusal.limit] = Keep(task, model, models, until)
                 return task.sequence
-            if task.sequence < by_own and not self._has_another(model, queue, now):
+            is_passed = task.sequence < (sent_to.highest if is_large else by_own)
+            if is_passed and not self._has_another(model, queue, now):
                 self._models[model] = task
                 return task.sequence
             hopeless.append(key)
@@ -187,3 +212,7 @@ class Kept:
 
     def _works(self, model: str, now: float) -> bool:
         return self._standing.gates.wait(model, now) <= now
+
+
+def _is_most(charge: Charge, limit: Limit) -> bool:
+    return limit.of(charge) > LARGE * limit.amount

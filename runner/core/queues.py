@@ -149,6 +149,11 @@ class Queue:
         ages = sorted(zip(self._ages, self._order, strict=True))
         return [(key, self.lines[key].tasks[0]) for sequence, key in ages if sequence < before]
 
+    def largest(self) -> list[tuple[tuple[int, int], Task]]:
+        """The lines and heads with the most input, and with the most output."""
+        chosen = {self._order[-1], self._by_output[-1][::-1]} if self._order else ()
+        return [(key, self.lines[key].tasks[0]) for key in chosen]
+
     def largest_that_fits(
         self, model: str, room: Room, charge: Callable[[Task, str], Charge], now: float, newest: float
     ) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ import pytest
 from runner.core.caps import Caps, Spending
 from runner.core.catalog import Model
 from runner.core.limits import ALL, Budget, Limit
-from runner.core.passed import GRAIN
+from runner.core.passed import GRAIN, LARGE
 from runner.core.retry import Action
 from runner.core.schedule import Scheduler
 from runner.core.values import Charge, Failure, Kind, Reply
@@ -177,6 +177,16 @@ class SimulatedRun:
             self.seen["closed"] += landing.closed is not None
             self.seen["ambiguous"] += result.ambiguous
 
+    def is_large_for(self, task: Task, budget: Budget) -> bool:
+        """Whether it takes most of one of these limits, at one of its models, and its turn has come."""
+        shares = (
+            limit.of(charge_of(task, model)) / limit.amount
+            for model in task.models
+            for limit in self.budgets[model]
+            if limit in budget
+        )
+        return task.sequence <= len({sequence for _, sequence in self.sent}) and max(shares, default=0.0) > LARGE
+
     def check_that_nothing_fits(self) -> None:
         """Work conservation: whoever waits must have nothing that could be sent."""
         scheduler, now = self.scheduler, self.now
@@ -188,7 +198,7 @@ class SimulatedRun:
             tasks = [each for each in self.queued.values() if model in each.models]
             if model in self.lost or model in scheduler.pending_models or scheduler.gates.wait(model, now) > now:
                 continue
-            if any(each.sequence <= passed for each in self.queued.values()):
+            if any(each.sequence <= passed or self.is_large_for(each, budget) for each in self.queued.values()):
                 continue  # it may be kept free for a large one
             for each in tasks:
                 assert any(spent[limit] + limit.of(charge_of(each, model)) > limit.amount for limit in budget), (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from runner.core.lag import guard
 from runner.core.limits import ALL, Limit
-from runner.core.passed import GRAIN, PATIENCE
-from runner.core.work import Wait
+from runner.core.passed import GRAIN, LARGE, PATIENCE
+from runner.core.work import Task, Wait
 from simulated.books import SLACK, Held, check
 from simulated.oracles import Oracles
 
@@ -55,13 +55,29 @@ def _check_conservation(oracles: Oracles, most: dict[Limit, int], now: float) ->
         for book in oracles.books.values()
         if not book.ended and book.waits_until <= now - SLACK and not oracles.flies(book.task)
     ]
-    turns = oracles.turns(now - scenario.window * (PATIENCE - GRAIN) + SLACK)
+    turns, all_turns = (oracles.turns(moment + SLACK) for moment in (now - scenario.window * (PATIENCE - GRAIN), now))
     if any(task.sequence <= turns for task in waiting):
         return  # room may be kept for a large one
+    large = [limit for task in waiting if task.sequence <= all_turns for limit in _mostly_taken(oracles, task)]
     for task in waiting:
         for model in () if task.free else task.models:  # lines do not tell free tasks with other ceilings apart
             if model in oracles.lost | oracles.pending or scheduler.gates.wait(model, now) > now:
                 continue
             charge = oracles.generously(task, model)
-            room = all(most[limit] + limit.of(charge) <= limit.amount for limit in most if limit.scope in (ALL, model))
+            limits = [limit for limit in most if limit.scope in (ALL, model)]
+            if any(limit in large for limit in limits):
+                continue  # the same
+            room = all(most[limit] + limit.of(charge) <= limit.amount for limit in limits)
             check(not room, "I6", f"at {now:.3f} there is room for {task} at {model}, and it waits")
+
+
+def _mostly_taken(oracles: Oracles, task: Task) -> list[Limit]:
+    """The limits of which a task takes most, at one of its models."""
+    budgets = oracles.gateway.budgets
+    charges = {model: oracles.generously(task, model) for model in task.models}
+    return [
+        limit
+        for model, charge in charges.items()
+        for limit in budgets[model]
+        if limit.of(charge) > LARGE * limit.amount
+    ]
