@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from runner.core.errors import RunnerError
 
 if TYPE_CHECKING:
     from runner.core.job import Job
@@ -210,9 +213,24 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     }
     setup = Setup.by(ways(said, origin, over), memory=memory, share=share, spooled=spooled)
     if setup.spooled:
-        folder = click.get_current_context().with_resource(tempfile.TemporaryDirectory(prefix="runner-"))
-        said["input"] = str(named_by_content(spool(sys.stdin.buffer, Path(folder) / "stdin.jsonl")))
+        context = click.get_current_context()
+        folder = context.with_resource(tempfile.TemporaryDirectory(prefix="runner-"))
+        copy = named_by_content(spool(sys.stdin.buffer, Path(folder) / "stdin.jsonl"))
+        context.with_resource(_naming_stdin(copy))
+        said["input"] = str(copy)
     return declare(absolute(said), origin, over), setup
+
+
+@contextmanager
+def _naming_stdin(copy: Path) -> Iterator[None]:
+    """Say "standard input" where an error names its copy."""
+    from runner.storage.rows import said_of_stdin
+
+    try:
+        yield
+    except RunnerError as error:
+        error.args = (said_of_stdin(str(error), copy),)
+        raise
 
 
 def place_of(out: Path | None, base: Path | None, name: str) -> Path | None:

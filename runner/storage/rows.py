@@ -44,8 +44,6 @@ STDIN = "-"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 """What a text begins with that is written in two bytes a character, and what no text in UTF-8 does."""
-IN_LINES = {b"{": ".", b"[": ".[]", b"[{": ".[]"}
-"""By the first line of JSON that is set out for people: the program for jq that writes it as it has to be."""
 
 NOT_PARQUET = (Undecodable, pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, OverflowError)
 """What is raised for a file that is damaged, and by Python for a time that it has no date for."""
@@ -105,8 +103,7 @@ class Source:
         if head.startswith(UTF16):
             raise InputRejected(
                 f"{path} is UTF-16, as programs on Windows write it, and an input is UTF-8. This makes one of it: "
-                f"iconv -f UTF-16 -t UTF-8 {shlex.quote(str(path))} > "
-                f"{shlex.quote(str(path.with_stem(f'{path.stem}-utf8')))}"
+                f"iconv -f UTF-16 -t UTF-8{_into_utf8(path)}"
             )
         self.packing = packing_of(head)
         self.format = "parquet" if head == b"PAR1" else self._format_by_name(head)
@@ -283,8 +280,9 @@ def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
         byte = offset + len(text[: error.pos].encode("utf-8", "replace"))
         if error.pos >= len(text.rstrip("\r\n")):
             said = "the line ends in the middle, and an object has to stand on one"
-            if index == 0 and (program := IN_LINES.get(data.strip())):
-                said += f": `jq -c '{program}'` writes them so"
+            first = data.strip() if index == 0 else b""
+            if first == b"{" or first.startswith(b"["):  # JSON that is set out for people
+                said += f": `jq -c '{'.' if first == b'{' else '.[]'}'` writes them so"
             return BadRow(index, where, f"not JSON at byte {byte}: {said}")
         return BadRow(index, where, f"not JSON at byte {byte}: {error.msg}")
     if not isinstance(value, dict):
@@ -342,6 +340,16 @@ def spool(stream: IO[bytes], target: Path) -> Path:
 def named_by_content(path: Path) -> Path:
     """Name a copy of standard input, whose name says nothing, by what it holds: JSONL or CSV. Its new place."""
     return path.rename(path.with_suffix(f".{_format_by_content(path)}"))
+
+
+def said_of_stdin(message: str, copy: Path) -> str:
+    """What is said of a copy of standard input, said of standard input: the copy is gone when that is read."""
+    return message.replace(_into_utf8(copy), "").replace(str(copy), "standard input")
+
+
+def _into_utf8(path: Path) -> str:
+    """How a command that decodes a file goes on."""
+    return f" {shlex.quote(str(path))} > {shlex.quote(str(path.with_stem(f'{path.stem}-utf8')))}"
 
 
 def _format_by_content(path: Path) -> str:

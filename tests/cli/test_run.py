@@ -240,6 +240,24 @@ def test_csv_on_standard_input_is_read_and_can_be_resumed(command, gateways, tmp
     assert table(tmp_path / "run")["prompt"].to_list() == TEXTS
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'text,n\n"never closed,1\n', "standard input: line 2: a quote is opened"),
+        ('{"prompt": "a"}\n'.encode("utf-16"), "This makes one of it: iconv -f UTF-16 -t UTF-8\n"),
+        (b"PAR1 and no more", "standard input cannot be read as Parquet"),
+        (b"\x1f\x8b\x08 cut off", "standard input cannot be read to its end"),
+    ],
+    ids=["an open quote", "UTF-16", "Parquet", "gzip"],
+)
+def test_standard_input_that_cannot_be_read_is_called_so(command, gateway, content, said) -> None:
+    """And not by the name of the copy that was made of it, which is gone when that is read."""
+    done = command("run", "-", "-m", MODEL, env=gateway.env, stdin=content)
+    assert done.code == 7
+    assert said in done.err
+    assert "stdin" not in done.err
+
+
 def test_a_run_of_standard_input_can_be_resumed(command, gateways, tmp_path) -> None:
     """The rows are kept in the run directory, because nobody can read standard input again."""
     strict = gateways("--no-limits", "--token", "the-right-one")

@@ -734,7 +734,13 @@ def test_a_text_in_two_bytes_a_character_is_rejected_with_what_to_do(write: Any,
 
 @pytest.mark.parametrize(
     ("text", "program"),
-    [('{\n  "a": 1\n}\n', "."), ('[\n{\n"a": 1\n}\n]\n', ".[]"), ('[{\n"a": 1\n}]\n', ".[]"), ('[{"a": 1}]\n', ".[]")],
+    [
+        ('{\n  "a": 1\n}\n', "."),
+        ('[\n{\n"a": 1\n}\n]\n', ".[]"),
+        ('[{\n"a": 1\n}]\n', ".[]"),
+        ('[{"a": 1}]\n', ".[]"),
+        ('[{"a": 1},\n{"a": 2}]\n', ".[]"),
+    ],
 )
 def test_json_that_is_no_line_an_object_is_told_of_with_what_to_do(write: Any, text: str, program: str) -> None:
     """Set out over lines, or an array in one: its first row says how it is written in lines, and no other."""
