@@ -264,9 +264,11 @@ class Refusals:
         return self._counting.counter(mirror.border, mirror.early, takes).used(soonest) + take.amount
 
     def _stays(self, take: Take, refusal: Refusal | None) -> float:
-        """What of a log will still be there when there is room again, at the soonest, as was said: the same of it."""
+        """What a log will still hold when there is room again, at the soonest: so much there is, or less."""
         mirror = self._counting.mirror
-        if refusal is None or not isinstance(mirror, SlidingLog) or self._is_unexplained:
+        if refusal is None or not isinstance(mirror, SlidingLog):
+            return math.inf
+        if any(one._is_unexplained for one in self.together or (self,)):
             return math.inf
         oldest, recent = refusal.room_from - mirror.span, self._counting.recent
         return sum(old.amount for old in recent if old.at > oldest and old.sent < take.sent) + take.amount

@@ -417,6 +417,21 @@ def test_a_log_that_names_a_far_moment_tells_at_once_how_much_there_is(
     assert drive.window.belief.amount(drive.now) == pytest.approx(share * LIMIT, rel=0.02)
 
 
+def test_retry_afters_that_nothing_explains_do_not_tell_how_much_there_is() -> None:
+    """Of one limit: then those of another one that is counted alike are not believed either."""
+    one, other = learning(), learning()
+    weigh_together([one, other])
+    begins = Drive(one, SLIDING, says=Random(3).uniform).run(12).now
+    assert one.kind is Kind.SLIDING
+    other.suppose(one, begins)
+    for step in range(9):
+        take = other.take(LIMIT // 10, begins + step)
+        other.settle(take, take.amount, counted_at=take.sent, now=take.sent + 0.5)
+    refused = other.take(LIMIT // 20, begins + 10)
+    other.refused(refused, WINDOW - 1, begins + 10.1)
+    assert other.belief.amount(begins + 10.1) == 0.9 * LIMIT
+
+
 def test_a_limit_learns_from_another_that_its_kind_was_given_up() -> None:
     """Both were taken for buckets, and one of them has found out better since."""
     mine, other = learning(), learning()
