@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from runner.core.counting import GRAIN, WHOLE_SECOND, Counting
+from runner.core.counting import GRAIN, WHOLE_SECOND, Counting, Kind
 from runner.core.evidence import Evidence, Refusal
 from runner.core.explanations import Explanation, explanations
 from runner.core.mirrors import Calendar, Take
@@ -81,6 +81,7 @@ class Casebook:
             since=self._lowered_at,
             gives_back=counting.limit.gives_back,
             shaken=belief.is_shaken and not is_early,
+            lowers=counting.kind is not Kind.UNKNOWN,
         )
         if not charged:
             self._seen = evidence

@@ -160,8 +160,8 @@ class Counting:
         is_doubtful = not self._own or other.gave_up is self.kind
         open_to = is_doubtful and other._own and is_newer and self._differs(other.mirror)
         unsure = self.kind is not Kind.COUNTER and not self.sure
-        # What it was found to be of its own is not given up for what another one was thought to be before.
-        unsure = unsure and (is_newer or not self._own or other.kind is self.kind)
+        # A counter is never confirmed: what was found to be otherwise since, of this limit, is not given up for it.
+        unsure = unsure and (is_newer or not self._own or other.kind is not Kind.COUNTER)
         if other is self or not (unsure or open_to):
             return
         self._suppose(other, now)

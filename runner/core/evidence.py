@@ -163,14 +163,17 @@ class Evidence:
         gives_back: bool,
         since: float = -math.inf,
         shaken: bool = False,
+        lowers: bool = True,
     ) -> None:
         """`amount` is what is thought to be there in a window of `window` seconds, and has been `since` a moment.
 
-        With `shaken` the amount is a guess: that there is less needs no excuse.
+        With `shaken` the amount is a guess: that there is less needs no excuse. Unless it `lowers`, nothing was known
+        of the limit before, and it was not lowered in the middle.
         """
         self.window = window
         self.refusals = sorted(refusals, key=lambda refusal: refusal.sent)
         self._lower_costs = 0.0 if shaken else LOWER
+        self._may_be_lower = lowers
         transit = min(refusal.back - refusal.sent for refusal in refusals) / 2
         self._history = History(takes, transit, gives_back=gives_back)
         self._refused = [self._history.moment(refusal.sent + transit, refusal.amount) for refusal in self.refusals]
@@ -206,7 +209,8 @@ class Evidence:
         levels = [moment.since(moment.at - window) + moment.amount for moment in self._refused]
         refused = zip(levels, self._refused, self.refusals, strict=True)
         holds = min(level - self._left(moment, window, refusal) for level, moment, refusal in refused)
-        if holds >= self.amount - self._doubt:
+        is_fixed = any(refusal.retry_after >= self.window for refusal in self.refusals)  # some always say a window
+        if is_fixed or holds >= self.amount - self._doubt or not self._may_be_lower:
             return Fit(math.inf, self.amount)
         waits = [partial(self._leaves, moment, window) for moment in self._refused]
         excuses = self._untimely(levels, holds, waits) + (0.0 if alike else self._lower_costs + SINCE)
@@ -285,8 +289,7 @@ class Evidence:
     @cached_property
     def least(self) -> float:
         """What has to be excused whichever kind it is."""
-        delays = [part * MOST_LATE * self.window for part in LATE]
-        logs = (fit(late).excuses for late in delays for fit in (self.log, self.lowered_log))
+        logs = (self.log(part * MOST_LATE * self.window).excuses for part in LATE)
         places = (self.place(place, counts=counts).excuses for place in range(STEPS) for counts in (False, True))
         return min(self.bucket.excuses, *logs, *places)
 

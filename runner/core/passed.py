@@ -1,7 +1,7 @@
 """Large tasks that smaller ones have passed: what is kept free until they fit.
 
 What fits goes before what does not, but not for ever. A task whose turn was half a window ago has a limit kept free for
-it, from which nothing younger is taken until it fits; one that takes most of a limit has it kept at its turn, or it
+it, from which nothing younger is taken until it fits; for one that takes most of a limit that is so at its turn, or it
 would wait longer than a window. Where its model has no room, that is the model's own limits: of a pool's models one at
 a time, so that the others can work. Where only a limit that models share has none, it is that one: its room comes in
 crumbs while it is spent, and the smallest tasks would take each of them.
@@ -23,7 +23,7 @@ from runner.core.work import Task
 PATIENCE = 1 / 2
 """Of a window: how long a task may be passed."""
 LARGE = 1 - PATIENCE
-"""Of a limit: what takes more may not be passed at all, since so much of a window is needed until it is there."""
+"""Of a limit: what takes more is not passed for so long, since so much of a window is needed until it is there."""
 LOOK_AGAIN = 1 / 60
 """Of a window: for how long a shared limit is kept, unless the task is looked at again: its model may be gone."""
 GRAIN = 1 / 240
@@ -104,22 +104,27 @@ class Kept:
             return True
         if self._limits:
             return False
-        passed, turn = self._sent.before(now - self._patience), self._sent.highest
+        passed = self._sent.before(now - self._patience)
         return any(
-            queue.has(passed) or (queue.has(turn) and self._holds_large(queue, model, turn, now))
+            queue.has(passed) or self._large(queue, model, math.inf, now)
             for queue in self._standing.backlog.queues(model)
         )
 
-    def _holds_large(self, queue: Queue, model: str, turn: int, now: float) -> bool:
-        """Whether a queue's largest tasks, by input and by output, are too large to be passed."""
-        return any(
-            task.sequence <= turn and self._is_large(queue.lines[key].charge(model, self._standing.charge, now), model)
-            for key, task in queue.largest()
-        )
-
-    def _is_large(self, charge: Charge, model: str) -> bool:
-        """Whether a task that costs so much may not be passed."""
-        return any(_is_most(charge, limit) for limit in self._standing.budgets[model])
+    def _large(self, queue: Queue, model: str, before: float, now: float) -> dict[tuple[int, int], Task]:
+        """The lines and heads that take most of one of a model's limits; of those before a sequence, at their turn."""
+        before = min(before, self._sent.highest + 1)
+        found: dict[tuple[int, int], Task] = {}
+        if not queue.has(before - 1):
+            return found
+        limits = self._standing.budgets[model]
+        for heads in (queue.widest(), queue.longest()):
+            for key, task in heads:
+                charge = queue.lines[key].charge(model, self._standing.charge, now)
+                if not any(_is_most(charge, limit) for limit in limits):
+                    break  # what is smaller does not either
+                if task.sequence < before:
+                    found[key] = task
+        return found
 
     def expire(self, now: float) -> None:
         """Let go of limits whose task was not looked at again."""
@@ -157,11 +162,11 @@ class Kept:
         passed, by_own = self._sent.before(moment), sent_to.before(moment)
         hopeless: list[tuple[int, int]] = []
         """Lines for which the model has no room of its own, and is not to be kept free: nor for larger ones."""
-        for key, task in queue.heads(min(before, self._sent.highest + 1)):
-            charge = queue.lines[key].charge(model, self._standing.charge, now)
-            is_hopeless = any(key[0] >= width and key[1] >= length for width, length in hopeless)
-            if (is_hopeless or task.sequence > passed) and not self._is_large(charge, model):
+        old, large = queue.heads(min(before, passed + 1)), self._large(queue, model, before, now)
+        for key, task in (*old, *((key, task) for key, task in large.items() if task.sequence > passed)):
+            if key not in large and any(key[0] >= width and key[1] >= length for width, length in hopeless):
                 continue
+            charge = queue.lines[key].charge(model, self._standing.charge, now)
             refusal = None
             if not self._is_kept_elsewhere(task, model, now):
                 refusal = self._standing.ledger.refusal(model, charge, now)
@@ -215,4 +220,4 @@ class Kept:
 
 
 def _is_most(charge: Charge, limit: Limit) -> bool:
-    return limit.of(charge) > LARGE * limit.amount
+    return limit.measure != "requests" and limit.of(charge) > LARGE * limit.amount

@@ -149,10 +149,13 @@ class Queue:
         ages = sorted(zip(self._ages, self._order, strict=True))
         return [(key, self.lines[key].tasks[0]) for sequence, key in ages if sequence < before]
 
-    def largest(self) -> list[tuple[tuple[int, int], Task]]:
-        """The lines and heads with the most input, and with the most output."""
-        chosen = {self._order[-1], self._by_output[-1][::-1]} if self._order else ()
-        return [(key, self.lines[key].tasks[0]) for key in chosen]
+    def widest(self) -> Iterator[tuple[tuple[int, int], Task]]:
+        """The lines and heads, those with the most input first."""
+        return ((key, self.lines[key].tasks[0]) for key in reversed(self._order))
+
+    def longest(self) -> Iterator[tuple[tuple[int, int], Task]]:
+        """The lines and heads, those with the most output first."""
+        return ((key[::-1], self.lines[key[::-1]].tasks[0]) for key in reversed(self._by_output))
 
     def largest_that_fits(
         self, model: str, room: Room, charge: Callable[[Task, str], Charge], now: float, newest: float

@@ -89,7 +89,7 @@ class Refusals:
             if noted and counting.found_at == counting.changed_at and not counting.cuts:
                 self._reconsider(take, now)
             elif not take.probe and counting.cuts:
-                self._belief.deepen(min(take.before, self._stays(take, refusal)))
+                self._belief.deepen(min(take.before, self._stays(refusal) if noted else math.inf))
             return
         if refusal is None and may_ask and self._is_worth_asking(take, now):
             self._probing.ask_again(take, now)
@@ -211,14 +211,17 @@ class Refusals:
 
     def _doubt(self, take: Take, refusal: Refusal, now: float) -> None:
         """It should not have been refused: the gateway counts in another way, or there is less."""
+        is_told = True
         if not self._is_settled(now):
             found = self.cases.explanations(now)
+            is_told = bool(found)
             if not self._fits(found):
                 self._believe(found, take, now)
                 return
         believed = self._belief.amount(now)
         if not take.probe and not self._were_charged(take, believed - take.before - take.amount, now):
-            self._cut(min(take.before, self._left_after(take, refusal), self._stays(take, refusal)), now)
+            told = min(self._left_after(take, refusal), self._stays(refusal)) if is_told else math.inf
+            self._cut(min(take.before, told), now)
             # With far more room than there can be an error, or as deep as may be and refused again.
             self._misfits += take.before < believed / 2 or self._belief.amount(now) == believed
 
@@ -263,15 +266,15 @@ class Refusals:
         soonest = min(refusal.room_from, refusal.sent + refusal.retry_after - WHOLE_SECOND)
         return self._counting.counter(mirror.border, mirror.early, takes).used(soonest) + take.amount
 
-    def _stays(self, take: Take, refusal: Refusal | None) -> float:
+    def _stays(self, refusal: Refusal | None) -> float:
         """What a log will still hold when there is room again, at the soonest: so much there is, or less."""
         mirror = self._counting.mirror
-        if refusal is None or not isinstance(mirror, SlidingLog):
-            return math.inf
+        if refusal is None or not isinstance(mirror, SlidingLog) or refusal.retry_after >= self._window:
+            return math.inf  # some always say a window
         if any(one._is_unexplained for one in self.together or (self,)):
             return math.inf
         oldest, recent = refusal.room_from - mirror.span, self._counting.recent
-        return sum(old.amount for old in recent if old.at > oldest and old.sent < take.sent) + take.amount
+        return sum(old.amount for old in recent if old.at > oldest and old.sent < refusal.sent) + refusal.amount
 
     def _is_settled(self, now: float) -> bool:
         """Whether the kind has held for so long that there will rather be less."""

@@ -414,7 +414,32 @@ def test_a_log_that_names_a_far_moment_tells_at_once_how_much_there_is(
     """What was spent leaves it bit by bit, and what is left at that moment is all that there is."""
     drive = Drive(learning(), Shape(kind="sliding"), changes=[(lowered * WINDOW, share * LIMIT)]).run(ends)
     assert drive.window.kind is Kind.SLIDING
-    assert drive.window.belief.amount(drive.now) == pytest.approx(share * LIMIT, rel=0.02)
+    assert drive.window.belief.amount(drive.now) == pytest.approx(share * LIMIT, rel=0.03)
+
+
+@pytest.mark.parametrize("said", [10.0, 30.0, 60.0])
+def test_a_gateway_that_always_says_the_same_retry_after_is_used_all_the_same(said: float) -> None:
+    """It says nothing of how much there is: also where the limit is halved in mid-run, and comes back."""
+    changes = [(2.1 * WINDOW, LIMIT / 2), (4.2 * WINDOW, LIMIT)]
+    drive = Drive(learning(), SLIDING, says=lambda *_: said, changes=changes).run(12)
+    assert drive.admitted_in(0.0, 12 * WINDOW) >= 0.75 * 12 * LIMIT
+    assert len(drive.refused) <= 30
+
+
+def test_what_a_log_tells_counts_all_that_was_let_in_before_the_refused_request_was_counted() -> None:
+    """It had waited for a connection, and more was sent and let in meanwhile."""
+    window = learning()
+    window._counting.become_sliding(0.0, sure=True)
+    for at in range(10):
+        take = window.take(LIMIT // 10, float(at))
+        window.settle(take, take.amount, counted_at=take.sent, now=take.sent + 0.1)
+    waited = window.take(500, 60.1)
+    for at in range(4):
+        take = window.take(LIMIT // 10, 61.5 + at)
+        window.settle(take, take.amount, counted_at=take.sent, now=take.sent + 0.1)
+    window.refused(waited, 2.0, 65.2, sent_at=65.1)
+    window.settle(waited, 0, counted_at=65.1, now=65.2)
+    assert window.belief.amount(65.2) >= 0.7 * LIMIT
 
 
 def test_retry_afters_that_nothing_explains_do_not_tell_how_much_there_is() -> None:
