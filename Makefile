@@ -25,7 +25,7 @@ FIRST ?= 0
 soak: .venv/installed-dev
 	$(BIN)/python tests/simulation/soak.py --first $(FIRST) --seeds $(SEEDS)
 
-# Some fifty mistakes, each made in a copy of the tree: a test must notice it. Takes some minutes.
+# Some sixty mistakes, each made in a copy of the tree: a test must notice it. Takes some minutes.
 mutants: .venv/installed-dev
 	$(BIN)/python tools/mutants.py $(ONLY)
 
