@@ -102,13 +102,8 @@ class Kept:
         """
         if model in self._models or any(model == keep.keeper for keep in self._limits.values()):
             return True
-        if self._limits:
-            return False
         passed = self._sent.before(now - self._patience)
-        return any(
-            queue.has(passed) or self._large(queue, model, math.inf, now)
-            for queue in self._standing.backlog.queues(model)
-        )
+        return not self._limits and any(queue.has(passed) for queue in self._standing.backlog.queues(model))
 
     def _large(self, queue: Queue, model: str, before: float, now: float) -> dict[tuple[int, int], Task]:
         """The lines and heads that take most of one of a model's limits; of those before a sequence, at their turn."""

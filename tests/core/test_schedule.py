@@ -137,14 +137,6 @@ def test_a_passed_task_gets_its_turn_within_a_window(large: int) -> None:
     assert sent_at <= 10.5 + BEFORE + WINDOW
 
 
-def test_a_large_task_has_its_turn_though_a_larger_one_waits_whose_turn_has_not_come() -> None:
-    """Where all models share a limit that is full, one of them is looked at for it; the larger one is younger."""
-    shared = limit(ALL, 300)
-    bench = Bench({name: (limit(name, 100), shared) for name in CRUMBS})
-    large = task(10_000, "b", input=60)
-    assert crumbs(bench, large, task(10_001, "b", input=95))[10_000] <= 10.5 + BEFORE + 0.7 * WINDOW
-
-
 def test_a_task_that_nothing_has_passed_does_not_hold_up_its_model() -> None:
     """The half window counts from the first time that a younger task was sent before, not from the waiting itself."""
     bench = Bench({"a": (limit("a", 100),)})
