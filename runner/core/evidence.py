@@ -173,7 +173,8 @@ class Evidence:
         self.window = window
         self.refusals = sorted(refusals, key=lambda refusal: refusal.sent)
         self._lower_costs = 0.0 if shaken else LOWER
-        self._may_be_lower = lowers
+        # A Retry-After that is a whole window says nothing of how much there is: some gateways always say that.
+        self._may_be_lower = lowers and all(refusal.retry_after < window for refusal in refusals)
         transit = min(refusal.back - refusal.sent for refusal in refusals) / 2
         self._history = History(takes, transit, gives_back=gives_back)
         self._refused = [self._history.moment(refusal.sent + transit, refusal.amount) for refusal in self.refusals]
@@ -209,8 +210,7 @@ class Evidence:
         levels = [moment.since(moment.at - window) + moment.amount for moment in self._refused]
         refused = zip(levels, self._refused, self.refusals, strict=True)
         holds = min(level - self._left(moment, window, refusal) for level, moment, refusal in refused)
-        is_fixed = any(refusal.retry_after >= self.window for refusal in self.refusals)  # some always say a window
-        if is_fixed or holds >= self.amount - self._doubt or not self._may_be_lower:
+        if not self._may_be_lower or holds >= self.amount - self._doubt:
             return Fit(math.inf, self.amount)
         waits = [partial(self._leaves, moment, window) for moment in self._refused]
         excuses = self._untimely(levels, holds, waits) + (0.0 if alike else self._lower_costs + SINCE)

@@ -181,6 +181,15 @@ def test_a_log_that_was_lowered_while_it_was_spent_is_told_from_one_with_borders
     assert best.holds == pytest.approx(share * LIMIT, rel=0.05)
 
 
+@pytest.mark.parametrize(("said", "tells"), [(40.0, True), (WINDOW, False)])
+def test_a_retry_after_of_a_whole_window_does_not_show_that_a_log_was_lowered(said: float, tells: bool) -> None:
+    takes = [Take(float(second), LIMIT // 60) for second in range(50)]
+    for take in takes:
+        take.settled, take.back = True, take.sent + ANSWER
+    seen = Evidence(takes, [Refusal(50.0, 50.1, 300, said, GRAIN)], LIMIT, WINDOW, gives_back=False)
+    assert (seen.lowered_log(0.0).excuses < math.inf) is tells
+
+
 @pytest.mark.parametrize("phase", [0.5, 1.0, 2.0, 3.0, 8.0])
 def test_limits_that_are_counted_alike_tell_together_where_a_border_lies_that_none_tells_alone(phase: float) -> None:
     """Each was spent at another rate, so that each leaves other borders open."""

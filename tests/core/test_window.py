@@ -433,13 +433,38 @@ def test_what_a_log_tells_counts_all_that_was_let_in_before_the_refused_request_
     for at in range(10):
         take = window.take(LIMIT // 10, float(at))
         window.settle(take, take.amount, counted_at=take.sent, now=take.sent + 0.1)
-    waited = window.take(500, 60.1)
+    waited = window.take(500, 62.0)
     for at in range(4):
-        take = window.take(LIMIT // 10, 61.5 + at)
+        take = window.take(LIMIT // 10, 62.5 + at)
         window.settle(take, take.amount, counted_at=take.sent, now=take.sent + 0.1)
-    window.refused(waited, 2.0, 65.2, sent_at=65.1)
-    window.settle(waited, 0, counted_at=65.1, now=65.2)
-    assert window.belief.amount(65.2) >= 0.7 * LIMIT
+    window.refused(waited, 5.0, 66.2, sent_at=66.1)
+    window.settle(waited, 0, counted_at=66.1, now=66.2)
+    assert window.belief.amount(66.2) == pytest.approx(0.4 * LIMIT, rel=0.03)
+
+
+def spent_evenly(window: Window, seconds: int) -> Take:
+    """A request that comes after so many, one in a second, of which a window of seconds spends the limit."""
+    for at in range(seconds):
+        take = window.take(LIMIT // 60, float(at))
+        window.settle(take, take.amount, counted_at=take.sent, now=take.sent + 0.1)
+    return window.take(LIMIT // 60, float(seconds))
+
+
+def test_a_retry_after_of_a_whole_window_does_not_tell_how_much_there_is() -> None:
+    """Some gateways always say that: by it, nothing that was spent would be there any more."""
+    window = learning()
+    window._counting.become_sliding(0.0, sure=True)
+    refused = spent_evenly(window, 45)
+    window.refused(refused, WINDOW, 45.1)
+    assert window.belief.amount(45.1) >= 0.7 * LIMIT
+
+
+def test_a_limit_of_which_nothing_was_known_is_not_taken_for_a_log_that_was_lowered_in_the_middle() -> None:
+    """Calendar windows of half the limit, with a border 5 s after the first request, are as likely as that."""
+    window = learning()
+    refused = spent_evenly(window, 35)
+    window.refused(refused, WINDOW + 5.0 - 35.0, 35.1)
+    assert window.kind is Kind.CALENDAR
 
 
 def test_retry_afters_that_nothing_explains_do_not_tell_how_much_there_is() -> None:
