@@ -282,7 +282,8 @@ def _parse(index: int, where: str, data: bytes, offset: int) -> Record:
             said = "the line ends in the middle, and an object has to stand on one"
             first = data.strip() if index == 0 else b""
             if first == b"{" or first.startswith(b"["):  # JSON that is set out for people
-                said += f": `jq -c '{'.' if first == b'{' else '.[]'}'` writes them so"
+                program = "." if first == b"{" else ".[]"
+                said += f": `jq -c '{program}'` writes them so"
             return BadRow(index, where, f"not JSON at byte {byte}: {said}")
         return BadRow(index, where, f"not JSON at byte {byte}: {error.msg}")
     if not isinstance(value, dict):

@@ -183,7 +183,7 @@ class SimulatedRun:
             limit.of(charge_of(task, model)) / limit.amount
             for model in task.models
             for limit in self.budgets[model]
-            if limit in budget
+            if limit in budget and limit.measure != "requests"
         )
         return task.sequence <= len({sequence for _, sequence in self.sent}) and max(shares, default=0.0) > LARGE
 

@@ -79,5 +79,5 @@ def _mostly_taken(oracles: Oracles, task: Task) -> list[Limit]:
         limit
         for model, charge in charges.items()
         for limit in budgets[model]
-        if limit.of(charge) > LARGE * limit.amount
+        if limit.measure != "requests" and limit.of(charge) > LARGE * limit.amount
     ]
