@@ -89,13 +89,16 @@ def test_a_run_whose_charges_are_certain_is_refused_by_its_probes_alone(
 @pytest.mark.fault("H1")
 @pytest.mark.parametrize("limited", WINDOWS, indirect=True)
 def test_429s_cost_a_row_no_attempt(command, limited, rows, tmp_path) -> None:
-    """A run that knows of no limits is refused, waits as it is told, and every row succeeds at its first attempt."""
-    words = ["run", rows(12), "-m", MODELS, "--max-tokens", "60", "--no-limits", "--out", tmp_path / "run"]
+    """A run that knows of no limits is refused, waits as it is told, and every row succeeds at its first attempt.
+
+    The rows take more than two windows, so that a border between the first requests does not let all of them in.
+    """
+    words = ["run", rows(28), "-m", MODELS, "--max-tokens", "60", "--no-limits", "--out", tmp_path / "run"]
     done = command(*words, env=limited.env)
     table = pl.read_parquet(tmp_path / "run" / "results.parquet")
     assert done.code == 0
     assert limited.meter()["statuses"]["429"] > 0
-    assert table["attempts"].to_list() == [1] * 12
+    assert table["attempts"].to_list() == [1] * 28
 
 
 @pytest.mark.parametrize("limited", ["sliding"], indirect=True)
