@@ -38,6 +38,8 @@ class Backlog:
         self._of_model: dict[str, list[Queue]] = {model: [] for model in models}
         self._later: list[tuple[float, int, Task]] = []
         self._sequence = 0
+        self._gone: list[int] = []
+        """The numbers of tasks that left before their turn came, the least first."""
         self._length = 0
         """Tasks in queues."""
         self._ready: tuple[str, ...] | None = None
@@ -56,10 +58,11 @@ class Backlog:
         if self.lost:
             models = tuple(model for model in models if model not in self.lost)
             if not models:
+                self._let_go(task)
                 return Finished(task, task.models[0], Status.ERRORED, self.lost[task.models[0]])
         if self.is_shelved(models):
             self.asked.update(models)
-            self.shelved += 1
+            self._shelve(task)
             return None
         queue = self._queues.get(models)
         if queue is None:
@@ -74,6 +77,17 @@ class Backlog:
             self._ready = None
         self._arrived(models)
         return None
+
+    def _shelve(self, task: Task) -> None:
+        self.shelved += 1
+        self._let_go(task)
+
+    def _let_go(self, task: Task) -> None:
+        """It is not sent: nobody's turn comes after its."""
+        if task.sequence == self._sequence != task.sent_as:
+            self._sequence -= 1
+        elif task.sequence != task.sent_as:
+            heapq.heappush(self._gone, task.sequence)
 
     def put_later(self, task: Task, moment: float) -> None:
         """Add a task that is not to be sent before a moment."""
@@ -131,12 +145,23 @@ class Backlog:
         self.pending[model] = failure
         for queue in self._of_model[model]:
             if self.is_shelved(queue.models):
-                tasks = sum(1 for _ in queue.drain())
-                self._length -= tasks
-                self.shelved += tasks
+                self._length -= queue.length
+                for task in queue.drain():
+                    self._shelve(task)
         self._ready = None
 
     # What there is.
+
+    def turn(self, number: int) -> int:
+        """So many tasks have had their turn: that number, or more where the next ones have left."""
+        while self._gone and self._gone[0] <= number + 1:
+            heapq.heappop(self._gone)
+            number += 1
+        return number
+
+    def takes(self, model: str) -> bool:
+        """Whether a model is neither lost nor pending."""
+        return model not in self.lost and model not in self.pending
 
     @property
     def ready(self) -> tuple[str, ...]:

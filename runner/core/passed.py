@@ -31,12 +31,14 @@ GRAIN = 1 / 240
 
 
 class Progress:
-    """A number that grows, and what it was."""
+    """A number that grows, and what it was some time ago."""
 
-    __slots__ = ("_before", "_grain", "_steps", "highest")
+    __slots__ = ("_before", "_grain", "_lag", "_steps", "highest")
 
-    def __init__(self, grain: float) -> None:
+    def __init__(self, lag: float, grain: float) -> None:
+        """How many seconds ago, and how exactly."""
         self.highest = 0
+        self._lag = lag
         self._grain = grain
         self._before = 0
         self._steps: deque[tuple[float, int]] = deque()
@@ -50,12 +52,13 @@ class Progress:
         if steps and now < steps[-1][0] + self._grain:
             steps[-1] = (steps[-1][0], number)
         else:
+            self.before(now)  # let go of what is too old to be asked for
             steps.append((now, number))
 
-    def before(self, moment: float) -> int:
-        """What it was at a moment, which is never earlier than one asked for before."""
+    def before(self, now: float) -> int:
+        """What it was then."""
         steps = self._steps
-        while steps and steps[0][0] <= moment:
+        while steps and steps[0][0] <= now - self._lag:
             self._before = steps.popleft()[1]
         return self._before
 
@@ -82,9 +85,9 @@ class Kept:
         self._patience = standing.window * PATIENCE
         self._pause = standing.window * LOOK_AGAIN
         self._grain = standing.window * GRAIN
-        self._sent = Progress(self._grain)
+        self._turn = Progress(self._patience, self._grain)
         """How many tasks were sent, under one sequence or another: those up to that sequence have had their turn."""
-        self._sent_to = {model: Progress(self._grain) for model in standing.budgets}
+        self._sent_to = {model: Progress(self._patience, self._grain) for model in standing.budgets}
         """The sequence of the youngest task that was sent to a model."""
         self._sharing = {
             model
@@ -102,12 +105,12 @@ class Kept:
         """
         if model in self._models or any(model == keep.keeper for keep in self._limits.values()):
             return True
-        passed = self._sent.before(now - self._patience)
+        passed = self._turn.before(now)
         return not self._limits and any(queue.has(passed) for queue in self._standing.backlog.queues(model))
 
     def _large(self, queue: Queue, model: str, before: float, now: float) -> dict[tuple[int, int], Task]:
         """The lines and heads that take most of one of a model's limits; of those before a sequence, at their turn."""
-        before = min(before, self._sent.highest + 1)
+        before = min(before, self._turn.highest + 1)
         found: dict[tuple[int, int], Task] = {}
         if not queue.has(before - 1):
             return found
@@ -153,8 +156,8 @@ class Kept:
 
         Answers the sequence of the youngest task that the model may take from now on.
         """
-        moment, sent_to = now - self._patience, self._sent_to[model]
-        passed, by_own = self._sent.before(moment), sent_to.before(moment)
+        sent_to = self._sent_to[model]
+        passed, by_own = self._turn.before(now), sent_to.before(now)
         hopeless: list[tuple[int, int]] = []
         """Lines for which the model has no room of its own, and is not to be kept free: nor for larger ones."""
         old, large = queue.heads(min(before, passed + 1)), self._large(queue, model, before, now)
@@ -186,7 +189,7 @@ class Kept:
         """A task is sent: nothing is kept for it any more."""
         if task.sequence != task.sent_as:
             task.sent_as = task.sequence
-            self._sent.reach(self._sent.highest + 1, now)
+            self._turn.reach(self._standing.backlog.turn(self._turn.highest + 1), now)
             self._sent_to[model].reach(task.sequence, now)
         blocked = self._standing.blocked
         if self._models and task in self._models.values():
@@ -211,7 +214,7 @@ class Kept:
         )
 
     def _works(self, model: str, now: float) -> bool:
-        return self._standing.gates.wait(model, now) <= now
+        return self._standing.backlog.takes(model) and self._standing.gates.wait(model, now) <= now
 
 
 def _is_most(charge: Charge, limit: Limit) -> bool:

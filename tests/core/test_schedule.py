@@ -14,6 +14,7 @@ from runner.core.catalog import Model, Price
 from runner.core.errors import BrokenInvariant
 from runner.core.knowledge import limit_key
 from runner.core.limits import ALL, Budget, Limit
+from runner.core.passed import Progress
 from runner.core.ports import Lease, Refusal, Refused
 from runner.core.retry import BASE_DELAY, Action
 from runner.core.schedule import Scheduler
@@ -1123,6 +1124,63 @@ def test_many_large_tasks_wait_no_longer_than_the_small_ones_that_came_after_the
     sent_at = crumbs(bench, *(task(10_000 + number, *CRUMBS, input=15) for number in range(10)))
     assert len(sent_at) == 10
     assert max(sent_at.values()) <= 10.5 + BEFORE + 0.5 * WINDOW + 10 * 15 / 30 + 1.0  # 30 tokens a second
+
+
+GONE = [Kind.QUOTA_EXHAUSTED, Kind.MODEL_UNAVAILABLE]
+"""Failures after which a model takes no more."""
+
+
+@pytest.mark.fault("B15")
+@pytest.mark.parametrize("kind", GONE)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_rows_that_nobody_may_answer_put_off_no_large_task_behind_them(when: str, kind: Kind) -> None:
+    """They are as old as it and never sent: whose turn it is does not wait for them."""
+    bench = Bench({"a": (limit("a", 100),), "b": (limit("b", 100),)})
+    pinned = [task(1_000 + number, "a", input=2) for number in range(500)]
+    bench.offer(task(0, "a"), *(pinned if when == "before" else ()))
+    bench.land(bench.ask(), failure(kind, scope="model"))
+    for each in pinned if when == "after" else ():
+        bench.scheduler.offer(each)
+    sent_at = math.inf
+    for step in range(250):
+        bench.at(step * 0.15).offer(task(10_000 + step, "b", input=2))
+        if step == 70:
+            bench.offer(task(1, "b", input=80))
+        for ask in bench.asks():
+            sent_at = min(sent_at, bench.now) if ask.task.row == 1 else sent_at
+            bench.land(ask)
+    assert sent_at <= 10.5 + BEFORE + WINDOW
+
+
+@pytest.mark.fault("B15")
+@pytest.mark.parametrize("kind", GONE)
+def test_a_large_task_is_taken_by_another_model_where_the_one_that_was_kept_free_for_it_leaves(kind: Kind) -> None:
+    """What was kept for it is of no use any more, and keeps nothing else from being kept."""
+    bench = Bench({"a": (limit("a", 100),), "b": (limit("b", 100),)})
+    under_way: dict[str, Ask] = {}
+    rows, sent_at, left = iter(range(2, 10_000)), math.inf, False
+    for step in range(300):
+        bench.at(step * 0.15).offer(*(task(next(rows), "a", "b", input=2) for _ in range(2)))
+        if step == 70:
+            bench.offer(task(1, "a", "b", input=80))
+        if bench.now > 10.5 + BEFORE + WINDOW / 2 and not left:
+            left = bool(bench.land(under_way.pop("a"), failure(kind, scope="model")))
+        for ask in bench.asks():
+            sent_at = min(sent_at, bench.now) if ask.task.row == 1 else sent_at
+            before, under_way[ask.model] = under_way.get(ask.model), ask
+            if before is not None:
+                bench.land(before)
+    assert left
+    assert sent_at <= 10.5 + BEFORE + 1.5 * WINDOW
+
+
+def test_what_is_remembered_of_whose_turn_it_was_is_bounded() -> None:
+    """Where everything fits nobody asks for it; and it is all there where somebody does."""
+    progress = Progress(lag=5.0, grain=0.05)
+    for number in range(1, 10_001):
+        progress.reach(number, number / 10)
+    assert len(progress._steps) <= 51
+    assert progress.before(1000.0) == 9_950
 
 
 def test_others_work_on_when_the_model_fails_for_whose_task_a_shared_limit_is_kept() -> None:

@@ -68,6 +68,7 @@ class SimulatedRun:
         self.failing = rng.choice([0.0, 0.1, 0.3])
         self.slow = rng.choice([0.5, 3.0, 2 * WINDOW])
         self.landings: list[tuple[float, int, Ask, Reply | Failure, Counted]] = []
+        self.tasks = self.some_tasks()
         self.queued: dict[int, Task] = {}
         self.later: list[tuple[float, int, Task]] = []
         self.lost: set[str] = set()
@@ -108,7 +109,7 @@ class SimulatedRun:
 
     def run(self) -> None:
         """Offer everything, and go from event to event until the scheduler is done."""
-        for each in self.some_tasks():
+        for each in self.tasks:
             self.scheduler.offer(each)
             self.queued[each.row] = each
         self.scheduler.close()
@@ -177,6 +178,12 @@ class SimulatedRun:
             self.seen["closed"] += landing.closed is not None
             self.seen["ambiguous"] += result.ambiguous
 
+    def turns(self, until: float) -> int:
+        """The youngest sequence whose turn may have come by then: that of one that nobody may answer is no turn."""
+        gone = self.lost | self.scheduler.pending_models.keys()
+        sent = len({sequence for at, sequence in self.sent if at <= until})
+        return sent + sum(gone.issuperset(each.models) for each in self.tasks)
+
     def is_large_for(self, task: Task, budget: Budget) -> bool:
         """Whether it takes most of one of these limits, at one of its models, and its turn has come."""
         shares = (
@@ -185,7 +192,7 @@ class SimulatedRun:
             for limit in self.budgets[model]
             if limit in budget and limit.measure != "requests"
         )
-        return task.sequence <= len({sequence for _, sequence in self.sent}) and max(shares, default=0.0) > LARGE
+        return task.sequence <= self.turns(self.now) and max(shares, default=0.0) > LARGE
 
     def check_that_nothing_fits(self) -> None:
         """Work conservation: whoever waits must have nothing that could be sent."""
@@ -193,7 +200,7 @@ class SimulatedRun:
         if scheduler.stopped is not None or scheduler.in_flight >= scheduler.flights.congestion.allowed:
             return
         spent = self.ledger.spent(now)
-        passed = len({sequence for at, sequence in self.sent if at <= now - WINDOW / 2 + GRAIN * WINDOW})
+        passed = self.turns(now - WINDOW / 2 + GRAIN * WINDOW)
         for model, budget in self.budgets.items():
             tasks = [each for each in self.queued.values() if model in each.models]
             if model in self.lost or model in scheduler.pending_models or scheduler.gates.wait(model, now) > now:

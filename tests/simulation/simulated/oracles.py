@@ -109,8 +109,13 @@ class Oracles:
         self.trace.append((round(now, 6), "sent", task.row, task.slot, ask.model, ask.lease.charge))
 
     def turns(self, moment: float) -> int:
-        """How many tasks were sent up to a moment, under one sequence or another: older ones have had their turn."""
-        return len({sequence for at, sequence in self.sequences if at <= moment})
+        """The youngest sequence whose turn may have come by a moment: so many were sent, under one sequence or another.
+
+        Nor does anybody wait for the turn of those that nobody may answer any more.
+        """
+        gone = self.lost | self.pending
+        sent = len({sequence for at, sequence in self.sequences if at <= moment})
+        return sent + sum(gone.issuperset(book.task.models) for book in self.books.values())
 
     def flies(self, task: Task) -> bool:
         """Whether a request of a task is under way."""
