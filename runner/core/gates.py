@@ -2,7 +2,8 @@
 
 A 429 closes the scope that it names, not the one request: until the gateway's Retry-After, or for a growing share of
 a window where it names none, or where what it names did not help. A run of outage failures closes it too. When the
-time is up one single request goes first; an answer opens the scope, another refusal closes it for longer.
+time is up one single request goes first; an answer opens the scope, another refusal closes it for longer. Where nothing
+comes back, another one goes in a while: the first may be a row that hangs.
 
 An overloaded model that says when to come back is left alone until then; that is no refusal of anything we spent.
 
@@ -13,7 +14,7 @@ opening further away, but they do not make the next pause longer.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from runner.core.limits import ALL
@@ -27,7 +28,7 @@ BELIEVED = 3
 JITTER = 0.02
 """Of the pause, added at random, so that many runners do not come back in one instant."""
 LONGEST_OUTAGE = 1 / 12
-"""Of a window: the longest pause between two single requests that ask whether an outage is over."""
+"""Of a window: the longest pause between two single requests that ask whether an outage or a refusal is over."""
 OUTAGE_AFTER = 8
 """Outage failures in a row, without an answer between them, that close a scope."""
 
@@ -41,9 +42,11 @@ class Gate:
     refusals: int = 0
     """Episodes in a row without an answer between them."""
     narrow: bool = False
-    """Whether only one request may be under way until an answer comes."""
-    probe: object | None = None
-    """The one request that is."""
+    """Whether requests go one by one until an answer comes."""
+    probes: list[object] = field(default_factory=list)
+    """Those that are under way."""
+    probed_at: float = -math.inf
+    """When the last of them was sent."""
     outages: int = 0
     reason: Kind | None = None
     """The last failure that closed it."""
@@ -54,6 +57,7 @@ class Gates:
 
     def __init__(self, window: float, rng: Random) -> None:
         self._window = window
+        self._longest = max(1.0, window * LONGEST_OUTAGE)
         self._rng = rng
         self._gates: dict[str, Gate] = {}
 
@@ -61,18 +65,17 @@ class Gates:
         return self._gates.setdefault(scope, Gate())
 
     def wait(self, model: str, now: float) -> float:
-        """The moment from which `model` may be asked: `now` if it may be, infinity while a probe is under way."""
+        """The moment from which `model` may be asked: `now` if it may be."""
         if not self._gates:
             return now
         return max(self._wait(self._gates.get(ALL), now), self._wait(self._gates.get(model), now))
 
-    @staticmethod
-    def _wait(gate: Gate | None, now: float) -> float:
+    def _wait(self, gate: Gate | None, now: float) -> float:
         if gate is None:
             return now
         if gate.until > now:
             return gate.until
-        return math.inf if gate.narrow and gate.probe is not None else now
+        return max(now, gate.probed_at + self._longest) if gate.narrow and gate.probes else now
 
     def reason(self, model: str, now: float) -> Kind | None:
         """What closed the gate for which `model` waits the longest; None where there is no gate."""
@@ -80,12 +83,12 @@ class Gates:
         return max(gates, key=lambda gate: self._wait(gate, now)).reason if gates else None
 
     def is_narrow(self, model: str) -> bool:
-        """Whether only one request to it may be under way."""
+        """Whether requests to it go one by one."""
         return any(gate.narrow for scope in (ALL, model) if (gate := self._gates.get(scope)) is not None)
 
     def is_probe(self, model: str, flight: object) -> bool:
-        """Whether this is the one request that may be under way."""
-        return any(gate.probe is flight for scope in (ALL, model) if (gate := self._gates.get(scope)) is not None)
+        """Whether this is one of these."""
+        return any(flight in gate.probes for scope in (ALL, model) if (gate := self._gates.get(scope)) is not None)
 
     def restore(self, scope: str, until: float, now: float) -> None:
         """An earlier process was told not to come back before `until`; that is believed as far as we wait at all.
@@ -97,12 +100,13 @@ class Gates:
             gate.until = min(until, now + max(LONGEST_WAIT, self._window))
             gate.reason = Kind.RATE_LIMITED
 
-    def sent(self, model: str, flight: object) -> None:
-        """A request goes out; where only one may, this is the one."""
+    def sent(self, model: str, flight: object, now: float) -> None:
+        """A request goes out; where they go one by one, an answer to this is waited for."""
         for scope in (ALL, model):
             gate = self._gates.get(scope)
             if gate is not None and gate.narrow:
-                gate.probe = flight
+                gate.probes.append(flight)
+                gate.probed_at = now
 
     def answered(self, model: str, flight: object) -> None:
         """The gateway looked at a request: the scope works, unless it was closed since the request was sent."""
@@ -111,15 +115,16 @@ class Gates:
             if gate is None:
                 continue
             gate.outages = 0
-            if gate.probe is flight or not gate.narrow:
-                gate.narrow, gate.probe, gate.refusals = False, None, 0
+            if flight in gate.probes or not gate.narrow:
+                gate.narrow, gate.refusals = False, 0
+                gate.probes.clear()
 
     def returned(self, model: str, flight: object) -> None:
-        """A request is no longer under way, whatever it says of the scope: where only one may be, another may go."""
+        """A request is no longer under way, whatever it says of the scope: where it was alone, another may go."""
         for scope in (ALL, model):
             gate = self._gates.get(scope)
-            if gate is not None and gate.probe is flight:
-                gate.probe = None
+            if gate is not None and flight in gate.probes:
+                gate.probes.remove(flight)
 
     def failed(
         self, model: str, flight: object, failure: Failure, sent_at: float, now: float, *, paced: bool = False
@@ -143,7 +148,7 @@ class Gates:
         gate = self[scope]
         gate.outages += 1
         if gate.outages >= OUTAGE_AFTER or failure.kind is Kind.UNREACHABLE or gate.narrow:
-            return self._close(scope, failure, sent_at, now, 1.0, max(1.0, self._window * LONGEST_OUTAGE))
+            return self._close(scope, failure, sent_at, now, 1.0, self._longest)
         if failure.kind is Kind.OVERLOADED and failure.retry_after is not None:
             return self._leave_alone(model, failure.retry_after, now)
         return None
@@ -165,7 +170,8 @@ class Gates:
             return None
         gate.closed_at, gate.until, gate.reason = now, max(gate.until, until), failure.kind
         gate.refusals += 1
-        gate.narrow, gate.probe = True, None
+        gate.narrow = True
+        gate.probes.clear()
         return scope
 
     def _leave_alone(self, model: str, seconds: float, now: float) -> str | None:

@@ -123,7 +123,7 @@ class Scheduler:
                 ask = Ask(task, model, lease, task.sends, now)
                 self.flights.add(ask)
                 self._spending.hold(model, lease.charge)
-                self.gates.sent(model, ask)
+                self.gates.sent(model, ask, now)
                 return ask
         if not self.flights and not (self.takes_more and (self._more or self._backlog.count)):
             return Done()

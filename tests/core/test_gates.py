@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from random import Random
 
 import pytest
@@ -94,19 +93,19 @@ def test_an_earlier_time_in_the_same_episode_does_not(gates: Gates) -> None:
 def test_where_a_ledger_keeps_the_limit_no_herd_waits_and_all_may_go(gates: Gates) -> None:
     """Only if it is refused again, without an answer between, one goes first."""
     gates.failed("a", object(), refusal("model", retry_after=5.0), 0.0, 1.0, paced=True)
-    gates.sent("a", object())
+    gates.sent("a", object(), 10.0)
     assert gates.wait("a", 10.0) == 10.0
-    gates.failed("a", object(), refusal("model", retry_after=5.0), 7.0, 8.0, paced=True)
-    gates.sent("a", object())
-    assert gates.wait("a", 20.0) == math.inf
+    gates.failed("a", object(), refusal("model", retry_after=5.0), 7.0, 11.0, paced=True)
+    gates.sent("a", object(), 20.0)
+    assert gates.wait("a", 20.0) > 20.0
 
 
 def test_one_probe_goes_when_the_time_is_up(gates: Gates) -> None:
-    """While it is under way nothing else may go; its answer lets all go."""
+    """Its answer lets all go."""
     refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
     probe = object()
-    gates.sent("a", probe)
-    assert gates.wait("a", 10.0) == math.inf
+    gates.sent("a", probe, 10.0)
+    assert gates.wait("a", 10.0) > 10.0
     gates.answered("a", probe)
     assert gates.wait("a", 10.0) == 10.0
 
@@ -123,17 +122,43 @@ def test_an_answer_ends_the_series_of_refusals(gates: Gates) -> None:
     for now in (0.0, 100.0, 200.0):
         refuse(gates, sent_at=now, now=now + 1.0)
     probe = object()
-    gates.sent("a", probe)
+    gates.sent("a", probe, 280.0)
     gates.answered("a", probe)
     refuse(gates, sent_at=300.0, now=301.0)
     assert pause(gates, 301.0) <= WINDOW * FIRST_PAUSE * (1 + JITTER)
+
+
+@pytest.mark.fault("H11")
+@pytest.mark.parametrize("answered", [0, 1, 2])
+def test_a_probe_that_hangs_makes_way_for_another_in_a_while(gates: Gates, answered: int) -> None:
+    """It may be the one row that is never answered; whichever of them is answered first opens."""
+    refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
+    probes = [object() for _ in range(3)]
+    for number, probe in enumerate(probes):
+        now = 10.0 + number * WINDOW * LONGEST_OUTAGE
+        assert gates.wait("a", now) == now
+        gates.sent("a", probe, now)
+        assert gates.wait("a", now) == now + WINDOW * LONGEST_OUTAGE
+    gates.answered("a", probes[answered])
+    assert gates.wait("a", 20.5) == 20.5
+
+
+def test_what_was_under_way_when_it_closed_again_opens_nothing(gates: Gates) -> None:
+    """Of several that were sent alone one was refused: the others are from before that."""
+    refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
+    hanging, refused = object(), object()
+    gates.sent("a", hanging, 10.0)
+    gates.sent("a", refused, 20.0)
+    gates.failed("a", refused, refusal(retry_after=5.0), 20.0, 21.0)
+    gates.answered("a", hanging)
+    assert gates["a"].narrow
 
 
 def test_a_lost_probe_makes_way_for_another(gates: Gates) -> None:
     """A probe that timed out must not keep its model closed for ever."""
     refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
     probe = object()
-    gates.sent("a", probe)
+    gates.sent("a", probe, 7.0)
     gates.failed("a", probe, failure(Kind.TIMEOUT), 7.0, 30.0)
     assert gates.wait("a", 200.0) == 200.0
 
@@ -142,7 +167,7 @@ def test_a_probe_that_meets_an_outage_closes_again(gates: Gates) -> None:
     """One failure is enough where an answer was waited for."""
     refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
     probe = object()
-    gates.sent("a", probe)
+    gates.sent("a", probe, 7.0)
     assert gates.failed("a", probe, failure(Kind.SERVER_ERROR), 7.0, 8.0) == "a"
     assert gates.wait("a", 8.0) > 8.0
 
@@ -151,7 +176,7 @@ def test_a_probe_whose_row_is_at_fault_opens(gates: Gates) -> None:
     """A 400 is an answer."""
     refuse(gates, sent_at=0.0, now=1.0, retry_after=5.0)
     probe = object()
-    gates.sent("a", probe)
+    gates.sent("a", probe, 7.0)
     gates.failed("a", probe, failure(Kind.INVALID_REQUEST), 7.0, 8.0)
     assert not gates["a"].narrow
 
@@ -214,7 +239,7 @@ def test_an_overloaded_model_that_says_when_to_come_back_is_left_alone_until_the
     assert 20.0 <= pause(gates, 1.0) <= 20.0 * (1 + JITTER)
     assert gates.wait("b", 1.0) == 1.0
     assert gates.failed("a", object(), failure(Kind.OVERLOADED, scope="model", retry_after=5.0), 0.5, 2.0) is None
-    gates.sent("a", object())
+    gates.sent("a", object(), 25.0)
     assert gates.wait("a", 30.0) == 30.0
 
 

@@ -92,7 +92,7 @@ class Drive:
             if fits_at <= self.now:
                 take = self.window.take(self._size, self.now)
                 self.without_room += take.probe
-                self._gates.sent("m", take)
+                self._gates.sent("m", take, self.now)
                 self._sent += 1
                 self._fly(self._way(self._sent), take, arrives=True)
                 self._size = self._draw()

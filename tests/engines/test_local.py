@@ -453,6 +453,27 @@ def test_a_request_that_hangs_longer_than_patience_does_not_end_a_run_that_is_an
     assert rig.ends == {row: Status.ERRORED if row == 3 else Status.SUCCEEDED for row in range(50)}
 
 
+@pytest.mark.fault("H11", "R7")
+def test_a_row_that_hangs_as_the_first_one_after_an_interruption_holds_nobody_up() -> None:
+    """All connections are lost at once, and the row that asks whether the gateway is back is never answered."""
+
+    hanging: list[int] = []
+
+    def is_lost(ask: Ask) -> bool:
+        return ask.number == 1 and 1.0 <= ask.at < 2.0
+
+    def script(ask: Ask, _number: int) -> Any:
+        if is_lost(ask):
+            hanging[:] = hanging or [ask.task.row]
+            return failure(Kind.UNREACHABLE, scope="all")
+        return failure(Kind.TIMEOUT, ambiguous=True) if ask.task.row in hanging else reply()
+
+    gateway = ScriptedGateway(script, latency=lambda ask: 600.0 if ask.number > 1 and ask.task.row in hanging else 1.0)
+    rig = Rig(rows(2000), gateway, patience=600.0).run()
+    assert rig.ends == {row: Status.ERRORED if row in hanging else Status.SUCCEEDED for row in range(2000)}
+    assert max(sent.at for sent in gateway.sent if sent.row not in hanging) < 100.0
+
+
 def test_one_early_failure_does_not_end_a_run_whose_other_requests_are_under_way() -> None:
     """Though it took longer than the first patience."""
 
