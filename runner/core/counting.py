@@ -98,9 +98,9 @@ class Counting:
 
     # What it becomes.
 
-    def begin(self, kind: Kind, mirror: Mirror) -> None:
-        """Start with what an earlier run found out."""
-        self.kind, self.mirror, self.sure = kind, mirror, kind is not Kind.UNKNOWN
+    def begin(self, kind: Kind, mirror: Mirror, now: float, *, sure: bool) -> None:
+        """Start with what an earlier run found out; it has not held in this one yet."""
+        self.kind, self.mirror, self.sure, self.found_at = kind, mirror, sure, now
 
     def become(self, kind: Kind, mirror: Mirror, now: float, *, sure: bool = False) -> None:
         """It was found to be of that kind, or of the same with another mirror."""

@@ -21,8 +21,8 @@ PARTS = 60
 def remember(counting: Counting, wall: float, now: float) -> dict[str, float | str]:
     """What the next run can begin with; `wall` is the time of day at `now`, in seconds since the epoch."""
     window, mirror = counting.limit.window, counting.mirror
-    facts: dict[str, float | str] = {"kind": counting.kind.value, "amount": round(counting.belief.amount(now), 1)}
-    facts |= {"configured": counting.limit.amount, "window": window}
+    facts: dict[str, float | str] = {"kind": counting.kind.value, "sure": float(counting.sure)}
+    facts |= {"amount": round(counting.belief.amount(now), 1), "configured": counting.limit.amount, "window": window}
     if isinstance(mirror, Calendar):
         facts |= {"border": round((mirror.border + wall - now) % window, 3), "early": round(mirror.early, 3)}
     if isinstance(mirror, Bucket):
@@ -45,16 +45,17 @@ def recall(
     What that run had just spent, and when, is returned, oldest first; nothing of it without `spending`.
     """
     window = counting.limit.window
-    if float(facts["window"]) != window:
+    if _number(facts, "window") != window:
         raise ValueError("it was learned of windows of another length")
-    kind, believed = Kind(str(facts["kind"])), float(facts["amount"])
-    since = max(0.0, wall - float(facts["until"]))  # a clock that was set back must not make it last
+    kind, believed, sure = Kind(str(facts["kind"])), _number(facts, "amount"), bool(_number(facts, "sure"))
+    since = max(0.0, wall - _number(facts, "until"))  # a clock that was set back must not make it last
     entries = (entry.partition(":") for entry in str(facts["spent"]).split())
-    parts = [(max(0, int(part)), max(0, int(amount))) for part, _, amount in entries]
+    most = 2 * counting.limit.amount
+    parts = [(max(0, int(part)), min(most, max(0, int(amount)))) for part, _, amount in entries]
     mirror = _recalled(counting, kind, facts, wall, now, since if spending else math.inf)
-    if believed != float(facts["configured"]):  # all of what was configured then says nothing of more
+    if believed != _number(facts, "configured"):  # all of what was configured then says nothing of more
         counting.belief.recall(believed, now)
-    counting.begin(kind, mirror)
+    counting.begin(kind, mirror, now, sure=sure and kind is not Kind.UNKNOWN)
     if not spending or kind is Kind.BUCKET:
         return []
     return [(spent, now - since - part * window / PARTS) for part, spent in parts]
@@ -66,16 +67,15 @@ def _recalled(
     """The mirror of what was remembered `since` seconds ago."""
     window = counting.limit.window
     if kind in (Kind.CALENDAR, Kind.COUNTER):
-        border = (float(facts["border"]) - (wall - now)) % window
+        border = (_number(facts, "border") - (wall - now)) % window
         border += math.floor((now - border) / window) * window
         made = counting.calendar if kind is Kind.CALENDAR else counting.counter
-        return made(border, min(window, max(0.0, float(facts["early"]))))
+        return made(border, min(window, max(0.0, _number(facts, "early"))))
     if kind is Kind.BUCKET:
-        scale = _scale(counting, float(facts["configured"]))
-        burst = max(LEAST * counting.limit.amount, scale * float(facts["burst"]))
-        bucket = counting.bucket(max(1.0, float(facts["amount"])), burst)
+        scale, burst = _bucket(counting, facts)
+        bucket = counting.bucket(max(1.0, _number(facts, "amount")), burst)
         if since < math.inf:
-            level = max(-burst, scale * float(facts["level"])) + since * bucket.rate
+            level = max(-burst, scale * _number(facts, "level")) + since * bucket.rate
             bucket.correct(min(0.0, level - burst), now)
         else:  # what was taken in the last window is told next; how much there was before it, nobody knows
             bucket.correct(-burst, now - window)
@@ -83,9 +83,19 @@ def _recalled(
     return counting.log()
 
 
-def _scale(counting: Counting, configured: float) -> float:
-    """What a bucket holds of what one held when so much was configured: a limit that was lowered since is kept."""
-    return min(1.0, counting.limit.amount / configured) if configured > 0 else 1.0
+def _bucket(counting: Counting, facts: Mapping[str, float | str]) -> tuple[float, float]:
+    """How much of it such a bucket holds here, and how much that is: a limit that was lowered since is kept."""
+    limit, configured = counting.limit, _number(facts, "configured")
+    scale = min(1.0, limit.amount / configured) if configured > 0 else 1.0
+    return scale, min(limit.amount, max(LEAST * limit.amount, scale * _number(facts, "burst")))
+
+
+def _number(facts: Mapping[str, float | str], name: str) -> float:
+    """A fact that is to be a number. Raises KeyError or ValueError where it is none, or endless."""
+    number = float(facts[name])
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {number}")
+    return number
 
 
 def tell(counting: Counting, now: float) -> dict[str, float | str] | None:
@@ -106,7 +116,7 @@ def tell(counting: Counting, now: float) -> dict[str, float | str] | None:
 
 def hear(counting: Counting, probing: Probing, told: Mapping[str, float | str], now: float) -> None:
     """Take over what somebody else found out since anything was found out here. Raises KeyError or ValueError."""
-    found_at, kind = min(float(told["at"]), now), Kind(str(told["kind"]))
+    found_at, kind = min(_number(told, "at"), now), Kind(str(told["kind"]))
     if found_at <= counting.changed_at:
         return
     mirror = _heard(counting, kind, told, now)
@@ -120,15 +130,14 @@ def _heard(counting: Counting, kind: Kind, told: Mapping[str, float | str], now:
     """The mirror of what was told, filled with what was taken here."""
     if kind in (Kind.CALENDAR, Kind.COUNTER):
         made = counting.calendar if kind is Kind.CALENDAR else counting.counter
-        early = min(counting.limit.window, max(0.0, float(told["early"])))
-        return made(float(told["border"]), early, counting.recent)
+        early = min(counting.limit.window, max(0.0, _number(told, "early")))
+        return made(_number(told, "border"), early, counting.recent)
     if kind is Kind.BUCKET:
-        scale = _scale(counting, float(told.get("configured", 0.0)))
-        burst = max(LEAST * counting.limit.amount, scale * float(told["burst"]))
+        told_at, (scale, burst) = _number(told, "now"), _bucket(counting, told)
         bucket = counting.bucket(max(1.0, counting.belief.amount(now)), burst)
-        bucket.correct(min(0.0, scale * float(told["level"]) - burst), float(told["now"]))
+        bucket.correct(min(0.0, scale * _number(told, "level") - burst), told_at)
         for take in counting.recent:
-            if take.sent > float(told["now"]):
+            if take.sent > told_at:
                 bucket.take(take, take.sent)
         return bucket
     span = min(float(told.get("span", 0.0)), counting.longest)

@@ -190,6 +190,11 @@ class Probing:
         young = self._counting.recent.sent_since(now - PRESUMED * self._window, enough)
         return young + ERROR * max(0, pending - young) > enough
 
+    def _are_to_come(self, but: int, now: float) -> bool:
+        """Whether it is in flight for no longer than a window: what hangs gives nothing back."""
+        enough = UNSURE * self._belief.amount(now)
+        return self._counting.recent.sent_since(now - self._window, but + enough) - but > enough
+
     # What was refused without a Retry-After.
 
     @property
@@ -214,7 +219,7 @@ class Probing:
         """When to send something that tells it; by what is believed there would be room for it at a moment."""
         if fits_at > now:
             question.expected_at = fits_at
-        if self._gives_back and self._pends(question.under_way, now):
+        if self._gives_back and self._pends(question.under_way, now) and self._are_to_come(question.under_way, now):
             question.wait(now)  # until answers give nothing back any more
             return now + GRAIN * self._window
         others = (other for probing in self.together if (other := probing.question) is not None)

@@ -1203,7 +1203,15 @@ def test_nothing_is_kept_for_a_large_task_where_a_border_brings_all_of_a_limit()
     """There it goes first, and until then others use what is left."""
     budgets = {"a": (limit("a", 1000),)}
     ledger = MemoryLedger(budgets, learns=True, probes=False)
-    known = {"kind": "calendar", "amount": 1000, "configured": 1000, "window": WINDOW, "spent": "", "until": 0.0}
+    known = {
+        "kind": "calendar",
+        "sure": 1.0,
+        "amount": 1000,
+        "configured": 1000,
+        "window": WINDOW,
+        "spent": "",
+        "until": 0.0,
+    }
     ledger.recall({limit_key(budgets["a"][0]): {**known, "border": 0.0, "early": 0.0}}, 0.0, 0.0)
     bench = Bench(budgets, ledger=ledger)
     sent_at: dict[int, float] = {}

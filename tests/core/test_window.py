@@ -601,6 +601,34 @@ def test_another_run_begins_with_what_was_found(shape: Shape) -> None:
     assert again.share(5) >= 0.9
 
 
+def test_what_was_not_sure_is_not_surer_for_another_run() -> None:
+    """A run that ended before the first border has read calendar windows from what a counter said."""
+    drive = Drive(learning(), Shape(kind="counter", seconds=WINDOW, phase=52.5)).run(0.8)
+    assert (drive.window.kind, drive.window.sure) == (Kind.CALENDAR, False)
+    window = learning()
+    window.recall(drive.window.remember(wall=1e9, now=drive.now), wall=1e9 + 600, now=648.0, spending=True)
+    assert (window.kind, window.sure) == (Kind.CALENDAR, False)
+    again = Drive(window, Shape(kind="counter", seconds=WINDOW, phase=52.5), now=648.0).run(4)
+    assert window.kind is Kind.COUNTER
+    assert len(again.refused) <= 10
+
+
+@pytest.mark.parametrize("kind", ["fixed", "counter"])
+def test_a_border_that_lies_elsewhere_by_now_is_found_again(kind: str) -> None:
+    """The host has slept since it was found: its clock has stood still, the gateway's has not."""
+    shape, asleep = Shape(kind=kind, seconds=WINDOW, phase=23.4), 25.0  # type: ignore[arg-type]
+    drive = Drive(learning(), shape).run(4)
+    window, now = learning(), drive.now + 600.0
+    facts = drive.window.remember(wall=1e9 + asleep, now=drive.now)
+    window.recall(facts, wall=1e9 + asleep + 600.0, now=now, spending=True)
+    again = Drive(window, shape, now=now)
+    again.ahead = asleep
+    again.run(10)
+    assert window.kind is KINDS[shape.kind]
+    assert len(again.refused) <= 3
+    assert again.share(10) >= 0.95
+
+
 def test_a_counters_border_is_trusted_no_further_than_clocks_and_ways_allow() -> None:
     borders = []
     for guard in (0.3, 1.3):
@@ -799,6 +827,7 @@ def test_contradictions_end_at_the_sliding_log() -> None:
 
 REMEMBERED = {
     "kind": "bucket",
+    "sure": 1.0,
     "amount": 900.0,
     "burst": 300.0,
     "level": 200.0,
@@ -817,6 +846,9 @@ REMEMBERED = {
         pytest.param({"level": -(10.0**12)}, id="a bucket in endless debt"),
         pytest.param({"kind": "sliding", "until": 10.0**12}, id="spending that is yet to come"),
         pytest.param({"kind": "sliding", "spent": "0:-100000"}, id="less than nothing spent"),
+        pytest.param({"kind": "sliding", "spent": f"0:{'9' * 400}"}, id="more spent than any number"),
+        pytest.param({"burst": 1e12, "level": 1e12}, id="a bucket without a bottom"),
+        pytest.param({"kind": "unknown", "sure": 1.0}, id="sure of nothing"),
     ],
 )
 def test_nothing_that_is_remembered_stops_a_run_or_gives_it_more(damage: dict[str, float | str]) -> None:
@@ -824,7 +856,10 @@ def test_nothing_that_is_remembered_stops_a_run_or_gives_it_more(damage: dict[st
     window = Window(Limit(scope="m", measure="input", amount=1000, window=WINDOW), 0.0)
     window.recall({**REMEMBERED, **damage}, wall=1001.0, now=0.0, spending=True)
     assert window.used(0.0) >= 0
+    assert not math.isnan(window.room(0.0))
     assert window.room(2 * WINDOW) >= 100
+    assert window.free(2 * WINDOW) <= 1000
+    assert not (window.sure and window.kind is Kind.UNKNOWN)
 
 
 def test_what_was_spent_all_the_time_is_remembered_as_well_as_what_was_spent_at_once() -> None:
@@ -883,13 +918,39 @@ def test_windows_of_another_length_are_not_recalled() -> None:
     assert window.kind is Kind.UNKNOWN
 
 
-def test_what_is_garbled_leaves_a_limit_as_it_was() -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"kind": "sliding", "spent": "0:many"},
+        {"kind": "calendar", "border": "nan", "early": 0.0},
+        {"kind": "counter", "border": 0.0, "early": "inf"},
+        {"burst": "inf"},
+        {"level": "nan"},
+    ],
+)
+def test_what_is_garbled_leaves_a_limit_as_it_was(damage: dict[str, float | str]) -> None:
     """Half of a memory is worse than none."""
     window = Window(Limit(scope="m", measure="input", amount=1000, window=WINDOW), 0.0)
     before = repr(window)
-    with pytest.raises(ValueError, match="invalid literal"):
-        window.recall({**REMEMBERED, "kind": "sliding", "spent": "0:many"}, wall=1001.0, now=0.0, spending=True)
+    with pytest.raises(ValueError, match=r"invalid literal|is nan|is inf"):
+        window.recall({**REMEMBERED, **damage}, wall=1001.0, now=0.0, spending=True)
     assert repr(window) == before
+
+
+def test_one_request_that_hangs_keeps_nothing_from_being_asked_for_longer_than_a_window() -> None:
+    """Until answers give nothing back any more nobody asks when there is room again; that one never will."""
+    window, now = learning("output"), 1.0
+    window.take(4_096, 0.0)
+    for _ in range(90):
+        take = window.take(1_000, now)
+        window.accepted(take, now + 0.05)
+        window.settle(take, 1_000, now, now + 0.05)
+        now += 0.1
+    take = window.take(1_000, now)
+    window.refused(take, None, now + 0.05)
+    window.settle(take, 0, now, now + 0.05)
+    asked_at = next(at for at in (now + step for step in range(600)) if window.when(1_000, at)[0] <= at)
+    assert asked_at <= 1.1 * WINDOW
 
 
 @pytest.mark.parametrize("phase", [5.0, 20.0, 40.0])
