@@ -50,7 +50,7 @@ class Alike:
 
     def __call__(self, event: Event) -> None:
         """Take in an event, and pass it on at once or later."""
-        if isinstance(event.result, Reply):
+        if isinstance(event.result, Reply) and not _is_escalated(event):
             self._most = LATER
             self.release()
         elif isinstance(event.result, Failure) and is_astray(event.result) and self._most == FIRST:
@@ -113,6 +113,11 @@ def _ended(event: Event) -> Iterator[Finished]:
         yield event.finished
     elif event.landing is not None and event.ask is not None:
         yield from (finished for finished in event.landing.finished if finished.task is event.ask.task)
+
+
+def _is_escalated(event: Event) -> bool:
+    """Whether a stronger model answered, which is asked about the rows that failed: these fail all the same."""
+    return event.ask is not None and event.ask.task.escalated
 
 
 def _is_suspect(finished: Finished) -> bool:

@@ -182,7 +182,8 @@ class Backlog:
 
     def is_shelved(self, models: tuple[str, ...]) -> bool:
         """Whether a task for these models is one for a later session."""
-        return self.pending.keys() >= set(models)
+        left = set(models).difference(self.lost)
+        return bool(left) and self.pending.keys() >= left
 
     @property
     def is_stuck(self) -> bool:

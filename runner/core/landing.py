@@ -25,7 +25,8 @@ NO_TOKENS = Charge(1, 0, 0)
 """What the gateway counts for a request that it refused, or never saw."""
 
 MOST_REFUSALS = 20
-"""429s to one task, sent alone, with answers to others between them, after which it is given up."""
+"""429s to one task, sent alone, with answers to others or a whole window without any between them, after which it is
+given up: it may be larger than what the gateway lets in."""
 
 Again = Callable[[Ask, Reply], tuple[Request, Size] | None]
 """What to ask instead, and its size, where a reply's answer cannot be used as it is."""

@@ -215,10 +215,12 @@ class Counter(Calendar):
     def settle(self, take: Take, amount: int, now: float) -> None:
         """Replace a guess by the truth, in the window that it counts in."""
         self._turn(now)
-        if take.index == self._index - 1 and take.at < self.start(now):
-            self._previous += amount - take.amount
-        else:
-            super().settle(take, amount, now)
+        if take.index == self._index - 1:
+            if take.at < self.start(now):
+                self._previous += amount - take.amount
+                return
+            self._previous -= take.amount  # counted later than it was sent
+        super().settle(take, amount, now)
 
     def used(self, now: float) -> float:
         """The estimate that the gateway compares with its limit."""

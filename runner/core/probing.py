@@ -161,7 +161,9 @@ class Probing:
 
     def refuse(self, take: Take) -> None:
         """A refused take counts as a probe, too, if one was sent soon after: that one may have overtaken it."""
-        take.probe = take.probe or take.sent <= self.last_at <= take.sent + GRAIN * self._window
+        if not take.probe and take.sent <= self.last_at <= take.sent + GRAIN * self._window:
+            take.probe = True
+            self._in_flight += 1  # until it lands
 
     def ask(self, border: float, early: float) -> None:
         """Once that border has passed, it is to be asked whether it was one."""

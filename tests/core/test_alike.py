@@ -8,15 +8,16 @@ from random import Random
 
 import pytest
 
-from runner.core.alike import FIRST, LATER
+from runner.core.alike import FIRST, LATER, Alike
 from runner.core.caps import Caps, Spending
 from runner.core.catalog import Model
 from runner.core.charges import Charges
 from runner.core.events import Event, What
 from runner.core.limits import Limit
+from runner.core.ports import Lease
 from runner.core.schedule import Scheduler
-from runner.core.values import Failure, Kind, Reply, Status
-from runner.core.work import Ask, Finished, Wait
+from runner.core.values import Charge, Failure, Kind, Reply, Status
+from runner.core.work import Ask, Finished, Landing, Wait
 from runner.execution import Ending, run
 from runner.ledgers.memory import MemoryLedger
 from runner.testing import ScriptedGateway, charge_of, failure, reply, task
@@ -108,6 +109,21 @@ def test_one_answer_shows_that_rows_can_succeed() -> None:
     outcome = Outcome(lambda ask, _: reply() if ask.task.row == FIRST - 1 else BAD, FIRST)
     assert outcome.ending.exit_code == 0
     assert [outcome.ended[row] for row in range(FIRST)] == [Status.ERRORED] * (FIRST - 1) + [Status.SUCCEEDED]
+
+
+@pytest.mark.fault("H15")
+def test_answers_of_a_stronger_model_do_not_show_that_rows_can_succeed() -> None:
+    """It is asked about the rows that failed, which the job's own model fails at all the same."""
+    stopped: list[Failure] = []
+    alike = Alike(lambda _event: None, stopped.append)
+    for row in range(FIRST):
+        weak, strong = task(row, "weak"), task(row, "strong")
+        strong.escalated = True
+        alike(Event(0.0, What.FINISHED, finished=Finished(weak, "weak", Status.ERRORED, BAD)))
+        ask = Ask(strong, "strong", Lease("strong", Charge(1, 1, 1), 0.0, []), 1, 0.0)
+        landing = Landing(None, (Finished(strong, "strong", Status.SUCCEEDED, reply()),))
+        alike(Event(1.0, What.LANDED, ask=ask, result=reply(), landing=landing))
+    assert len(stopped) == 1
 
 
 @pytest.mark.fault("H15")

@@ -158,6 +158,15 @@ def test_a_counter_counts_once_what_may_have_been_taken_on_either_side_of_a_bord
     assert counter.used(30.0 + WINDOW / 2) == 30 / 2 + 50
 
 
+def test_a_counter_counts_once_what_turns_out_to_have_been_taken_after_a_border() -> None:
+    """It was sent before it, waited, and is not in the window before any more."""
+    counter, take = Counter(WINDOW, 0.0, 0.0, 0.3), Take(WINDOW - 2.0, 1_000)
+    counter.take(take, take.sent)
+    take.at = WINDOW + 0.5
+    counter.settle(take, 900, WINDOW + 1.0)
+    assert counter.used(WINDOW + 1.0) == 900
+
+
 @pytest.mark.parametrize("made", [Calendar, Counter])
 @settings(deadline=None)
 @given(transits=st.lists(st.floats(0.0, 1.0), min_size=40, max_size=40), steps=STEPS)

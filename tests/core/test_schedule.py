@@ -721,6 +721,19 @@ def test_tasks_that_only_used_up_models_may_answer_are_let_go_of() -> None:
     assert isinstance(bench.next(), Wait)  # there may be more for b
 
 
+def test_a_task_of_a_lost_and_a_used_up_model_is_one_for_a_later_session() -> None:
+    """The lost one is not waited for; where all are lost there is no later session for it."""
+    bench = Bench({"a": (), "b": (), "c": ()})
+    bench.offer(task(0, "a"), task(1, "b"), task(2, "c"))
+    first, second, _ = bench.asks()
+    assert not bench.scheduler.is_shelved(task(3, "a", "b"))
+    bench.land(first, failure(Kind.MODEL_UNAVAILABLE, scope="model"))
+    assert not bench.scheduler.is_shelved(task(4, "a"))
+    bench.land(second, failure(Kind.QUOTA_EXHAUSTED, scope="model"))
+    assert bench.scheduler.is_shelved(task(5, "a", "b"))
+    assert not bench.scheduler.is_shelved(task(6, "a", "b", "c"))
+
+
 def test_a_model_that_is_asked_only_about_answers_of_others_keeps_no_run_going() -> None:
     """Nothing falls due any more where those are used up; what is due already is asked."""
     bench = Bench({"a": (), "b": ()}, held_back={"b"})

@@ -937,6 +937,22 @@ def test_what_is_garbled_leaves_a_limit_as_it_was(damage: dict[str, float | str]
     assert repr(window) == before
 
 
+def test_a_refused_request_that_was_taken_for_a_probe_makes_no_room_for_others() -> None:
+    """Those that are under way are counted, and it was none of them when it was sent."""
+    window, now = learning(), 0.0
+    for _ in range(199):
+        take = window.take(500, now)
+        window.settle(take, 500, now, now + 0.05)
+        now += 0.1
+    plain = window.take(400, now)
+    probes = [window.take(500, now + number / 100) for number in range(1, 4)]
+    assert [take.probe for take in (plain, *probes)] == [False, True, True, True]
+    under_way = window._probing._in_flight
+    window.refused(plain, None, now + 0.2)
+    window.settle(plain, 0, now, now + 0.2)
+    assert window._probing._in_flight == under_way
+
+
 def test_one_request_that_hangs_keeps_nothing_from_being_asked_for_longer_than_a_window() -> None:
     """Until answers give nothing back any more nobody asks when there is room again; that one never will."""
     window, now = learning("output"), 1.0
