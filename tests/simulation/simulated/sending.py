@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from runner.core.gates import LONGEST_OUTAGE
 from runner.core.limits import ALL
 from runner.core.work import Ask, Task
 from simulated.books import SLACK, check
@@ -14,15 +15,21 @@ if TYPE_CHECKING:
 
 
 def check_gates(oracles: Oracles, ask: Ask, now: float) -> None:
-    """I5: nothing goes to a closed scope, and then one at a time until it is answered. Probes of limits may."""
+    """I5: nothing goes to a closed scope, and then one at a time until one is answered. Probes of limits may.
+
+    Where nothing comes back, another one goes in a while.
+    """
     if oracles.scenario.learns:
         return
     for name in (ALL, ask.model):
         scope = oracles.scopes[name]
         check(now >= scope.until - SLACK, "I5", f"{name} is closed until {scope.until:.3f}; sent at {now:.3f}")
         if scope.narrow:
+            recent = now - max(1.0, oracles.scenario.window * LONGEST_OUTAGE) + SLACK
             under_way = [
-                flight for flight in oracles.flights if flight.at > scope.closed_at and name in (ALL, flight.model)
+                flight
+                for flight in oracles.flights
+                if flight.at > max(scope.closed_at, recent) and name in (ALL, flight.model)
             ]
             check(not under_way, "I5", f"{name} is half open, and two are under way at {now:.3f}")
 
