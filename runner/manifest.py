@@ -114,9 +114,9 @@ def version() -> str:
 
 def _moved(prepared: Prepared, directory: RunDirectory) -> Prepared:
     """The same job with its input in the run's directory, where it has its name once the run has a manifest."""
-    name = f"input{prepared.source.path.suffix}"
-    source = Source(directory.take_over(prepared.source.path, name))
-    source.path = directory.path / name
+    source = Source(prepared.source.path)
+    name = f"input{source.path.suffix}"
+    source.move(directory.path / name, directory.take_over(source.path, name))
     job = replace(prepared.job, input=str(source.path.absolute()))
     prepared.maker.job = job
     return replace(prepared, job=job, source=source)

@@ -98,7 +98,8 @@ class Source:
                 head = file.read(4)
         except OSError as error:
             raise InputRejected(f"{path} cannot be read: {error.strerror}.") from None
-        self.stamp = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+        self._schema: dict[str, pl.DataType] | None = None
+        self.stamp = _stamp(status)
         """Size and time of the last change: while these are the same, the content is taken to be."""
         if head.startswith(UTF16):
             raise InputRejected(
@@ -123,6 +124,12 @@ class Source:
                 f"jq -c '.[]' {shlex.quote(str(self.path))} > {shlex.quote(str(self.path.with_suffix('.jsonl')))}"
             )
         return {".csv": "csv", ".tsv": "tsv"}.get(suffix, "jsonl")
+
+    def move(self, path: Path, now_at: Path) -> None:
+        """It is to be read at another place from now on, and lies at a third one until it gets there."""
+        self.path, self.stamp = now_at, _stamp(now_at.stat())
+        self._schema = self.schema()  # nobody can ask it on the way
+        self.path = path
 
     def __iter__(self) -> Iterator[Record]:
         """All records, from the first; raises InputRejected if the file is no longer as long as it was."""
@@ -258,8 +265,8 @@ class Source:
 
     def schema(self) -> dict[str, pl.DataType] | None:
         """The columns' types where the file states them: Parquet."""
-        if self.format != "parquet":
-            return None
+        if self.format != "parquet" or self._schema is not None:
+            return self._schema
         try:
             return DECODER.schema(self.path)
         except NOT_PARQUET as error:
@@ -302,6 +309,10 @@ def _not_utf8(data: bytes) -> int | None:
     except UnicodeDecodeError as error:
         return error.start
     return None
+
+
+def _stamp(status: os.stat_result) -> dict[str, int]:
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def _json_name(value: Any) -> str:

@@ -224,11 +224,34 @@ def test_a_row_that_a_dialect_cannot_say_is_named_before_anything_is_sent(comman
     assert sorted(table(tmp_path / "run")["status"].to_list()) == ["errored", "succeeded", "succeeded"]
 
 
+def _parquet(frame: pl.DataFrame) -> bytes:
+    file = io.BytesIO()
+    frame.write_parquet(file)
+    return file.getvalue()
+
+
 def test_standard_input_is_an_input(command, gateway, answers, tmp_path) -> None:
     """`-` reads rows from standard input, and gives the same answers."""
     done = command("run", "-", "-m", MODEL, "--out", "run", env=gateway.env, stdin=_jsonl())
     assert done.code == 0
     assert table(tmp_path / "run").select("row", "prompt", "answer").rows() == answers("rows.jsonl", _jsonl())
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "csv.gz", "jsonl.gz", "parquet"])
+def test_standard_input_of_any_form_is_read(form: str, command, gateway, answers, tmp_path) -> None:
+    """Nothing says what it is but what it holds; and the run keeps it in a file of that name."""
+    frame = pl.DataFrame({"prompt": TEXTS, "n": range(len(TEXTS))})
+    content = {
+        "csv": lambda: frame.write_csv().encode(),
+        "tsv": lambda: frame.write_csv(separator="\t").encode(),
+        "csv.gz": lambda: gzip.compress(frame.write_csv().encode()),
+        "jsonl.gz": lambda: gzip.compress(_jsonl()),
+        "parquet": lambda: _parquet(frame),
+    }[form]()
+    done = command("run", "-", "-m", MODEL, "--out", "run", env=gateway.env, stdin=content)
+    assert (done.code, done.err.count("Traceback")) == (0, 0), done.err
+    assert table(tmp_path / "run")["prompt"].to_list() == TEXTS
+    assert command("resume", "run", env=gateway.env).code == 0
 
 
 def test_csv_on_standard_input_is_read_and_can_be_resumed(command, gateways, tmp_path) -> None:
