@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from runner.core.sharing import Claim, fallback
 from runner.ledgers.elsewhere import Elsewhere
@@ -42,8 +42,15 @@ class Company:
         return fallback(self._me.weight, [page.member.weight for page in self._pages])
 
     def share_of(self, key: str) -> float:
-        """The same beside those who use a limit."""
-        return fallback(self._me.weight, [page.member.weight for page in self._fresh if key in page.claims])
+        """The same beside those who use a limit, or may: of one that has just come nothing is known."""
+        return fallback(self._me.weight, [page.member.weight for page in self._using(key)])
+
+    def _using(self, key: str) -> Iterator[Page]:
+        return (page for page in self._fresh if key in page.claims or not page.claims)
+
+    def know_since(self, key: str, moment: float) -> bool:
+        """Whether all others who use a limit have been here after a moment."""
+        return all(page.beat > moment for page in self._using(key))
 
     def is_led_by_us(self, key: str) -> bool:
         """Whether we were there first, of all who use a limit: only one tries out how it is counted."""

@@ -26,7 +26,7 @@ class Log:
         self.limit = limit
         self.belief = Belief(limit.amount, WINNING_BACK * limit.window)
         self.share = 1.0
-        """Of the amount: what may be in use here, where others spend unseen."""
+        """Of the amount: what may be in use here, where others spend unseen; with 0, one request at a time."""
         self._log = SlidingLog(limit.window + guard)
         self._counts = limit.measure == "requests"
         """Nothing about a number of requests is a guess."""
@@ -102,7 +102,12 @@ class Log:
         return False
 
     def refused(self, take: Take, now: float) -> None:
-        """The gateway refused it: what was in use, by this run and those that are seen, is all there is."""
+        """The gateway refused it: what was in use, by this run and those that are seen, is all there is.
+
+        It says nothing while others may use all of it, since they do not know of this run yet.
+        """
+        if not self.share:
+            return
         there = take.before / self.share
         if take.sent <= self._changed_at:
             self.belief.deepen(there)

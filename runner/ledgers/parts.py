@@ -50,6 +50,10 @@ class Parts:
         self._span = span
         self._period = period
         self._probes = probes
+        self._claimed_at: dict[str, float] = {}
+        """By limit: when it was first told that this run takes of it."""
+        self._known_at: dict[str, float] = {}
+        """When all others had heard that."""
 
     def claims(self, meeting: Meeting, elapsed: float, now: float) -> dict[str, Claim]:
         """What this run says of each limit; `elapsed` is the time since the last visit."""
@@ -74,7 +78,7 @@ class Parts:
                 want = max(mine[key].want, requests * mine[key].least)
                 mine[key] = replace(mine[key], want=want)
             if key not in self._leased:
-                window.share, left[key] = company.share_of(key), math.inf
+                window.share, left[key] = self._fixed(company, key, now), math.inf
                 continue
             claims, turn = company.claims(key, mine[key], window.since(now))
             if isinstance(window, Window):
@@ -88,6 +92,16 @@ class Parts:
             if self._wants.is_short(key):
                 requests += left[key] / max(1.0, mine[key].least)
         return left
+
+    def _fixed(self, company: Company, key: str, now: float) -> float:
+        """The fixed part of a limit: next to nothing until the others have heard of us, and a window has passed."""
+        if key in self._wants.used:
+            claimed_at = self._claimed_at.setdefault(key, now)
+            if company.know_since(key, claimed_at):
+                self._known_at.setdefault(key, now)
+        joined_at = self._known_at.get(key, math.inf) + self._windows[key].limit.window
+        share = company.share_of(key)
+        return share if share == 1.0 or now >= joined_at else 0.0
 
     def spared(self, meeting: Meeting, now: float) -> dict[str, float]:
         """What this run may take of limits of which it leaves something to others that may come."""

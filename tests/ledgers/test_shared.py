@@ -161,6 +161,32 @@ def test_a_limit_of_short_windows_is_divided_in_fixed_parts(host: Any) -> None:
         assert max(sum(at - 0.5 + 1e-6 < other <= at for other in late) for at in late) == QUERIES.amount // 2
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_run_that_joins_takes_its_part_of_a_short_window_once_the_others_know_of_it(
+    host: Any, together: bool
+) -> None:
+    """Until then they take all of it: together they would be refused, and that would be taken for a lower limit."""
+    first = Work(host.run({"a": (INPUT, QUERIES)}), charge=Charge(1, 1, 0))
+    joined = Work(host.run({"a": (INPUT, QUERIES)}), charge=Charge(1, 1, 0), starts=START + (not together) * 3.01)
+    joined.ledger.beat = lambda now: None if now < joined.next else SharedLedger.beat(joined.ledger, now)
+    play([first, joined], 1)
+    log = sorted([*first.taken, *joined.taken])
+    assert max(sum(at - 0.5 + 1e-6 < other <= at for other in log) for at in log) <= QUERIES.amount + 1
+    assert len([at for at in joined.taken if at >= START + 6.0]) == pytest.approx(QUERIES.amount / 2 * 8, abs=2)
+
+
+def test_a_refusal_says_nothing_of_a_limit_that_others_may_take_all_of(host: Any) -> None:
+    """They do not know of this run yet."""
+    first = Work(host.run({"a": (INPUT, QUERIES)}, learns=True), charge=Charge(1, 1, 0))
+    play([first], 0.3)
+    joined = host.run({"a": (INPUT, QUERIES)}, learns=True)
+    leases = ((now, joined.take("a", Charge(1, 1, 0), now)) for now in (START + 3.0 + step / 50 for step in range(50)))
+    now, lease = next((now, lease) for now, lease in leases if isinstance(lease, Lease))
+    over = Failure(kind=Kind.RATE_LIMITED, message="too many", status=429, scope="model", measure="requests")
+    joined.refused(lease, over, now + 0.05)
+    assert joined._by_key["a/requests"].belief.amount(now + 0.1) == QUERIES.amount
+
+
 # What is spent stays spent.
 
 
