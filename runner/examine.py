@@ -24,6 +24,7 @@ from runner.gateway.client import Client
 from runner.gateway.dialects import DIALECTS, choose
 from runner.gateway.secret import Secret
 from runner.gateway.tokens import counter
+from runner.storage.knowledge import state_folder
 from runner.storage.rundir import replace_file
 from runner.storage.specs import load_catalogue, load_limits
 
@@ -76,6 +77,7 @@ async def _examine(
     findings = [
         _directory("run directory", Path.cwd()),
         _directory("cache", Path(platformdirs.user_cache_path("runner"))),
+        _directory("state", state_folder()),
         _tokens(),
     ]
     try:

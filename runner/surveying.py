@@ -123,7 +123,7 @@ class Look:
                 continue
             for notice in wire.dropped:
                 if self._maker.job.strict_params:
-                    raise UsageError(f"{notice}{first} (--strict-params)")
+                    raise UsageError(f"{notice}{first}; --strict-params allows nothing to be left out.")
                 self._noticed.setdefault(notice, first)
 
     @property

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from runner.cli.options import FILE
 from runner.cli.unattended import RUN
 
 
 @click.command()
 @RUN
-@click.argument("file", metavar="DECISIONS.CSV", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", metavar="DECISIONS.CSV", type=FILE)
 def adopt(directory: Path, file: Path) -> int:
     """Take over what people have decided about the rows of the run in directory RUN, and write its labels anew.
 

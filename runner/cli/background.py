@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from runner.cli.options import cap_options, declared, job_options, memory_option, place_of, run_options, share_options
+from runner.cli.options import (
+    Place,
+    cap_options,
+    declared,
+    job_options,
+    memory_option,
+    place_of,
+    run_options,
+    share_options,
+)
 from runner.cli.unattended import RUN, base_option, env_file_option, note, notify_options, seconds_of
 
 
@@ -16,7 +25,7 @@ from runner.cli.unattended import RUN, base_option, env_file_option, note, notif
 @cap_options
 @run_options
 @share_options
-@click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Run directory.")
+@click.option("-o", "--out", type=Place(file_okay=False), metavar="DIR", help="Run directory.")
 @base_option
 @env_file_option
 @notify_options

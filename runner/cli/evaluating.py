@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from runner.cli.options import FILE
 from runner.cli.unattended import RUN, base_option
 
 
@@ -23,7 +24,7 @@ from runner.cli.unattended import RUN, base_option
 @click.option(
     "--to",
     "out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE",
     help="Write all rows gained and lost: .csv, .jsonl or .parquet.",
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from runner.cli.options import FILE
 from runner.cli.unattended import RUN, base_option, note
 from runner.core.commands import command
 
@@ -126,9 +127,7 @@ def _show(directory: Path, state: dict[str, Any], as_json: bool) -> None:
     show_default=True,
     help="The form; openai-batch, or openai, writes OpenAI's output file and, beside it, an error file.",
 )
-@click.option(
-    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to; standard output if not given."
-)
+@click.option("-o", "--out", type=FILE, help="Where to; standard output if not given.")
 @click.option(
     "--table",
     type=click.Choice(["results", "labels", "scores", "metrics", "pairs", "errors", "attempts"]),

@@ -20,7 +20,21 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FILE = click.Path(dir_okay=False, path_type=Path)
+
+class Place(click.Path):
+    """A path that somebody names: an empty word is none, and not the current folder."""
+
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; refused if it is empty."""
+        if value == "":
+            self.fail("an empty word is no path; is a variable not set?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = Place(dir_okay=False)
 
 
 class Number(click.FloatRange):
@@ -196,6 +210,8 @@ def declared(source: str, words: dict[str, Any]) -> tuple[Job, Setup]:
     from runner.storage.rows import STDIN, named_by_content, spool
 
     memory, share = (words.pop(name, None) is not False for name in ("memory", "share"))
+    if not source:
+        raise click.UsageError("JOB-OR-FILE is an empty word; is a variable not set?")
     settings, labels = words.pop("settings", ()), words.pop("labels", None)
     given = {name: value for name, value in words.items() if value not in (None, (), [])}
     said = {**({"input": STDIN, "name": "stdin"} if source == STDIN else read_words(Path(source))), **given}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from runner.cli.options import (
+    Place,
     cap_options,
     declared,
     job_options,
@@ -35,13 +37,11 @@ if TYPE_CHECKING:
 @cap_options
 @run_options
 @share_options
-@click.option(
-    "-o", "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Run directory (runs/...)."
-)
+@click.option("-o", "--out", type=Place(file_okay=False), metavar="DIR", help="Run directory (runs/...).")
 @base_option
 @click.option(
     "--fork",
-    type=click.Path(path_type=Path),
+    type=Place(),
     metavar="RUN",
     help="Take over what this earlier run has answered, and people have decided, of rows asked in the same way.",
 )
@@ -120,7 +120,7 @@ def _turn(job: Job, setup: Setup, slot_of: str, other: Path | None, base: Path, 
 
     if other is not None:
         raise UsageError(
-            "--slot-of names the run's directory itself (--in says under which folder), and takes no --fork."
+            "--slot-of names the run's directory itself (--in says under which folder), and takes no --out or --fork."
         )
     return Turn(job=job, setup=setup, expression=parse(slot_of), base=base, now=now(), policy=given.policy)
 
@@ -159,6 +159,23 @@ def resume(
 
     Caps are those that the run began with, unless others are given; what was spent before counts.
     """
+    changes = {"bad_rows": bad_rows, "keep_going": keep_going, "priority": priority}
+    kept = {"memory": memory is not False, "share": share is not False}
+    return _go_on(directory, gateway, words, changes, kept, quiet=quiet, as_json=as_json, lifts=not background)
+
+
+def _go_on(
+    directory: Path,
+    gateway: str | None,
+    words: dict[str, Any],
+    changes: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    quiet: bool,
+    as_json: bool,
+    lifts: bool = True,
+) -> int:
+    """Resume a run with what `unattended_options` and `cap_options` say; `lifts` takes off what it is marked as."""
     from runner import app
     from runner.locking import by_policy
     from runner.report.printing import print_finish
@@ -168,13 +185,11 @@ def resume(
 
     given = manner(words)
     with given.in_force():
-        attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
-        caps, changes = caps_from(words), {"bad_rows": bad_rows, "keep_going": keep_going, "priority": priority}
+        attend, caps = attendant(quiet=quiet or as_json, stream=sys.stderr), caps_from(words)
 
         def call() -> Finish:
-            marks.mind(directory, lifts=not background)
-            words = directory, attend, gateway, caps, changes
-            return app.resume(*words, memory=memory is not False, share=share is not False, env_file=given.env_file)
+            marks.mind(directory, lifts=lifts)
+            return app.resume(directory, attend, gateway, caps, changes, env_file=given.env_file, **options)
 
         finish = given.told(directory.name, None, lambda: by_policy(call, given.policy, note))
         if finish is None:
@@ -192,6 +207,7 @@ def resume(
 @memory_option
 @share_options
 @cap_options
+@unattended_options
 @show_options
 def redrive(
     directory: Path,
@@ -203,43 +219,27 @@ def redrive(
     priority: Priority | None,
     quiet: bool,
     as_json: bool,
-    **caps: Any,
+    **words: Any,
 ) -> int:
     """Ask again about the errored rows of the run in directory RUN, and go on with it.
 
     What succeeded stays as it is; the failures stay in attempts.parquet. Rows that cannot be asked at all stay errored.
     """
-    from runner import app
     from runner.core.values import Kind
-    from runner.report.printing import print_finish
-    from runner.report.progress import attendant
-    from runner.storage import marks
-    from runner.storage.jobs import caps_from
 
     names = [name.strip() for name in (only or "").split(",") if name.strip()]
     if unknown := [name for name in names if name not in list(Kind)]:
         raise click.BadParameter(
             f"no failure is called {unknown[0]!r}; there are {', '.join(Kind)}.", param_hint="--only"
         )
-    attend = attendant(quiet=quiet or as_json, stream=sys.stderr)
-    marks.mind(directory, lifts=True)
-    finish = app.resume(
-        directory,
-        attend,
-        gateway,
-        caps_from(caps),
-        {"keep_going": keep_going, "priority": priority},
-        memory=memory is not False,
-        share=share is not False,
-        redrive=[Kind(name) for name in names],
-    )
-    print_finish(finish, quiet=quiet, as_json=as_json)
-    return finish.ending.exit_code
+    changes = {"keep_going": keep_going, "priority": priority}
+    kept = {"memory": memory is not False, "share": share is not False, "redrive": [Kind(name) for name in names]}
+    return _go_on(directory, gateway, words, changes, kept, quiet=quiet, as_json=as_json)
 
 
 @click.command()
 @RUN
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the copy goes (RUN-repaired).")
+@click.option("-o", "--out", type=Place(), metavar="DIR", help="Where the copy goes (RUN-repaired).")
 def repair(directory: Path, out: Path | None) -> int:
     """Save what can be read of a run whose journal is damaged into a copy; the run itself is left as it is.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import FILE
+from runner.cli.options import FILE, Place
 from runner.cli.unattended import IF_LOCKED, base_option, env_file_option, note, notify_options
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("job", required=False, type=click.Path(path_type=Path))
+@click.argument("job", required=False, type=Place())
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @click.option("--at", metavar="SCHEDULE", help="When: five fields as in crontab(5), or @daily, @weekly...")
 @click.option("--install", "act", flag_value="install", help="Put the line into your crontab, or replace it there.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.options import job_file, show_options
+from runner.cli.options import Place, job_file, show_options
 from runner.cli.unattended import RUN
 
 OF_A_RUN = ("gateway", "limits", "no_limits", "catalogs")
@@ -15,7 +15,7 @@ OF_A_RUN = ("gateway", "limits", "no_limits", "catalogs")
 
 @click.command()
 @RUN
-@click.option("--job", type=click.Path(path_type=Path), metavar="JOB", help="The job as it is now; else as it was.")
+@click.option("--job", type=Place(), metavar="JOB", help="The job as it is now; else as it was.")
 @show_options
 def score(directory: Path, job: Path | None, quiet: bool, as_json: bool) -> int:
     """Read and score the replies of the finished run in directory RUN again, and write its tables anew. Asks nothing.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.options import FILE, together
+from runner.cli.options import FILE, Place, together
 
 if TYPE_CHECKING:
     from runner.finishing import Finish
@@ -21,7 +21,7 @@ IF_LOCKED = ("skip", "wait", "fail")
 base_option = click.option(
     "--in",
     "base",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False),
     metavar="DIR",
     help="The folder that runs stand in (runs).",
 )
@@ -167,5 +167,5 @@ def _found(_ctx: click.Context, _param: click.Parameter, name: Path) -> Path:
     return find(name)
 
 
-RUN = click.argument("directory", metavar="RUN", type=click.Path(path_type=Path), callback=_found)
+RUN = click.argument("directory", metavar="RUN", type=Place(), callback=_found)
 """A run, by its directory or by its id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -47,6 +48,12 @@ def _reached(cap: str, held: str, more: str) -> str:
     return f"{cap}: {held} are spent or in flight, and the next request may take {more}; give a higher one"
 
 
+def _dollars(amount: float) -> str:
+    """Four decimals, or as many as it takes to show two digits."""
+    places = 4 if amount <= 0 else max(4, 1 - math.floor(math.log10(amount)))
+    return f"${amount:.{places}f}"
+
+
 class Spending:
     """What a run has spent and holds in reserve."""
 
@@ -77,7 +84,7 @@ class Spending:
             held_cost = self.cost + self._held_cost
             worst = self._worst(model, charge)
             if held_cost + worst > caps.max_cost:
-                return _reached(f"--max-cost {caps.max_cost:g}", f"${held_cost:.4f}", f"${worst:.4f}")
+                return _reached(f"--max-cost {caps.max_cost:g}", _dollars(held_cost), _dollars(worst))
         return None
 
     def _worst(self, model: str, charge: Charge) -> float:

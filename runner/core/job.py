@@ -39,14 +39,24 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "gates": lambda values: Gates(**values),
 }
 """Sections of a job file -> how one is read back from a manifest."""
+SHOWN = 80
+"""Characters of a value in a message."""
 
 
 _LABELS = re.compile(r"\blabels\b")
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _apart(old: Any, new: Any) -> str:
+    """Two values that differ, long ones from a little before the place where they do."""
+    texts = [repr(value) for value in (old, new)]
+    same = next((place for place, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
+    begin = max(0, same - SHOWN // 4) if max(map(len, texts)) > SHOWN else 0
+    return " -> ".join(_cut(text, begin) for text in texts)
+
+
+def _cut(text: str, begin: int) -> str:
+    shown = text[begin : begin + SHOWN]
+    return f"{'...' if begin else ''}{shown}{'...' if begin + SHOWN < len(text) else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,9 +183,9 @@ class Job:
                 parts = [(part, getattr(mine, part), getattr(theirs, part)) for part in fields]
             else:
                 parts = [(name, mine, theirs)]
-            lines += [f"{part}: {_short(old)} -> {_short(new)}" for part, new, old in parts if new != old]
+            lines += [f"{part}: {_apart(old, new)}" for part, new, old in parts if new != old]
         if self._offered != other._offered:
-            lines.append(f"labels: {_short(other._offered)} -> {_short(self._offered)}")
+            lines.append(f"labels: {_apart(other._offered, self._offered)}")
         return lines
 
     @property

@@ -182,7 +182,8 @@ def _allowance(table: Any, origin: str, where: str) -> Allowance:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
             what = "below 2**63" if isinstance(value, int) and value >= 2**63 else "above zero"
             raise UsageError(
-                f"{origin}: {where}.{key} is a whole number {what}; got {value!r}. To lift a limit, leave it out."
+                f"{origin}: {where}.{key} is a whole number {what}; got {value!r}. What is left out keeps "
+                "its default; --no-limits keeps none."
             )
     return Allowance(**table)
 

@@ -17,6 +17,7 @@ import orjson
 import polars as pl
 import polars.selectors as types
 
+from runner.core.commands import command
 from runner.core.errors import StorageFailed, UsageError
 from runner.core.values import Status
 from runner.storage.results import batches_of
@@ -62,8 +63,7 @@ def export(
     if form == "openai-batch" and table != "results":
         raise UsageError(f"OpenAI's batch output is made of results, not of {table}.")
     if not source.is_file():
-        why = "they are written when the run ends, or stops" if table == "results" else "its job makes none"
-        raise UsageError(f"{path} has no {table}: {why}.")
+        raise UsageError(f"{path} has no {table}: {_why_not(directory, table)}.")
     beside = None if out is None else out.with_name(f"{out.stem}.errors{out.suffix}")
     for target in (out, beside if form == "openai-batch" else None):
         if target is not None and (target.exists() or target.is_symlink()):
@@ -72,7 +72,22 @@ def export(
         return _export(directory, source, form, out, beside, raw_cells, shown)
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0][:300]
-        raise StorageFailed(f"{source} cannot be read: {reason}") from None
+        raise StorageFailed(
+            f"{source} cannot be read: {reason} Remove it, and {_anew(directory)} writes it anew."
+        ) from None
+
+
+def _why_not(directory: RunDirectory, table: str) -> str:
+    if table not in ("results", "attempts"):  # others are not made by every job
+        return "its job makes none"
+    if directory.summary_path.is_file():
+        return f"they are not there any more; {_anew(directory)} writes them anew"
+    return "they are written when the run ends, or stops"
+
+
+def _anew(directory: RunDirectory) -> str:
+    """Nothing is asked for that again: the journal has it all."""
+    return command("resume", directory.path)
 
 
 def _export(

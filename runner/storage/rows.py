@@ -197,7 +197,9 @@ class Source:
                 if header is None:
                     return
             if len(set(header)) != len(header):
-                raise InputRejected(f"{self.path}: line {reader.line_num}: two columns have the same name.")
+                twice = next(name for place, name in enumerate(header) if name in header[:place])
+                called = f"are called {twice[:60]!r}" if twice else "have no name"
+                raise InputRejected(f"{self.path}: line {reader.line_num}: two columns {called}.")
             index = 0
             while (fields := self._csv_next(reader)) is not None:
                 text.taken = 0

@@ -73,8 +73,16 @@ def mind_the_tables(path: Path, table: str) -> str | None:
             f"{command('resume', path)} goes on, {command('cancel', path)} writes what was answered"
         )
     if not is_there:
-        raise UsageError(f"{said}.")
+        gone = "" if directory.is_locked else _once(directory)
+        raise UsageError(f"{said}{gone}.")
     return f"{said}. These are the tables of the session before."
+
+
+def _once(directory: RunDirectory) -> str:
+    """What has to be mended before that: the tables have the input's columns, too."""
+    source = Path(directory.read_json(directory.manifest_path)["input"]["path"])
+    is_there = source.exists() or (directory.path / source.name).exists() or set("*?[").intersection(str(source))
+    return "" if is_there else f", once its input is at {source} again"
 
 
 def finished(directory: RunDirectory) -> dict[str, Any] | None:

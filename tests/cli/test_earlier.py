@@ -279,6 +279,15 @@ class TestRedrive:
             (tmp_path / "run" / name).unlink()
         assert command("redrive", "run", env=gateway.env).code == 0
 
+    def test_a_redrive_behaves_as_the_run_did_that_nobody_watched(self, command, bad, errored, tmp_path) -> None:
+        """With the gateway of an environment file, and a log."""
+        lines = "".join(f"{name}={value}\n" for name, value in bad.env.items())
+        (tmp_path / "gateway.env").write_text(lines)
+        (tmp_path / "gateway.env").chmod(0o600)
+        done = command("redrive", "run", "--env-file", "gateway.env", "--log", "log", "--if-locked", "skip")
+        assert done.code in (0, 3)
+        assert f"{errored} errored row" in (tmp_path / "log").read_text()
+
     def test_a_redrive_goes_on_with_the_run(self, command, bad, errored, tmp_path) -> None:
         """As often as it takes."""
         before = {line["row"]: line["text"] for line in table(tmp_path / "run") if line["status"] == "succeeded"}

@@ -117,6 +117,25 @@ def test_a_journal_that_was_touched_is_gone_through(command, gateway, rows, tmp_
 # 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "", "-m", MODEL),
+        ("plan", "", "-m", MODEL),
+        ("run", "rows.jsonl", "-m", MODEL, "--out", ""),
+        ("results", ""),
+        ("status", ""),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_word_is_no_place(command, gateway, rows, words) -> None:
+    """Where a variable is not set, the current folder is not meant."""
+    rows(1)
+    done = command(*words, env=gateway.env)
+    assert done.code == 2
+    assert "is a variable not set?" in done.err
+
+
 LOCAL = ("--gateway", "local")
 ELSEWHERE = {"NEON_AI_GATEWAY_BASE_URL": "https://gateway.invalid", "NEON_AI_GATEWAY_TOKEN": "t0ken"}
 
@@ -601,7 +620,7 @@ def test_a_run_is_not_kept_in_a_folder_that_is_no_utf8(command, gateway, rows, t
         pytest.param("cut.jsonl.gz", b"\x1f\x8b\x08\x00cut", "cannot be read to its end", id="cut gzip"),
         pytest.param("cut.parquet", b"PAR1cut", "cannot be read as Parquet", id="cut Parquet"),
         pytest.param("no.parquet", b"text", "does not begin with PAR1", id="no Parquet"),
-        pytest.param("twice.csv", b"a,a\n1,2\n", "two columns have the same name", id="CSV, names twice"),
+        pytest.param("twice.csv", b"a,a\n1,2\n", "line 1: two columns are called 'a'", id="CSV, names twice"),
     ],
 )
 @pytest.mark.fault("I13")

@@ -210,6 +210,32 @@ def test_a_killed_run_has_no_results_until_it_is_gone_on_with_or_cancelled(comma
     assert len(command("results", stopped).out.splitlines()) == 4
 
 
+def test_a_killed_run_whose_input_is_gone_needs_it_back(command, stopped, rows) -> None:
+    """Nothing is advised that cannot work: the tables have the input's columns, too."""
+    killed(stopped)
+    source = Path(json.loads((stopped / "manifest.json").read_text())["input"]["path"])
+    source.rename(source.with_suffix(".away"))
+    done = command("results", stopped)
+    assert (done.code, done.err.count(f"writes what was answered, once its input is at {source} again.")) == (2, 1)
+    source.with_suffix(".away").rename(source)
+    assert "once its input" not in command("results", stopped).err
+
+
+def test_tables_that_are_gone_or_damaged_are_written_anew_by_a_resume(command, finished, gateway) -> None:
+    """The sentence says so; nothing is asked again for that."""
+    whole, asked = command("results", finished).out, gateway.meter()["statuses"]
+    path = finished / "results.parquet"
+    path.write_bytes(b"PAR1 and no more")
+    done = command("results", finished)
+    assert (done.code, done.err.count(f"Remove it, and runner resume {finished} writes it anew.")) == (8, 1)
+    path.unlink()
+    done = command("results", finished)
+    assert (done.code, done.err.count(f"any more; runner resume {finished} writes them anew.")) == (2, 1)
+    command("resume", finished, env=gateway.env)
+    assert command("results", finished).out == whole
+    assert gateway.meter()["statuses"] == asked
+
+
 def test_results_that_are_older_than_the_journal_are_said_to_be(command, finished) -> None:
     """The session after them was killed."""
     assert command("results", finished).err == ""
@@ -403,7 +429,7 @@ def test_doctor_finds_nothing_wrong_with_a_gateway_that_works(command, gateway, 
     done = command("doctor", "-m", f"{MODEL},gpt-5-4", env={**gateway.env, **cache})
     assert done.code == 0
     assert "FAIL" not in done.out
-    for what in ("run directory", "cache", "token counter", "clock", MODEL, "gpt-5-4"):
+    for what in ("run directory", "cache", "state", "token counter", "clock", MODEL, "gpt-5-4"):
         assert f"ok    {what}: " in done.out
     assert gateway.meter()["statuses"] == {"200": 2}
 

@@ -112,6 +112,11 @@ def test_dollars_are_reserved_at_the_worst_price() -> None:
     assert "$0.8000 are spent or in flight" in str(spent.refuses("a", Charge(1, 100_001, 0)))
 
 
+def test_dollars_that_a_cap_speaks_of_are_shown_however_few_they_are() -> None:
+    spent = spending(max_cost=0.00002)
+    assert "the next request may take $0.000024;" in str(spent.refuses("a", Charge(1, 12, 0)))
+
+
 def test_a_model_without_a_price_spends_no_dollars() -> None:
     """A cap in dollars cannot bind what has no price."""
     assert spending(max_cost=0.01).refuses("free", Charge(1, 10**9, 10**9)) is None
