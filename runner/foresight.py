@@ -150,8 +150,8 @@ class Foresight:
         group.text += finished.task.size.text
 
     def left(self, now: float) -> float | None:
-        """Seconds to go; None while that cannot be said."""
-        return None if self._finish is None else max(0.0, self._finish - now)
+        """Seconds to go; None while that cannot be said, or when the foreseen end has passed and the run goes on."""
+        return None if self._finish is None or self._finish <= now else self._finish - now
 
     def work(self, clock: Callable[[], float]) -> float:
         """Do a slice of work, if any is due; the seconds after which to be called again."""

@@ -231,6 +231,7 @@ def test_a_model_that_has_not_answered_is_taken_to_answer_as_others_do(virtual: 
                 while not foresight.advance(100):
                     pass
                 said.append(foresight.left(event.at) or 0.0)
+                assert foresight.left(event.at + 2 * said[0]) is None  # what was foreseen was wrong then
 
         return then
 
