@@ -16,7 +16,7 @@ from runner.ledgers.memory import MemoryLedger
 from runner.ledgers.pages import Member
 from runner.ledgers.processes import Life, life, this_process
 from runner.ledgers.shared import SharedLedger
-from runner.ledgers.sqlite import Store, place
+from runner.ledgers.sqlite import Store, Unusable, place
 from runner.preparing import Prepared
 from runner.storage.knowledge import Memory
 
@@ -25,8 +25,20 @@ def store_of(gateway: environment.Gateway) -> Store | None:
     """Where the runs of an account meet; None for the gateway that a run starts itself, which nobody else uses."""
     if gateway.url is None:
         return None
-    memory = Memory(gateway.url, gateway.token.fingerprint)
+    return _store(Memory(gateway.url, gateway.token.fingerprint))
+
+
+def _store(memory: Memory) -> Store:
     return Store(place(memory.folder, memory.path.stem, this_process()))
+
+
+def forget(memory: Memory, model: str | None) -> None:
+    """Let no run hear any more what others told of the limits, or of a model's; those that go on know it still."""
+    store = _store(memory)
+    if store.path.exists():
+        with contextlib.suppress(Unusable), store.visit() as visit:
+            visit.forget(model)
+        store.close()
 
 
 def ledger_of(prepared: Prepared, gateway: environment.Gateway, run: Path) -> MemoryLedger:

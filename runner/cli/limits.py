@@ -83,6 +83,7 @@ def _memories(gateway: str | None, every: bool) -> list[Memory]:
 
 
 def _forget(memories: list[Memory], name: str, catalogue: Catalogue, *, ask: bool) -> int:
+    from runner import sharing
     from runner.core.errors import UsageError
 
     try:
@@ -104,5 +105,6 @@ def _forget(memories: list[Memory], name: str, catalogue: Catalogue, *, ask: boo
             click.echo("Nothing was forgotten.")
             continue
         memory.forget(model)
+        sharing.forget(memory, model)
         click.echo(f"{what} at {memory.gateway} is forgotten.")
     return 0

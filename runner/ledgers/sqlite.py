@@ -124,6 +124,13 @@ class Visit:
             [(key, told["at"], until, self.stamp, orjson.dumps(told).decode()) for key, told in learned.items()],
         )
 
+    def forget(self, model: str | None) -> None:
+        """Drop what was told of limits, or of those of one model."""
+        if model is None:
+            self._connection.execute("DELETE FROM learned")
+        else:
+            self._connection.execute("DELETE FROM learned WHERE key GLOB ? || '/*'", (model,))
+
     def leave(self, run: str) -> None:
         """A run has ended. What it spent stays."""
         self._connection.execute("DELETE FROM runs WHERE run = ?", (run,))

@@ -11,7 +11,9 @@ import pytest
 
 from runner.core.knowledge import Knowledge, Ratio
 from runner.core.latency import Speed
+from runner.gateway.environment import resolve
 from runner.gateway.secret import Secret
+from runner.sharing import store_of
 from runner.storage.knowledge import Memory
 
 MODEL = "claude-haiku-4-5"
@@ -176,6 +178,21 @@ def test_one_model_is_forgotten_by_any_of_its_names(command) -> None:
     assert done.out == f"What was learned of {MODEL} at https://gateway.example is forgotten.\n"
     left = remembered(ELSEWHERE)
     assert (left.models, set(left.limits)) == ({"gpt-5-mini"}, {"*/input"})
+
+
+@pytest.mark.parametrize(("words", "left"), [((), set()), ((MODEL,), {"*/input", f"{MODEL}-x/input"})])
+def test_what_runs_have_told_each_other_is_forgotten_with_it(command, words, left) -> None:
+    """They hand it on for some minutes, also to a run that begins without any memory."""
+    remembered(ELSEWHERE, KNOWN)
+    store = store_of(resolve(None, ELSEWHERE))
+    assert store is not None
+    told = {"at": 1.0, "base": 100.0, "before": 100.0}
+    with store.visit() as visit:
+        visit.tell(dict.fromkeys(("*/input", f"{MODEL}/input", f"{MODEL}-x/input"), told), 1e12)
+    assert command("limits", "--forget", *words, "--yes", env=ELSEWHERE).code == 0
+    with store.visit() as visit:
+        assert set(visit.learned(0)) == left
+    store.close()
 
 
 @pytest.mark.parametrize("words", [("--forget",), ("--forget", "--yes"), ("--all", "--forget")])
