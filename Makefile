@@ -12,7 +12,7 @@ demo: .venv/installed
 
 # One more at a time than the two processors that its ten minutes are meant for: some tests wait.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
