@@ -71,10 +71,10 @@ def mind_the_tables(path: Path, table: str) -> str | None:
         said = (
             f"The process that worked in {path} is gone, and has not written its tables: "
             f"{command('resume', path)} goes on, {command('cancel', path)} writes what was answered"
+            f"{'' if is_there else _once(directory)}"
         )
     if not is_there:
-        gone = "" if directory.is_locked else _once(directory)
-        raise UsageError(f"{said}{gone}.")
+        raise UsageError(f"{said}.")
     return f"{said}. These are the tables of the session before."
 
 
