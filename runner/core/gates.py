@@ -5,6 +5,9 @@ a window where it names none, or where what it names did not help. A run of outa
 time is up one single request goes first; an answer opens the scope, another refusal closes it for longer. Where nothing
 comes back, another one goes in a while: the first may be a row that hangs.
 
+Models that are out together are most often behind one gateway that is down: they ask in turn rather than all at once,
+so that it is asked more often by no more requests, and an answer to one of them lets the others ask now.
+
 An overloaded model that says when to come back is left alone until then; that is no refusal of anything we spent.
 
 Refusals of requests that were sent before the gate closed belong to the same episode: they can move the moment of
@@ -39,6 +42,8 @@ class Gate:
 
     closed_at: float = -math.inf
     until: float = -math.inf
+    stated: float = -math.inf
+    """Of that: what the gateway asked for, and not our own pause."""
     refusals: int = 0
     """Episodes in a row without an answer between them."""
     narrow: bool = False
@@ -51,6 +56,11 @@ class Gate:
     reason: Kind | None = None
     """The last failure that closed it."""
 
+    @property
+    def is_out(self) -> bool:
+        """Whether an outage closed it, and nothing has answered since."""
+        return self.narrow and self.reason in OUTAGES
+
 
 class Gates:
     """The gates of all models, and the one that all of them pass."""
@@ -60,6 +70,8 @@ class Gates:
         self._longest = max(1.0, window * LONGEST_OUTAGE)
         self._rng = rng
         self._gates: dict[str, Gate] = {}
+        self._turn = -math.inf
+        """When the last of the models that are out is to be asked."""
 
     def __getitem__(self, scope: str) -> Gate:
         return self._gates.setdefault(scope, Gate())
@@ -97,7 +109,7 @@ class Gates:
         """
         if until > now:
             gate = self[scope]
-            gate.until = min(until, now + max(LONGEST_WAIT, self._window))
+            gate.until = gate.stated = min(until, now + max(LONGEST_WAIT, self._window))
             gate.reason = Kind.RATE_LIMITED
 
     def sent(self, model: str, flight: object, now: float) -> None:
@@ -115,6 +127,8 @@ class Gates:
             if gate is None:
                 continue
             gate.outages = 0
+            if flight in gate.probes and gate.is_out:
+                self._let_ask()
             if flight in gate.probes or not gate.narrow:
                 gate.narrow, gate.refusals = False, 0
                 gate.probes.clear()
@@ -158,26 +172,39 @@ class Gates:
     ) -> str | None:
         gate = self[scope]
         same_episode = sent_at <= gate.closed_at
-        stated = failure.retry_after
-        believed = 0 if stated is None else BELIEVED
-        seconds = stated or 0.0
-        if gate.refusals >= believed:
-            seconds = max(seconds, min(longest, first * 2.0 ** min(gate.refusals - believed, 20)))
-        until = self._later(now, seconds)
+        believed = 0
+        if failure.retry_after is not None:
+            gate.stated = max(gate.stated, self._later(now, failure.retry_after))
+            gate.until = max(gate.until, gate.stated)
+            believed = BELIEVED
         if same_episode:
-            if failure.retry_after is not None:
-                gate.until = max(gate.until, until)
             return None
-        gate.closed_at, gate.until, gate.reason = now, max(gate.until, until), failure.kind
-        gate.refusals += 1
-        gate.narrow = True
+        gate.closed_at, gate.reason, gate.narrow = now, failure.kind, True
         gate.probes.clear()
+        if gate.refusals >= believed:
+            pause = min(longest, first * 2.0 ** min(gate.refusals - believed, 20))
+            until = self._in_turn(pause, now) if gate.is_out and scope != ALL else self._later(now, pause)
+            gate.until = max(gate.until, until)
+        gate.refusals += 1
         return scope
+
+    def _in_turn(self, pause: float, now: float) -> float:
+        """When a model that is out is to be asked, each of them once in such a pause."""
+        out = sum(gate.is_out for scope, gate in self._gates.items() if scope != ALL)
+        self._turn = self._later(max(self._turn, now), pause / out)
+        return self._turn
+
+    def _let_ask(self) -> None:
+        """Somebody who was out is back: the others may ask now, but for what the gateway told them."""
+        self._turn = -math.inf
+        for gate in self._gates.values():
+            if gate.is_out:
+                gate.until = gate.stated
 
     def _leave_alone(self, model: str, seconds: float, now: float) -> str | None:
         gate, until = self[model], self._later(now, seconds)
         was_closed = gate.until > now
-        gate.until = max(gate.until, until)
+        gate.stated = gate.until = max(gate.until, until)
         gate.reason = Kind.OVERLOADED
         return None if was_closed else model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 
 import pytest
@@ -229,6 +230,67 @@ def test_pauses_of_an_outage_grow_to_a_bound(gates: Gates) -> None:
     gates.failed("a", object(), failure(Kind.SERVER_ERROR), now + 0.1, now + 0.2)
     longest = LONGEST_OUTAGE * WINDOW
     assert longest <= pause(gates, now + 0.2) <= longest * (1 + JITTER)
+
+
+def take_down(gates: Gates, models: str, retry_after: float | None = None) -> None:
+    """So many failures of each of these models that all of them are closed at 10."""
+    for model in models:
+        for _ in range(OUTAGE_AFTER):
+            gates.failed(model, object(), failure(Kind.SERVER_ERROR, retry_after=retry_after), 9.0, 10.0)
+
+
+@pytest.mark.fault("H11")
+def test_models_that_are_out_together_ask_in_turn(gates: Gates) -> None:
+    """Each as seldom as one alone would, the gateway so many times as often."""
+    take_down(gates, "abcdef")
+    asked: list[tuple[float, str]] = []
+    while len(asked) < 60:
+        now, model = min((gates.wait(model, 10.0), model) for model in "abcdef")
+        asked.append((now, model))
+        gates.sent(model, flight := object(), now)
+        gates.failed(model, flight, failure(Kind.SERVER_ERROR), now, now + 0.1)
+    last = asked[-30:]
+    longest = LONGEST_OUTAGE * WINDOW
+    gaps = [later - sooner for (sooner, _), (later, _) in itertools.pairwise(last)]
+    assert max(gaps) <= longest / 6 * (1 + JITTER) + 0.1
+    for model in "abcdef":
+        own = [at for at, name in last if name == model]
+        assert min(later - sooner for sooner, later in itertools.pairwise(own)) >= longest - 0.1
+
+
+@pytest.mark.fault("H11")
+def test_an_answer_of_one_that_was_out_lets_the_others_ask_at_once(gates: Gates) -> None:
+    """They were most often out for the same reason. A request each asks first, all the same."""
+    take_down(gates, "abc")
+    gates.sent("a", flight := object(), 12.0)
+    gates.answered("a", flight)
+    assert [gates.wait(model, 12.1) for model in "abc"] == [12.1, 12.1, 12.1]
+    assert [gates[model].narrow for model in "abc"] == [False, True, True]
+
+
+def test_an_answer_of_one_that_was_out_shortens_no_time_that_was_asked_for(gates: Gates) -> None:
+    """What a gateway states is honoured, and a refusal is another matter than an outage."""
+    take_down(gates, "a")
+    take_down(gates, "b", retry_after=30.0)
+    refuse(gates, sent_at=9.0, now=10.0, model="c")
+    closed = [gates.wait(model, 12.0) for model in "bc"]
+    gates.sent("a", flight := object(), 12.0)
+    gates.answered("a", flight)
+    assert [gates.wait(model, 12.0) for model in "bc"] == closed
+    assert closed[0] >= 40.0
+
+
+def test_one_model_that_is_out_waits_for_no_others_turn(gates: Gates) -> None:
+    """Those that were out before it are back."""
+    take_down(gates, "abcdef")
+    gates.sent("a", flight := object(), 11.0)
+    gates.answered("a", flight)
+    for model in "bcdef":
+        gates.sent(model, flight := object(), 11.1)
+        gates.answered(model, flight)
+    for _ in range(OUTAGE_AFTER):
+        gates.failed("a", object(), failure(Kind.SERVER_ERROR), 11.2, 11.3)
+    assert 1.0 <= gates.wait("a", 11.3) - 11.3 <= 1.0 + JITTER
 
 
 @pytest.mark.fault("H10")
