@@ -30,6 +30,8 @@ NEAR = 1 / 8
 """Of a window: what is soon after another refusal; a longer wait than this is not a bucket's."""
 SURELY = 0.5
 """How much less another kind must have to excuse than the one that was believed."""
+KNOWN = 1 / 20
+"""Of a window: what was taken for a bucket is a counter, if that explains no less, once its border is so well known."""
 HELD, HELD_UNSURE = 1 / 2, 2.0
 """Windows for which a kind must have held, confirmed or not, for a refusal to say rather that there is less."""
 MOST_PUT_OFF = 2
@@ -67,6 +69,8 @@ class Refusals:
         """How often a border of calendar windows turned out to be still to come."""
         self._put_off_at = -math.inf
         """Where the next border was thought to be when that last happened."""
+        self._may_count = False
+        """Whether what is taken for a full bucket may as well be a sliding counter, whose border is not known well."""
         self._is_unexplained = False
         """Whether no kind explained what was refused, and its Retry-Afters are not to be believed."""
 
@@ -369,7 +373,7 @@ class Refusals:
         unlikely = refusal is not None and (refusal.retry_after > soon or self._is_unlikely(mirror, take))
         if unlikely:
             found = self.cases.explanations(now)
-            if not (self._is_settled(now) or self._fits(found)):
+            if self._counts(mirror, found) or not (self._may_count or self._is_settled(now) or self._fits(found)):
                 self._believe(found, take, now)
                 return
         if refusal is not None and refusal.retry_after > soon:
@@ -390,7 +394,14 @@ class Refusals:
         self._empty_at = take.sent
         self._counting.sure = True
 
+    def _counts(self, bucket: Bucket, found: Sequence[Explanation]) -> bool:
+        """Whether what was taken for a full bucket is a sliding counter, whose border is known well enough by now."""
+        counter = next((one for one in found if one.kind is Kind.COUNTER), None)
+        is_measured = bucket.burst < BRIM * self._counting.limit.amount
+        self._may_count = counter is not None and not is_measured and counter.excuses <= found[0].excuses
+        return counter is not None and self._may_count and counter.early <= KNOWN * self._window
+
     def _is_unlikely(self, mirror: Bucket, take: Take) -> bool:
         """Whether a bucket should not have refused that, as far as all that was drawn from it is known."""
         left = mirror.burst - take.before
-        return not self._counting.sure or (left > take.amount and self._counting.recent.is_whole)
+        return not self._counting.sure or self._may_count or (left > take.amount and self._counting.recent.is_whole)

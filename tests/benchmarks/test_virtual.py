@@ -123,6 +123,17 @@ def test_a_counter_that_was_taken_for_a_log_is_found_out_at_its_border(virtual: 
     assert played.least() / made.seconds >= 0.85
 
 
+def test_a_counter_is_not_taken_for_a_bucket_of_an_odd_size_for_long(virtual: ModuleType, catalogue: Any) -> None:
+    """Both explain as much with its border at the end of a slow first wave; after a pause a bucket would be full."""
+    name = "outage, counter"
+    gateway = replace(world(virtual, catalogue, name).scenario.gateway, phase=13.6, outages=((84.6, 132.6),))
+    played = world(virtual, catalogue, name, gateway=gateway, front=0.005, input_mean=380.0)
+    made = played.play()
+    assert every_row_ended_once(made, 12_000)
+    assert made.refused <= 0.005 * made.sent
+    assert played.least() / made.seconds >= 0.9
+
+
 def test_a_rate_of_requests_that_is_a_third_of_what_is_stated_is_learned(virtual: ModuleType, catalogue: Any) -> None:
     """Else half of all requests are refused, for as long as the run lasts. The next run knows it from the start."""
     played = world(virtual, catalogue, "a third of the requests/s, sliding", rows=6_000)
