@@ -183,15 +183,16 @@ class Gates:
         gate.probes.clear()
         if gate.refusals >= believed:
             pause = min(longest, first * 2.0 ** min(gate.refusals - believed, 20))
-            until = self._in_turn(pause, now) if gate.is_out and scope != ALL else self._later(now, pause)
+            until = self._in_turn(gate, pause, now) if gate.is_out and scope != ALL else self._later(now, pause)
             gate.until = max(gate.until, until)
         gate.refusals += 1
         return scope
 
-    def _in_turn(self, pause: float, now: float) -> float:
+    def _in_turn(self, gate: Gate, pause: float, now: float) -> float:
         """When a model that is out is to be asked, each of them once in such a pause."""
-        out = sum(gate.is_out for scope, gate in self._gates.items() if scope != ALL)
-        self._turn = self._later(max(self._turn, now), pause / out)
+        lately = now - self._longest  # who was not asked since has no rows left
+        others = sum(other is not gate and other.is_out and other.until > lately for other in self._gates.values())
+        self._turn = self._later(max(self._turn, now), pause / (1 + others))
         return self._turn
 
     def _let_ask(self) -> None:

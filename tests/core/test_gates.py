@@ -258,6 +258,20 @@ def test_models_that_are_out_together_ask_in_turn(gates: Gates) -> None:
         assert min(later - sooner for sooner, later in itertools.pairwise(own)) >= longest - 0.1
 
 
+def test_one_that_is_out_takes_no_turns_of_models_that_nobody_asks_any_more(gates: Gates) -> None:
+    """They may have no rows left."""
+    take_down(gates, "abcdef")
+    now, pauses = 10.0, []
+    for _ in range(20):
+        later = gates.wait("a", now)
+        pauses.append(later - now)
+        now = later
+        gates.sent("a", flight := object(), now)
+        gates.failed("a", flight, failure(Kind.SERVER_ERROR), now, now)
+    longest = LONGEST_OUTAGE * WINDOW
+    assert all(longest <= pause <= longest * (1 + JITTER) for pause in pauses[-10:])
+
+
 @pytest.mark.fault("H11")
 def test_an_answer_of_one_that_was_out_lets_the_others_ask_at_once(gates: Gates) -> None:
     """They were most often out for the same reason. A request each asks first, all the same."""
