@@ -127,10 +127,11 @@ def test_a_counter_is_not_taken_for_a_bucket_of_an_odd_size_for_long(virtual: Mo
     """Both explain as much with its border at the end of a slow first wave; after a pause a bucket would be full."""
     name = "outage, counter"
     gateway = replace(world(virtual, catalogue, name).scenario.gateway, phase=13.6, outages=((84.6, 132.6),))
-    played = world(virtual, catalogue, name, gateway=gateway, front=0.005, input_mean=380.0)
+    changes = {"rows": 6_000, "models": virtual.POOL[:3], "front": 0.01, "input_mean": 380.0}
+    played = world(virtual, catalogue, name, gateway=gateway, **changes)
     made = played.play()
-    assert every_row_ended_once(made, 12_000)
-    assert made.refused <= 0.005 * made.sent
+    assert every_row_ended_once(made, 6_000)
+    assert made.refused <= 0.015 * made.sent
     assert played.least() / made.seconds >= 0.9
 
 
