@@ -127,9 +127,9 @@ class Gates:
             if gate is None:
                 continue
             gate.outages = 0
-            if flight in gate.probes and gate.is_out:
-                self._let_ask()
             if flight in gate.probes or not gate.narrow:
+                if gate.is_out:
+                    self._let_ask()
                 gate.narrow, gate.refusals = False, 0
                 gate.probes.clear()
 
@@ -174,8 +174,7 @@ class Gates:
         same_episode = sent_at <= gate.closed_at
         believed = 0
         if failure.retry_after is not None:
-            gate.stated = max(gate.stated, self._later(now, failure.retry_after))
-            gate.until = max(gate.until, gate.stated)
+            self._honour(gate, failure.retry_after, now)
             believed = BELIEVED
         if same_episode:
             return None
@@ -203,11 +202,16 @@ class Gates:
                 gate.until = gate.stated
 
     def _leave_alone(self, model: str, seconds: float, now: float) -> str | None:
-        gate, until = self[model], self._later(now, seconds)
+        gate = self[model]
         was_closed = gate.until > now
-        gate.stated = gate.until = max(gate.until, until)
+        self._honour(gate, seconds, now)
         gate.reason = Kind.OVERLOADED
         return None if was_closed else model
+
+    def _honour(self, gate: Gate, seconds: float, now: float) -> None:
+        """Close it for as long as the gateway asked for."""
+        gate.stated = max(gate.stated, self._later(now, seconds))
+        gate.until = max(gate.until, gate.stated)
 
     def _later(self, now: float, seconds: float) -> float:
         return now + seconds * (1 + self._rng.uniform(0, JITTER))
