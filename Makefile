@@ -10,7 +10,7 @@ demo: .venv/installed
 	@echo
 	@echo "The tables lie in the run directory named above. As CSV:  $(BIN)/runner results RUN --to csv"
 
-# One more at a time than the two processors that its ten minutes are meant for: some tests wait.
+# Two more at a time than the processors that its ten minutes are meant for: half of the tests wait.
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 4 --dist loadfile
 
